@@ -1,0 +1,131 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scenarios/scenario.h"
+#include "sim/base/reader.h"
+
+// Private to the loader: one read_<section>() per section of scenario.md, then the rules that span keys.
+
+namespace moesim {
+
+/// What every part of the loader needs besides its Reader.
+struct LoadContext {
+  std::filesystem::path base_dir;    ///< of paths written in the file
+  std::vector<std::string> origins;  ///< `Where::file` of values given on the command line
+  Diagnostics& diagnostics;
+  std::vector<ResolvedOption> resolved;
+  std::vector<std::string> warnings;
+  /// What a load reads more than once (every variant needs the model again); outlives the context.
+  struct Cache {
+    std::map<std::string, ModelSpec> models;
+    std::map<std::string, SystemSpec> systems;
+  };
+  Cache& cache;
+
+  [[nodiscard]] bool from_command_line(const Where& where) const;
+  /// "cli" or "file".
+  [[nodiscard]] const char* source(const Where& where) const;
+  /// The folder a relative path in a value starts from.
+  [[nodiscard]] std::filesystem::path folder(const Where& where) const;
+  /// The file a key names, made absolute; reports a name without a file. "-" is standard input.
+  [[nodiscard]] std::filesystem::path file(Reader& in, const std::string& key) const;
+  /// Reports what went wrong in a file that `key` names; mistakes of the name itself get its full path.
+  void report(const InputError& error, const Reader& in, const std::string& key) const;
+  void resolve(const std::string& key, const std::string& value, const std::string& source) {
+    resolved.push_back({key, value, source});
+  }
+};
+
+/// A key that may be absent, with what a later rule needs to complain about it.
+template <class T>
+struct Given {
+  std::optional<T> value;
+  std::string key;  ///< full path
+  Where where;
+  explicit operator bool() const { return value.has_value(); }
+};
+
+/// A mistake at a key read earlier.
+template <class T>
+void fail(LoadContext& context, const Given<T>& at, const std::string& problem,
+          const std::string& hint) {
+  context.diagnostics.add({at.where, at.key, problem, hint});
+}
+
+/// "'offload' is not modelled yet" for each of the keys that is there (YAML null counts as absent).
+void reject_not_modelled(Reader& in, const std::vector<std::string>& keys, const std::string& hint);
+
+/// The keys of `engine`, of the scenario or of one entry of deployment.instances.
+struct EngineKeys {
+  Given<std::string> backend, backend_version;
+  Given<int> max_model_len, max_num_seqs, max_num_batched_tokens, block_size;
+  Given<double> gpu_memory_utilization;
+  Given<bool> enable_prefix_caching, enable_chunked_prefill, enforce_eager, async_scheduling;
+  Given<int> long_prefill_token_threshold;
+  Given<std::string> scheduling_policy, all2all_backend;
+  Given<std::vector<int>> cudagraph_capture_sizes;
+  Given<std::int64_t> num_gpu_blocks_override;
+  /// vLLM's spellings of `precision`; of the scenario's `engine` only.
+  Given<std::string> dtype, quantization, kv_cache_dtype;
+};
+[[nodiscard]] EngineKeys read_engine(Reader in, LoadContext& context);
+/// `entry` where it says something, else `engine`.
+[[nodiscard]] EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry);
+
+struct EngineInputs {
+  const EngineKeys& keys;
+  const ModelSpec& model;
+  const SystemSpec& system;
+  std::string prefix;  ///< of keys in `resolved`: "engine" or "deployment.instances.1.engine"
+};
+/// Defaults of backend, version, card and model filled in; every value recorded with its source.
+[[nodiscard]] EngineSpec resolve_engine(const EngineInputs& inputs, LoadContext& context);
+
+/// `model`, `precision`, `lora`; nothing if the model cannot be had.
+[[nodiscard]] std::optional<ModelSpec> read_model(Reader& root, const EngineKeys& engine,
+                                                  LoadContext& context);
+[[nodiscard]] LoraSpec read_lora(Reader& root);
+
+struct SystemSection {
+  ClusterSpec cluster;
+  std::vector<std::string> kernels;
+  bool complete = false;  ///< every node's profile could be read
+};
+[[nodiscard]] SystemSection read_system(Reader in, LoadContext& context);
+
+struct DeploymentSection {
+  std::vector<InstanceSpec> instances;  ///< `engine` not resolved yet
+  std::vector<EngineKeys> engines;      ///< per entry: its overrides
+  Policy request_router;
+};
+[[nodiscard]] DeploymentSection read_deployment(Reader in, LoadContext& context);
+
+[[nodiscard]] WorkloadSpec read_workload(Reader in, LoadContext& context);
+/// A number, or one of {uniform:}, {lognormal:}, {normal:}, {empirical:}. `range` is of every value.
+[[nodiscard]] Distribution read_distribution(Reader& in, const std::string& key, Range range,
+                                             LoadContext& context);
+
+[[nodiscard]] Policy read_routing(Reader& root, LoadContext& context);
+void read_placement(Reader& root, LoadContext& context);
+[[nodiscard]] SloSpec read_slo(Reader in);
+[[nodiscard]] std::map<std::string, double> read_cost(Reader in);
+[[nodiscard]] int read_uncertainty(Reader in);
+[[nodiscard]] std::vector<VariantSpec> read_variants(Reader& root);
+/// A name that can be a file name: letters, digits, - _ .
+[[nodiscard]] std::string read_safe_name(Reader& in, const std::string& key);
+
+/// The rules that span keys. `root` finds the places, `engines` are the keys of each instance entry as given.
+struct ValidateInputs {
+  Scenario& scenario;
+  Reader& root;
+  const std::vector<EngineKeys>& engines;
+  bool has_model = false;
+  bool has_system = false;
+};
+void validate(const ValidateInputs& inputs, LoadContext& context);
+
+}  // namespace moesim

@@ -1,0 +1,75 @@
+#include <algorithm>
+#include <fmt/format.h>
+#include <utility>
+
+#include "scenarios/load_parts.h"
+
+namespace moesim {
+namespace {
+
+const std::vector<std::string> kRouters = {"round_robin", "least_loaded", "power_of_two",
+                                           "prefix_affinity"};
+
+int read_degree(Reader& in, const std::string& key) {
+  return static_cast<int>(in.integer_or(key, 1, {.min = 1, .max = 1024}));
+}
+
+void read_parallel(Reader& in, Parallel& parallel) {
+  parallel.tp = read_degree(in, "tensor_parallel_size");
+  parallel.pp = read_degree(in, "pipeline_parallel_size");
+  if (read_degree(in, "data_parallel_size") > 1) {
+    in.fail("data_parallel_size",
+            "data parallelism inside an instance is not modelled yet: it comes in a later release",
+            "write data_parallel_size: 1; independent copies of the model are count: N");
+  }
+  for (const char* key : {"moe_tensor_parallel_size", "moe_expert_parallel_size"}) {
+    if (!in.has(key)) continue;
+    in.fail(key, "belongs to sglang and trtllm, which are not modelled yet",
+            "leave it out: vllm derives it");
+  }
+}
+
+InstanceSpec read_instance(Reader& in) {
+  InstanceSpec instance;
+  instance.where = in.where();
+  const std::string role = in.choice_or("role", {"mixed", "prefill", "decode"}, "mixed");
+  if (role != "mixed") {
+    in.fail("role", fmt::format("'{}' is not modelled yet", role),
+            "write role: mixed, or leave it out");
+  }
+  instance.count = static_cast<int>(in.integer_or("count", 1, {.min = 1, .max = 10000}));
+  read_parallel(in, instance.parallel);
+  instance.node = static_cast<int>(in.integer_or("node", -1, {.min = 0, .max = 10000}));
+  return instance;
+}
+
+/// What an entry may override: these are of the whole scenario.
+void reject_scenario_wide(Reader& engine) {
+  for (const char* key : {"dtype", "quantization", "kv_cache_dtype"}) {
+    if (!engine.has(key)) continue;
+    engine.fail(key, "is one for the whole scenario", "write it in engine, or use precision");
+  }
+}
+
+}  // namespace
+
+DeploymentSection read_deployment(Reader in, LoadContext& context) {
+  DeploymentSection section;
+  for (Reader& entry : in.maps("instances")) {
+    section.instances.push_back(read_instance(entry));
+    Reader engine = entry.map_or_empty("engine");
+    reject_scenario_wide(engine);
+    section.engines.push_back(read_engine(std::move(engine), context));
+    entry.reject_unknown_keys();
+  }
+  section.request_router = {.name = in.choice_or("request_router", kRouters, "round_robin"),
+                            .params = "{}",
+                            .where = in.where("request_router")};
+  context.resolve(
+      "deployment.request_router", section.request_router.name,
+      in.has("request_router") ? context.source(in.where("request_router")) : "default");
+  in.reject_unknown_keys();
+  return section;
+}
+
+}  // namespace moesim

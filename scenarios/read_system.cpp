@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <fmt/format.h>
+#include <utility>
+
+#include "scenarios/load_parts.h"
+
+namespace moesim {
+namespace {
+
+/// Presets in the order of NetworkPreset.
+const std::vector<std::string> kPresets = {"single_node", "rail_optimized", "leaf_spine",
+                                           "fat_tree", "explicit"};
+
+std::optional<SystemSpec> find_system(Reader& in, LoadContext& context) {
+  const std::string key = "profile";
+  const std::string name = in.text(key);
+  if (name.empty()) return std::nullopt;  // reported already
+  const Where where = in.where(key);
+  const std::filesystem::path folder = context.folder(where);
+  const std::string cached = folder.string() + "\n" + name;
+  const auto found = context.cache.systems.find(cached);
+  if (found != context.cache.systems.end()) return found->second;
+  try {
+    return context.cache.systems.emplace(cached, load_system(name, folder, where)).first->second;
+  } catch (const InputError& error) {
+    context.report(error, in, key);
+    return std::nullopt;
+  }
+}
+
+LinkSpec find_link(Reader& in, const std::string& key, LoadContext& context) {
+  const std::string name = in.text(key);
+  if (name.empty()) return {};  // reported already
+  try {
+    return load_link(name, in.where(key));
+  } catch (const InputError& error) {
+    context.report(error, in, key);
+    return {};
+  }
+}
+
+/// A row of hardware/links.yaml by name, or {gbitps:, latency_us:, efficiency:}.
+LinkSpec read_link(Reader& in, const std::string& key, LoadContext& context) {
+  if (!in.is_map(key)) return find_link(in, key, context);
+  LinkSpec link;
+  Reader own = in.map(key);
+  link.name = "own";
+  link.source = "scenario";
+  // Gigabit per second, one direction: 1e9 bits = 1.25e8 bytes.
+  link.bandwidth = BytesPerSecond(own.number("gbitps", {.min = 0.1, .max = 1e5}) * 1.25e8);
+  link.latency = Seconds(own.number("latency_us", {.min = 0.01, .max = 1e6}) * 1e-6);
+  link.efficiency = own.number_or("efficiency", 1, {.min = 0.01, .max = 1});
+  own.reject_unknown_keys();
+  return link;
+}
+
+struct NodeEntry {
+  NodeGroup group;
+  std::string kernels = "auto";
+  bool complete = false;
+};
+
+NodeEntry read_node(Reader& in, LoadContext& context) {
+  NodeEntry entry;
+  if (auto system = find_system(in, context)) {
+    entry.group.system = *std::move(system);
+    entry.complete = true;
+  }
+  entry.kernels = in.text_or("kernels", "auto");
+  if (entry.kernels != "auto" && entry.kernels != "roofline") {
+    in.fail("kernels", "kernel profiles are not modelled yet", "write roofline, or leave it out");
+  }
+  entry.group.count = static_cast<int>(in.integer_or("count", 1, {.min = 1, .max = 10000}));
+  const int usual = entry.complete ? entry.group.system.node.gpus : entry.group.gpus;
+  entry.group.gpus = static_cast<int>(in.integer_or("gpus", usual, {.min = 1, .max = 256}));
+  in.reject_unknown_keys();
+  return entry;
+}
+
+void read_graph(Reader& in, NetworkSpec& network, LoadContext& context) {
+  Reader graph = in.map("graph");
+  for (const std::string& name : graph.texts_or_empty("vertices"))
+    network.vertices.push_back({name});
+  const bool common = in.has("link");
+  for (Reader& edge : graph.maps("edges")) {
+    ExplicitEdge result;
+    result.from = edge.text("from");
+    result.to = edge.text("to");
+    result.link = common && !edge.has("link") ? network.link : read_link(edge, "link", context);
+    edge.reject_unknown_keys();
+    network.edges.push_back(std::move(result));
+  }
+  graph.reject_unknown_keys();
+}
+
+/// Keys that say nothing where the preset does not use them.
+void reject_useless(Reader& in, const std::vector<std::string>& keys, const std::string& preset) {
+  for (const std::string& key : keys) {
+    if (in.has(key))
+      in.fail(key, "has no effect with preset: " + preset,
+              "leave it out, or choose another preset");
+  }
+}
+
+NetworkSpec read_network(Reader& in, LoadContext& context) {
+  NetworkSpec network;
+  const std::string preset = in.choice_or("preset", kPresets, "single_node");
+  network.preset =
+      static_cast<NetworkPreset>(std::ranges::find(kPresets, preset) - kPresets.begin());
+  const bool is_explicit = network.preset == NetworkPreset::kExplicit;
+  const bool single = network.preset == NetworkPreset::kSingleNode;
+  if (!single && (!is_explicit || in.has("link"))) network.link = read_link(in, "link", context);
+  network.nics_per_node =
+      static_cast<int>(in.integer_or("nics_per_node", 0, {.min = 1, .max = 64}));
+  network.oversubscription = in.number_or("oversubscription", 1, {.min = 1, .max = 64});
+  if (is_explicit) read_graph(in, network, context);
+  if (single) reject_useless(in, {"link", "nics_per_node", "oversubscription", "graph"}, preset);
+  if (is_explicit) reject_useless(in, {"nics_per_node", "oversubscription"}, preset);
+  if (!is_explicit && !single && in.is_map("graph")) reject_useless(in, {"graph"}, preset);
+  in.ignore("link");
+  in.ignore("graph");
+  in.reject_unknown_keys();
+  return network;
+}
+
+}  // namespace
+
+SystemSection read_system(Reader in, LoadContext& context) {
+  SystemSection section;
+  section.complete = true;
+  for (Reader& node : in.maps("nodes")) {
+    NodeEntry entry = read_node(node, context);
+    section.complete = section.complete && entry.complete;
+    section.kernels.push_back(entry.kernels);
+    section.cluster.nodes.push_back(std::move(entry.group));
+  }
+  section.complete = section.complete && !section.cluster.nodes.empty();
+  Reader network = in.map_or_empty("network");
+  section.cluster.network = read_network(network, context);
+  in.reject_unknown_keys();
+  return section;
+}
+
+}  // namespace moesim

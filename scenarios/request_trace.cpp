@@ -1,0 +1,222 @@
+#include "scenarios/request_trace.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fmt/format.h>
+#include <unordered_map>
+#include <utility>
+
+#include "scenarios/chain_ids.h"
+#include "scenarios/trace_rows.h"
+#include "sim/base/check.h"
+#include "sim/base/files.h"
+
+namespace moesim {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// "x/NAME.csv.gz" -> "x/NAME", or nothing if it is not a CSV.
+std::optional<std::string> csv_stem(const fs::path& path) {
+  std::string name = path.string();
+  for (const std::string_view ending : {".csv.gz", ".csv"}) {
+    if (!name.ends_with(ending)) continue;
+    name.resize(name.size() - ending.size());
+    return name;
+  }
+  return std::nullopt;
+}
+
+/// The blocks file beside a CSV: NAME.blocks.jsonl(.gz).
+std::optional<fs::path> blocks_beside(const fs::path& path) {
+  const std::optional<std::string> stem = csv_stem(path);
+  if (!stem) return std::nullopt;
+  for (const char* ending : {".blocks.jsonl", ".blocks.jsonl.gz"}) {
+    std::error_code error;
+    if (fs::is_regular_file(*stem + ending, error)) return *stem + ending;
+  }
+  return std::nullopt;
+}
+
+bool is_jsonl(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && text[first] == '{';
+}
+
+/// Reads both files, or throws with every mistake of the first that has some.
+TraceRows read_rows(const TraceText& text, const TraceSpec& spec) {
+  TraceMistakes mistakes(text.trace_name);
+  TraceRows rows;
+  if (is_jsonl(text.trace)) {
+    if (!text.blocks_name.empty()) {
+      mistakes.add(0, "", "a JSONL trace holds its own block ids",
+                   "leave workload.trace.blocks out");
+    }
+    rows = read_mooncake_rows(text.trace, static_cast<std::uint32_t>(spec.block_tokens), mistakes);
+  } else {
+    rows = read_csv_rows(text.trace, mistakes);
+    if (rows.rows.empty() && !mistakes.any())
+      mistakes.add(1, "", "the trace has no rows", "add requests");
+  }
+  mistakes.throw_if_any();
+  if (text.blocks_name.empty()) return rows;
+  TraceMistakes block_mistakes(text.blocks_name);
+  read_block_lines(text.blocks, rows, block_mistakes);
+  if (spec.block_tokens_given && rows.block_tokens != 0 &&
+      rows.block_tokens != static_cast<std::uint32_t>(spec.block_tokens)) {
+    block_mistakes.add(
+        1, "block_tokens",
+        fmt::format("{} here, {} in the scenario", rows.block_tokens, spec.block_tokens),
+        "leave workload.trace.block_tokens out");
+  }
+  block_mistakes.throw_if_any();
+  return rows;
+}
+
+/// Rows [first, last) of the window.
+struct Window {
+  std::size_t first = 0, last = 0;
+  [[nodiscard]] std::size_t size() const { return last - first; }
+};
+Window find_window(const TraceRows& rows, const TraceSpec& spec, const std::string& name) {
+  const auto first_at = [&](double time_s) {
+    const auto it = std::ranges::lower_bound(rows.rows, time_s, {}, &TraceRow::arrival_s);
+    return static_cast<std::size_t>(it - rows.rows.begin());
+  };
+  const Window window{first_at(spec.start_s),
+                      spec.end_s ? first_at(*spec.end_s) : rows.rows.size()};
+  if (window.first < window.last) return window;
+  const std::string end = spec.end_s ? fmt::format("{:g} s", *spec.end_s) : "the end";
+  refuse_file(name, "workload.trace.start_s",
+              fmt::format("no request arrives from {:g} s to {}", spec.start_s, end),
+              fmt::format("the trace runs from {:g} to {:g} s", rows.rows.front().arrival_s,
+                          rows.rows.back().arrival_s));
+}
+
+void add_sessions(const TraceRows& rows, Window window, Workload& workload) {
+  std::unordered_map<std::string_view, std::uint32_t> index;
+  workload.session.reserve(window.size());
+  for (std::size_t i = window.first; i < window.last; ++i) {
+    const auto next = static_cast<std::uint32_t>(index.size());
+    workload.session.push_back(index.try_emplace(rows.rows[i].session, next).first->second);
+  }
+}
+
+/// The file's request ids, unless they are the row numbers.
+void add_names(const TraceRows& rows, Window window, Workload& workload) {
+  bool numbered = true;
+  bool named = false;
+  for (std::size_t i = window.first; i < window.last; ++i) {
+    const std::string_view id = rows.rows[i].id;
+    named = named || !id.empty();
+    numbered = numbered && parse_whole(id) == i - window.first;
+  }
+  if (numbered || !named) return;
+  workload.names.reserve(window.size());
+  for (std::size_t i = window.first; i < window.last; ++i)
+    workload.names.emplace_back(rows.rows[i].id);
+}
+
+void add_chains(const TraceRows& rows, Window window, Workload& workload) {
+  const std::size_t blocks =
+      rows.rows[window.last - 1].blocks_end - rows.rows[window.first].blocks_begin;
+  ChainIds ids(window.size(), rows.blocks.size());
+  workload.block_tokens = rows.block_tokens;
+  workload.chain.reserve(blocks);
+  workload.chain_begin.reserve(window.size() + 1);
+  workload.chain_begin.push_back(0);
+  const std::span<const std::uint64_t> all(rows.blocks);
+  for (std::size_t i = window.first; i < window.last; ++i) {
+    const TraceRow& row = rows.rows[i];
+    ids.append(all.subspan(row.blocks_begin, row.blocks_end - row.blocks_begin), row.prompt_tokens,
+               rows.block_tokens, workload);
+  }
+  workload.chain_ids = ids.size();
+}
+
+/// Seconds with six decimals, from whole nanoseconds.
+void append_seconds(std::int64_t ns, std::string& out) {
+  const std::int64_t us = (ns + 500) / 1000;
+  fmt::format_to(std::back_inserter(out), "{}.{:06}", us / 1'000'000, us % 1'000'000);
+}
+
+}  // namespace
+
+Workload parse_request_trace(const TraceText& text, const TraceSpec& spec) {
+  const TraceRows rows = read_rows(text, spec);
+  const Window window = find_window(rows, spec, text.trace_name);
+  Workload workload;
+  workload.arrival_ns.reserve(window.size());
+  workload.prompt_tokens.reserve(window.size());
+  workload.output_tokens.reserve(window.size());
+  for (std::size_t i = window.first; i < window.last; ++i) {
+    const TraceRow& row = rows.rows[i];
+    workload.arrival_ns.push_back(
+        std::llround((row.arrival_s - spec.start_s) / spec.rate_scale * 1e9));
+    workload.prompt_tokens.push_back(row.prompt_tokens);
+    workload.output_tokens.push_back(row.output_tokens);
+    if (rows.has_priority) workload.priority.push_back(row.priority);
+  }
+  if (rows.has_session) add_sessions(rows, window, workload);
+  add_names(rows, window, workload);
+  if (rows.block_tokens > 0 && !spec.ignore_blocks) add_chains(rows, window, workload);
+  workload.description = fmt::format(
+      "{} requests of {}{}", window.size(), fs::path(text.trace_name).filename().string(),
+      spec.rate_scale == 1 ? "" : fmt::format(", {:g} times as fast", spec.rate_scale));
+  return workload;
+}
+
+Workload read_request_trace(const TraceSpec& spec) {
+  TraceText text;
+  text.trace_name = spec.path.string();
+  text.trace = read_file(spec.path);
+  if (!spec.ignore_blocks) {
+    const std::optional<fs::path> blocks = spec.blocks ? spec.blocks : blocks_beside(spec.path);
+    if (blocks) {
+      text.blocks_name = blocks->string();
+      text.blocks = read_file(*blocks);
+    }
+  }
+  return parse_request_trace(text, spec);
+}
+
+std::string write_request_csv(const Workload& workload) {
+  MOESIM_CHECK(workload.predecessor.empty() && !workload.closed_loop,
+               "every request has an arrival of its own");
+  const bool sessions = !workload.session.empty();
+  std::string out = "request_id,arrival_s,prompt_tokens,output_tokens";
+  out += sessions ? ",session_id\n" : "\n";
+  for (std::size_t i = 0; i < workload.size(); ++i) {
+    out += workload.names.empty() ? std::to_string(i) : workload.names[i];
+    out += ',';
+    append_seconds(workload.arrival_ns[i], out);
+    fmt::format_to(std::back_inserter(out), ",{},{}", workload.prompt_tokens[i],
+                   workload.output_tokens[i]);
+    if (sessions) fmt::format_to(std::back_inserter(out), ",{}", workload.session[i]);
+    out += '\n';
+  }
+  return out;
+}
+
+std::string write_blocks_jsonl(const Workload& workload, const std::string& trace_name) {
+  if (workload.chain_begin.empty() || workload.block_tokens <= 0) return "";
+  std::string out = fmt::format(
+      R"({{"format":"request-prefix-blocks","version":1,"trace":"{}","block_tokens":{:.0f}}})",
+      trace_name, workload.block_tokens);
+  out += '\n';
+  for (std::size_t i = 0; i < workload.size(); ++i) {
+    const std::string id = workload.names.empty() ? std::to_string(i) : workload.names[i];
+    const bool number = parse_whole(id).has_value();
+    fmt::format_to(std::back_inserter(out), R"({{"request_id":{},"block_ids":[)",
+                   number ? id : "\"" + id + "\"");
+    for (std::uint32_t e = workload.chain_begin[i]; e < workload.chain_begin[i + 1]; ++e) {
+      if (e != workload.chain_begin[i]) out += ',';
+      out += std::to_string(workload.chain[e].id);
+    }
+    out += "]}\n";
+  }
+  return out;
+}
+
+}  // namespace moesim

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hardware/cluster.h"
+#include "models/hf_config.h"
+#include "models/sharding.h"
+#include "scenarios/engine_profile.h"
+#include "sim/base/diagnostic.h"
+#include "sim/base/reader.h"
+
+namespace moesim {
+
+/// A policy named in the scenario, resolved late by sim/build.cpp: `params` is the mapping it was given ("{}" if only a name).
+struct Policy {
+  std::string name;
+  std::string params;
+  Where where;
+};
+
+/// A distribution of token counts or seconds.
+struct Distribution {
+  enum class Kind { kFixed, kUniform, kLognormal, kNormal, kEmpirical } kind = Kind::kFixed;
+  double a = 0;    ///< fixed value; uniform low; lognormal/normal mean
+  double b = 0;    ///< uniform high; lognormal p99; normal std
+  double min = 0;  ///< normal only
+  double max = 0;  ///< normal only
+  std::vector<double> samples;  ///< empirical: values of the file, drawn uniformly
+};
+
+struct EngineSpec {
+  EngineProfile profile;           ///< of backend and version, with the overrides below applied
+  std::string backend = "vllm";
+  std::string backend_version;     ///< resolved
+  int max_model_len = 0;
+  int max_num_seqs = 0;
+  int max_num_batched_tokens = 0;
+  int block_size = 16;
+  double gpu_memory_utilization = 0.9;
+  bool enable_prefix_caching = true;
+  bool enable_chunked_prefill = true;
+  int long_prefill_token_threshold = 0;
+  bool enforce_eager = false;
+  bool priority_scheduling = false;  ///< scheduling_policy: priority
+  bool async_scheduling = true;
+  bool enable_expert_parallel = false;
+  std::string all2all_backend;
+  std::vector<int> cudagraph_capture_sizes;
+  std::optional<std::int64_t> num_gpu_blocks_override;
+};
+
+enum class Role { kMixed, kPrefill, kDecode };
+
+struct InstanceSpec {
+  Role role = Role::kMixed;
+  int count = 1;
+  Parallel parallel;
+  int node = -1;                 ///< index into cluster nodes; resolved by the loader, so never -1 in a loaded scenario
+  EngineSpec engine;             ///< scenario engine with this entry's overrides
+  Where where;
+};
+
+struct TraceSpec {
+  std::filesystem::path path;
+  std::optional<std::filesystem::path> blocks;  ///< nullopt: beside the CSV if present
+  bool ignore_blocks = false;                   ///< blocks: none
+  int block_tokens = 512;
+  bool block_tokens_given = false;              ///< must then agree with the blocks file's header
+  double start_s = 0;
+  std::optional<double> end_s;
+  double rate_scale = 1;
+};
+
+struct ArrivalSpec {
+  Policy policy;                 ///< poisson, gamma, constant, closed_loop, all_at_once
+  double request_rate = 0;       ///< per second; infinity = all at once
+  double burstiness = 1;
+  int max_concurrency = 0;       ///< 0 = no cap
+};
+
+struct SyntheticSpec {
+  std::int64_t num_prompts = 0;
+  Distribution input_tokens, output_tokens;
+  int shared_prefix_tokens = 0;
+  Distribution turns{Distribution::Kind::kFixed, 1, 0, 0, 0, {}};
+  Distribution think_time_s;
+};
+
+struct WorkloadSpec {
+  std::optional<TraceSpec> trace;
+  ArrivalSpec arrival;
+  SyntheticSpec synthetic;
+  double warmup_s = 0;
+  Where warmup_where;
+  std::optional<double> duration_s;
+  bool finish_eos = false;       ///< finish: eos
+};
+
+struct SloSpec {
+  std::optional<double> ttft_ms, tpot_ms, itl_ms, e2el_ms;
+  double percentile = 99;
+  [[nodiscard]] bool any() const { return ttft_ms || tpot_ms || itl_ms || e2el_ms; }
+};
+
+struct VariantSpec {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> set;  ///< path, YAML value
+  std::vector<Where> set_where;                          ///< place of each of `set`
+  Where where;
+};
+
+/// Where the value of a resolved option came from: "cli", "file", "config.json", "default".
+struct ResolvedOption {
+  std::string key, value, source;
+};
+
+/// A checked scenario: plain data, immutable once loaded.
+struct Scenario {
+  std::string name, description;
+  std::uint64_t seed = 1;
+  ModelSpec model;               ///< precision applied
+  LoraSpec lora;
+  ClusterSpec cluster;
+  std::vector<std::string> kernels;  ///< per node group: auto, roofline, or a profile
+  std::vector<InstanceSpec> instances;
+  Policy request_router;
+  WorkloadSpec workload;
+  Policy expert_routing;         ///< uniform until issue C
+  SloSpec slo;
+  std::map<std::string, double> gpu_hour_usd;
+  int uncertainty_replicas = 16;
+  std::vector<VariantSpec> variants;
+  std::vector<ResolvedOption> resolved;
+  std::vector<std::string> warnings;
+  std::string resolved_json;     ///< the document with overrides applied, for the report
+  std::filesystem::path base_dir;
+};
+
+/// "--set PATH=VALUE" or an engine flag that is short for one.
+struct Override {
+  std::string path, value;
+  std::string origin = "--set";  ///< what to name in a diagnostic: "--set", "--tensor-parallel-size", "variant 'x'"
+};
+
+}  // namespace moesim

@@ -1,0 +1,64 @@
+// Any text is either a scenario that loads again from its own JSON, or an InputError with a hint
+// for every mistake.
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "scenarios/load.h"
+#include "scenarios/workload.h"
+#include "sim/base/check.h"
+#include "sim/base/diagnostic.h"
+
+namespace {
+
+using moesim::InputError;
+using moesim::Override;
+using moesim::Scenario;
+
+/// Loads a text; whether it is a scenario. Requests are drawn only where that is quick.
+bool try_load(const std::string& text, const std::vector<Override>& overrides) {
+  constexpr std::int64_t kFew = 10'000;
+  const std::filesystem::path folder = "/nonexistent";
+  try {
+    const Scenario scenario = moesim::load_scenario_text(text, "fuzz.yaml", folder, overrides);
+    if (!scenario.workload.trace && scenario.workload.synthetic.num_prompts <= kFew) {
+      const moesim::Workload workload = moesim::make_workload(scenario.workload, scenario.seed);
+      MOESIM_CHECK(
+          workload.size() == static_cast<std::size_t>(scenario.workload.synthetic.num_prompts),
+          "as many requests as asked");
+    }
+    if (overrides.empty()) {
+      MOESIM_CHECK(try_load(scenario.resolved_json, {{"seed", "1", "--set"}}),
+                   "a scenario's own JSON loads");
+    }
+    return true;
+  } catch (const InputError& error) {
+    MOESIM_CHECK(!error.diagnostics().empty(), "an error says why");
+    for (const moesim::Diagnostic& diagnostic : error.diagnostics()) {
+      MOESIM_CHECK(!diagnostic.hint.empty(), "an error says what to do");
+    }
+    // A warm-up longer than the requests is seen only once they are drawn.
+    return error.diagnostics().front().key == "workload.warmup_s";
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string text(data, data + size);
+  try_load(text, {});
+  // The same bytes as the value of an override of a scenario that is good otherwise.
+  static const std::string kGood =
+      "schema_version: 1\nname: a\nmodel: mistralai/Mixtral-8x7B-v0.1\n"
+      "system: {nodes: [{profile: a100_sxm, gpus: 2}]}\n"
+      "deployment: {instances: [{tensor_parallel_size: 2}]}\n"
+      "workload:\n  arrival: {kind: poisson, request_rate: 1}\n"
+      "  synthetic: {num_prompts: 10, input_tokens: 10, output_tokens: 10}\n";
+  static const char* const kPaths[] = {
+      "engine", "workload.synthetic", "workload.arrival", "workload.trace", "deployment.instances",
+      "system", "variants",           "precision",        "routing"};
+  const std::size_t path = size == 0 ? 0 : data[0] % std::size(kPaths);
+  if (size > 0) try_load(kGood, {{kPaths[path], text.substr(1), "--set"}});
+  return 0;
+}
