@@ -1,0 +1,272 @@
+#include "sim/build.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <utility>
+
+#include "hardware/collective.h"
+#include "hardware/topology.h"
+#include "scenarios/expert_routing.h"
+#include "scenarios/layout.h"
+#include "scenarios/workload.h"
+#include "sim/base/check.h"
+#include "sim/base/diagnostic.h"
+#include "sim/base/reader.h"
+#include "sim/base/registry.h"
+#include "sim/engine/simulation.h"
+#include "sim/steptime/roofline.h"
+#include "sim/steptime/step_time.h"
+
+namespace moesim {
+namespace {
+
+MemoryInputs memory_inputs(const Scenario& scenario, const InstanceSpec& spec,
+                           const SystemSpec& system, int gpus_per_node) {
+  const EngineSpec& engine = spec.engine;
+  MemoryInputs inputs;
+  inputs.device_total = system.gpu.reported_capacity;
+  inputs.rules = engine.profile.memory;
+  inputs.rules.utilization = engine.gpu_memory_utilization;
+  inputs.rules.enforce_eager = engine.enforce_eager;
+  inputs.rules.graph_sizes = static_cast<int>(engine.cudagraph_capture_sizes.size());
+  // Blackwell multiplies MXFP4 natively; older cards go through Marlin, which pads
+  // (serving-semantics 2.3).
+  inputs.rules.pad_mxfp4 = system.gpu.sm_version < 100;
+  inputs.lora = scenario.lora;
+  inputs.max_num_batched_tokens = engine.max_num_batched_tokens;
+  inputs.max_num_seqs = engine.max_num_seqs;
+  inputs.max_model_len = engine.max_model_len;
+  inputs.block_size = engine.block_size;
+  inputs.all2all_backend = engine.all2all_backend;
+  inputs.gpus_per_node = gpus_per_node;
+  inputs.num_gpu_blocks_override = engine.num_gpu_blocks_override;
+  return inputs;
+}
+
+/// Makes the implementation a scenario names; an unknown name is an InputError at its line.
+template <class Interface>
+std::unique_ptr<Interface> make_policy(const Policy& policy) {
+  const auto* entry = Registry<Interface>::find(policy.name);
+  if (entry == nullptr) {
+    throw InputError({{policy.where, "", fmt::format("unknown policy '{}'", policy.name),
+                       nearest_name_hint(policy.name, Registry<Interface>::names())}});
+  }
+  const Document params =
+      Document::parse(policy.params.empty() ? "{}" : policy.params, policy.where.file);
+  Diagnostics diagnostics;
+  Reader reader(params, diagnostics);
+  auto made = entry->make(reader);
+  diagnostics.throw_if_any();
+  return made;
+}
+
+template <class Interface>
+std::unique_ptr<Interface> make_known(const std::string& name) {
+  return make_policy<Interface>({name, "{}", {}});
+}
+
+Limits limits_of(const Scenario& scenario, const InstanceInfo& info) {
+  const EngineSpec& engine = info.engine;
+  Limits limits;
+  limits.max_num_seqs = engine.max_num_seqs;
+  limits.max_num_batched_tokens = engine.max_num_batched_tokens;
+  limits.max_model_len = engine.max_model_len;
+  limits.long_prefill_token_threshold = engine.long_prefill_token_threshold;
+  limits.chunked_prefill = engine.enable_chunked_prefill;
+  limits.reserve_full_isl = engine.profile.reserve_full_isl;
+  limits.priority = engine.priority_scheduling;
+  limits.async = engine.async_scheduling && info.parallel.pp == 1;
+  limits.finish_eos = scenario.workload.finish_eos;
+  limits.pipeline_stages = info.parallel.pp;
+  return limits;
+}
+
+KvCache::Config kv_config(const InstanceInfo& info) {
+  KvCache::Config config;
+  config.usable_blocks = std::max<std::int64_t>(0, info.memory.num_gpu_blocks - 1);
+  config.block_size =
+      info.memory.kv.block_size;  // larger than the engine's with linear-attention layers
+  config.groups = info.memory.kv.groups;
+  config.prefix_caching = info.engine.enable_prefix_caching;
+  config.max_num_batched_tokens = info.engine.max_num_batched_tokens;
+  config.max_model_len = info.engine.max_model_len;
+  return config;
+}
+
+}  // namespace
+
+Deployment lay_out(const Scenario& scenario) {
+  const Layout layout = lay_out(scenario.cluster, scenario.instances);
+  Deployment deployment;
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < scenario.instances.size(); ++i) {
+    const InstanceSpec& spec = scenario.instances[i];
+    MOESIM_CHECK(layout.node[i] >= 0, "a loaded scenario fits its cluster");
+    const NodeGroup& node = scenario.cluster.nodes[static_cast<std::size_t>(layout.node[i])];
+    InstanceInfo info;
+    info.spec = static_cast<int>(i);
+    info.engine = spec.engine;
+    info.parallel = spec.parallel;
+    info.memory_inputs = memory_inputs(scenario, spec, node.system, node.gpus);
+    info.memory = plan_memory(scenario.model, spec.parallel, info.memory_inputs);
+    for (int copy = 0; copy < spec.count; ++copy) {
+      info.name = fmt::format("{}", next);
+      info.gpus = layout.gpus[next++];
+      deployment.instances.push_back(info);
+    }
+  }
+  return deployment;
+}
+
+/// Everything of a run, at stable addresses: later members refer to earlier ones.
+struct World::Parts {
+  Scenario scenario;
+  Deployment deployment;
+  std::unique_ptr<Topology> topology;
+  std::vector<std::unique_ptr<Collectives>> collectives;  ///< per entry of scenario.instances
+  std::vector<std::unique_ptr<StepTime>>
+      step_times;  ///< likewise: identical instances share their tables
+  std::unique_ptr<Simulation> simulation;
+  std::vector<std::string> warnings;
+
+  void add_step_time(const InstanceInfo& info);
+  void add_instances(const RunOptions& options);
+  void warn_about_requests();
+};
+
+void World::Parts::add_step_time(const InstanceInfo& info) {
+  const Layout layout = moesim::lay_out(scenario.cluster, scenario.instances);
+  const auto node = static_cast<std::size_t>(layout.node[static_cast<std::size_t>(info.spec)]);
+  const SystemSpec& system = scenario.cluster.nodes[node].system;
+  collectives.push_back(std::make_unique<Collectives>(*topology, system.gpu.sm_version));
+  std::vector<StepTime::Stage> stages;
+  const int tp = info.parallel.tp;
+  for (int stage = 0; stage < info.parallel.pp; ++stage) {
+    const auto first = info.gpus.begin() + stage * tp;
+    const bool last = stage + 1 == info.parallel.pp;
+    const int next_gpu = last ? -1 : info.gpus[static_cast<std::size_t>((stage + 1) * tp)];
+    stages.push_back({make_shard(scenario.model, info.parallel, stage).shard,
+                      std::make_unique<Roofline>(system, *collectives.back(),
+                                                 std::vector<int>(first, first + tp), next_gpu)});
+  }
+  step_times.push_back(std::make_unique<StepTime>(
+      scenario.model, std::move(stages), info.memory.kv, info.engine,
+      make_policy<ExpertRouting>(scenario.expert_routing), scenario.seed));
+}
+
+void World::Parts::add_instances(const RunOptions& options) {
+  Simulation::Options run;
+  run.seed = scenario.seed;
+  run.check = options.check;
+  run.stop = options.stop;
+  run.completed = options.completed;
+  if (scenario.workload.duration_s)
+    run.horizon = to_sim_time(Seconds(*scenario.workload.duration_s));
+  run.max_model_len = deployment.instances.front().engine.max_model_len;
+  for (const InstanceInfo& info : deployment.instances) {
+    run.max_model_len = std::min<std::int64_t>(run.max_model_len, info.engine.max_model_len);
+  }
+  simulation =
+      std::make_unique<Simulation>(make_workload(scenario.workload, scenario.seed),
+                                   make_policy<RequestRouter>(scenario.request_router), run);
+  for (std::size_t i = 0; i < deployment.instances.size(); ++i) {
+    const InstanceInfo& info = deployment.instances[i];
+    while (step_times.size() <= static_cast<std::size_t>(info.spec)) add_step_time(info);
+    Instance::Config config;
+    config.id = InstanceId{static_cast<std::uint32_t>(i)};
+    config.limits = limits_of(scenario, info);
+    config.kv = kv_config(info);
+    config.host = info.engine.profile.host;
+    config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
+    const bool is_static = info.engine.backend == "static_batch";
+    simulation->add(
+        std::make_unique<Instance>(config, simulation->workload(), simulation->table(),
+                                   make_known<Scheduler>(is_static ? "static_batch" : "vllm_v1"),
+                                   *step_times[static_cast<std::size_t>(info.spec)]));
+  }
+}
+
+void World::Parts::warn_about_requests() {
+  const Workload& workload = simulation->workload();
+  const RequestTable& table = simulation->table();
+  std::int64_t cut = 0, dropped = 0;
+  for (std::size_t r = 0; r < table.size(); ++r) {
+    dropped += table.output_tokens[r] == 0 ? 1 : 0;
+    cut += table.output_tokens[r] > 0 && table.output_tokens[r] < workload.output_tokens[r] ? 1 : 0;
+  }
+  if (dropped > 0) {
+    warnings.push_back(
+        fmt::format("{} of {} requests have prompts that reach max_model_len and are refused",
+                    dropped, table.size()));
+  }
+  if (cut > 0) {
+    warnings.push_back(
+        fmt::format("{} of {} requests end early at max_model_len", cut, table.size()));
+  }
+}
+
+World::World(const Scenario& scenario, Deployment deployment, const RunOptions& options)
+    : parts_(std::make_unique<Parts>()) {
+  parts_->scenario = scenario;
+  parts_->deployment = std::move(deployment);
+  for (const InstanceInfo& info : parts_->deployment.instances) {
+    MOESIM_CHECK(info.memory.feasible, "only a feasible deployment is built");
+  }
+  parts_->topology = std::make_unique<Topology>(parts_->scenario.cluster);
+  parts_->add_instances(options);
+  parts_->warnings = parts_->scenario.warnings;
+  parts_->warn_about_requests();
+}
+
+World::World(World&&) noexcept = default;
+World& World::operator=(World&&) noexcept = default;
+World::~World() = default;
+
+void World::run(Observer* observer) {
+  parts_->simulation->run(observer);
+}
+
+const Scenario& World::scenario() const {
+  return parts_->scenario;
+}
+const Workload& World::workload() const {
+  return parts_->simulation->workload();
+}
+const Deployment& World::deployment() const {
+  return parts_->deployment;
+}
+int World::instance_count() const {
+  return static_cast<int>(parts_->simulation->instances().size());
+}
+
+RunView World::view() const {
+  const Simulation& simulation = *parts_->simulation;
+  RunView view{parts_->scenario,
+               parts_->deployment,
+               simulation.workload(),
+               simulation.table(),
+               {},
+               0,
+               0,
+               0,
+               {},
+               {},
+               false};
+  for (const auto& instance : simulation.instances()) {
+    view.totals.push_back(instance->totals());
+    for (std::size_t i = 0; i < view.provenance_ns.size(); ++i)
+      view.provenance_ns[i] += instance->provenance_ns()[i];
+  }
+  view.digest = simulation.digest();
+  view.end_time = simulation.end_time();
+  view.events = simulation.events();
+  view.interrupted = simulation.stopped_early();
+  view.warnings = parts_->warnings;
+  return view;
+}
+
+World build(const Scenario& scenario, const RunOptions& options) {
+  return {scenario, lay_out(scenario), options};
+}
+
+}  // namespace moesim

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "scenarios/scenario.h"
+#include "sim/engine/observer.h"
+#include "sim/report/deployment.h"
+#include "sim/report/run_view.h"
+
+namespace moesim {
+
+class Simulation;
+
+/// Places every instance on the cluster and plans its memory; simulates nothing. `memory.feasible`
+/// tells whether an instance can start. Throws InputError if a layout does not divide the model.
+[[nodiscard]] Deployment lay_out(const Scenario& scenario);
+
+struct RunOptions {
+  bool check = false;                              ///< verify invariants while running (slower)
+  const std::atomic<bool>* stop = nullptr;         ///< end early when set
+  std::atomic<std::int64_t>* completed = nullptr;  ///< requests done so far, for a progress bar
+};
+
+/// A scenario made ready to run: cluster graph, step-time model, engines, requests. The only place
+/// where all parts meet.
+class World {
+ public:
+  /// Precondition: every instance of `deployment` is feasible. Throws InputError for a bad trace.
+  World(const Scenario& scenario, Deployment deployment, const RunOptions& options = {});
+  World(World&&) noexcept;
+  World& operator=(World&&) noexcept;
+  ~World();
+
+  /// Runs to the end, the horizon, or until stopped. Call once; `observer` may be null.
+  void run(Observer* observer);
+  /// What happened, for the report. Valid while the world lives.
+  [[nodiscard]] RunView view() const;
+  [[nodiscard]] const Scenario& scenario() const;
+  [[nodiscard]] const Workload& workload() const;
+  [[nodiscard]] const Deployment& deployment() const;
+  [[nodiscard]] int instance_count() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+/// lay_out, then a World. Precondition: feasible.
+[[nodiscard]] World build(const Scenario& scenario, const RunOptions& options = {});
+
+}  // namespace moesim

@@ -1,0 +1,232 @@
+#include "sim/engine/scheduler.h"
+
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "sim/base/random.h"
+
+namespace moesim {
+
+void RequestTable::resize(std::size_t n) {
+  arrival.assign(n, kNever);
+  first_scheduled.assign(n, kNever);
+  first_token.assign(n, kNever);
+  finish.assign(n, kNever);
+  last_token.assign(n, kNever);
+  output_tokens.assign(n, 0);
+  generated.assign(n, 0);
+  cached_tokens.assign(n, 0);
+  preemptions.assign(n, 0);
+  instance.assign(n, 0);
+  status.assign(n, RequestStatus::kPending);
+}
+
+void Batch::clear() {
+  chunks.clear();
+  finishing.clear();
+  irregular.clear();
+  gaps.clear();
+  decodes = wasted = tokens_out = admitted = hashed_blocks = 0;
+  running = waiting = regular_tokens = kv_blocks_used = 0;
+  regular_gap = 0;
+  plain = false;
+  decode_context = {};
+}
+
+SchedulerState::SchedulerState(const Workload& work, RequestTable& requests, const Limits& bounds,
+                               const KvCache::Config& cache)
+    : workload(&work),
+      table(&requests),
+      limits(bounds),
+      kv(cache),
+      running(bounds.priority),
+      clocks(static_cast<std::size_t>(bounds.pipeline_stages)),
+      next_own_id_(work.chain_ids) {
+  for (int i = 0; i < bounds.pipeline_stages; ++i)
+    cohorts.emplace_back(cache.block_size, cache.groups);
+  running.reserve_requests(work.size());
+}
+
+TokenChain SchedulerState::chain(std::uint32_t request) const {
+  TokenChain result;
+  if (!kv.caching()) return result;
+  if (!workload->chain_begin.empty()) {
+    const std::size_t begin = workload->chain_begin[request];
+    const std::size_t end = workload->chain_begin[request + 1];
+    result.elements = std::span(workload->chain).subspan(begin, end - begin);
+    result.last_is_open = workload->output_continues_chain && begin < end &&
+                          workload->chain[end - 1].end == workload->prompt_tokens[request];
+  }
+  if (!own_ids_.empty() && !result.last_is_open) {
+    const auto it = own_ids_.find(request);
+    if (it != own_ids_.end()) result.own_id = it->second;
+  }
+  return result;
+}
+
+std::int64_t SchedulerState::computed(const Slot& slot) const {
+  if (slot.state != Slot::State::kDecoding) return slot.computed;
+  return cohorts[static_cast<std::size_t>(slot.cohort)].computed(slot.member);
+}
+
+std::int64_t SchedulerState::generated(const Slot& slot) const {
+  if (slot.state != Slot::State::kDecoding) return slot.generated;
+  return slot.generated + cohorts[static_cast<std::size_t>(slot.cohort)].counter() - slot.joined;
+}
+
+void SchedulerState::join(std::uint32_t s, int cohort, std::int64_t done, std::int64_t tokens) {
+  Slot& slot = running[s];
+  DecodeSet& set = cohorts[static_cast<std::size_t>(cohort)];
+  set.join(slot.member, done);
+  slot.state = Slot::State::kDecoding;
+  slot.cohort = cohort;
+  slot.generated = tokens;
+  slot.joined = set.counter();
+  const std::int64_t remaining = table->output_tokens[slot.request] - tokens;
+  const auto kind = remaining > 0 ? DecodeSet::EventKind::kFinish : DecodeSet::EventKind::kWasted;
+  set.at(set.counter() + std::max<std::int64_t>(remaining, 1) - 1, s, slot.member.epoch, kind);
+  if (set.has_windows()) set.at(set.counter(), s, slot.member.epoch, DecodeSet::EventKind::kTouch);
+}
+
+void SchedulerState::leave(std::uint32_t s, std::int64_t held, std::int64_t dropped_at) {
+  Slot& slot = running[s];
+  const std::int64_t done = computed(slot);
+  const std::int64_t tokens = generated(slot);
+  DecodeSet& set = cohorts[static_cast<std::size_t>(slot.cohort)];
+  // Until it has run a step, its windows were applied one by one, if at all.
+  if (set.counter() == slot.joined) dropped_at = 0;
+  set.leave(slot.member);
+  slot.computed = done;
+  slot.generated = std::min<std::int64_t>(tokens, table->output_tokens[slot.request]);
+  kv.catch_up(slot.kv, held, dropped_at);
+}
+
+void SchedulerState::note_last_token(const Slot& slot) {
+  const CohortClock& clock = clocks[static_cast<std::size_t>(slot.cohort)];
+  if (clock.last_batch < collected) {
+    table->last_token[slot.request] = clock.last_out;
+  } else {
+    watches_.push_back({slot.request, clock.last_batch});
+  }
+}
+
+bool SchedulerState::output_pending(std::uint32_t request) const {
+  return std::any_of(watches_.begin(), watches_.end(),
+                     [&](const Watch& w) { return w.request == request; });
+}
+
+void SchedulerState::preempt(std::uint32_t s, int current) {
+  Slot& slot = running[s];
+  const std::uint32_t request = slot.request;
+  const bool decoding = slot.state == Slot::State::kDecoding;
+  const CohortClock& clock = clocks[static_cast<std::size_t>(slot.cohort)];
+  const bool sampled = decoding || slot.state == Slot::State::kFinishing;
+  const bool in_flight = sampled && clock.last_batch >= collected;
+  if (decoding) {
+    const std::int64_t done = computed(slot);
+    note_last_token(slot);
+    leave(s, done + (slot.ran ? 1 : 0), slot.cohort == current ? done : done - 1);
+  }
+  if (slot.state == Slot::State::kLate) std::erase(late, s);
+  if (slot.state == Slot::State::kFinishing) note_last_token(slot);
+  // Generated tokens get their identity when their output was processed (async) or when scheduled.
+  const std::int64_t known = slot.computed - (limits.async && in_flight ? 1 : 0);
+  if (kv.caching() && chain(request).own_id == TokenChain::kNoId && !chain(request).last_is_open) {
+    own_ids_.emplace(request, next_own_id_++);
+  }
+  kv.release(slot.kv, chain(request), known);
+  table->generated[request] = static_cast<std::uint32_t>(slot.generated);
+  table->status[request] = RequestStatus::kWaiting;
+  ++table->preemptions[request];
+  ++preemptions;
+  running.remove(s);
+  const std::int32_t priority = workload->priority.empty() ? 0 : workload->priority[request];
+  running.push_waiting_front({priority, table->arrival[request], request});
+  preempted.push_back(request);
+}
+
+void SchedulerState::retire(std::uint32_t request, SimTime out_done) {
+  const std::uint32_t s = running.slot_of(request);
+  if (s == kNoSlot) {
+    running.erase_waiting(request);  // preempted while its last token was in flight
+  } else {
+    Slot& slot = running[s];
+    if (slot.state == Slot::State::kDecoding) leave(s, computed(slot), computed(slot) - 1);
+    if (slot.state == Slot::State::kLate) std::erase(late, s);
+    const std::int64_t tokens =
+        static_cast<std::int64_t>(workload->prompt_tokens[request]) + table->output_tokens[request];
+    kv.release(slot.kv, chain(request), tokens - 1 - (limits.async ? 1 : 0));
+    running.remove(s);
+  }
+  table->generated[request] = table->output_tokens[request];
+  table->status[request] = RequestStatus::kCompleted;
+  table->finish[request] = out_done;
+  std::uint64_t hash = mix64(request + 0x9e3779b97f4a7c15ULL * (table->instance[request] + 1ULL));
+  const SimTime times[] = {table->first_scheduled[request], table->first_token[request], out_done,
+                           table->cached_tokens[request], table->preemptions[request]};
+  for (const SimTime time : times)
+    hash = mix64(hash ^ static_cast<std::uint64_t>(time)) + 0x632be59bd9b4e019ULL;
+  digest += hash;
+}
+
+void SchedulerState::leave_windows(int cohort, std::span<const DecodeSet::Event> events,
+                                   std::int64_t anonymous) {
+  DecodeSet& set = cohorts[static_cast<std::size_t>(cohort)];
+  if (!set.has_windows()) return;
+  scratch_.assign(running.prompts.begin(), running.prompts.end());
+  scratch_.insert(scratch_.end(), late.begin(), late.end());
+  for (const DecodeSet::Event& event : events) {
+    const DecodeSet::Member& member = running[event.slot].member;
+    const bool valid = member.in_set && member.epoch == event.epoch;
+    if (event.kind == DecodeSet::EventKind::kTouch && valid) scratch_.push_back(event.slot);
+  }
+  std::sort(scratch_.begin(), scratch_.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return running[a].order < running[b].order; });
+  for (const std::uint32_t s : scratch_) {
+    Slot& slot = running[s];
+    const std::int64_t done = computed(slot);
+    const bool decoding = slot.state == Slot::State::kDecoding;
+    if (decoding) kv.catch_up(slot.kv, done, 0);
+    if (kv.drops_identity(slot.kv, done)) {
+      kv.drop_outside_window(slot.kv, done);
+    } else {
+      anonymous += kv.outside_window(slot.kv, done);
+      kv.catch_up(slot.kv, 0, done);
+    }
+    if (!decoding) continue;
+    const std::int64_t look = set.touch(slot.member, kv.holds_windowed_identity(slot.kv));
+    if (look >= 0) set.at(look, s, slot.member.epoch, DecodeSet::EventKind::kTouch);
+  }
+  kv.give_anonymous(anonymous);
+}
+
+void SchedulerState::process_output(SimTime out_done, Batch& batch) {
+  CohortClock& clock = clocks[static_cast<std::size_t>(batch.cohort)];
+  const std::uint64_t number = collected++;
+  batch.regular_gap = out_done - clock.last_out;
+  batch.regular_tokens =
+      batch.decodes - batch.wasted - static_cast<std::int64_t>(batch.irregular.size());
+  batch.tokens_out = batch.decodes - batch.wasted;
+  for (const std::uint32_t request : batch.irregular) {
+    batch.gaps.push_back(out_done - table->last_token[request]);
+  }
+  for (const PromptChunk& chunk : batch.chunks) {
+    if (!chunk.completes) continue;
+    ++batch.tokens_out;
+    SimTime& first = table->first_token[chunk.request];
+    if (first == kNever) {
+      first = out_done;
+    } else {
+      batch.gaps.push_back(out_done - table->last_token[chunk.request]);
+    }
+  }
+  for (const Watch& watch : watches_) {
+    if (watch.batch == number) table->last_token[watch.request] = out_done;
+  }
+  std::erase_if(watches_, [number](const Watch& watch) { return watch.batch <= number; });
+  clock.last_out = out_done;
+  if (number == clock.last_batch) clock.in_flight = false;
+  for (const std::uint32_t request : batch.finishing) retire(request, out_done);
+}
+
+}  // namespace moesim

@@ -1,0 +1,138 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "scenarios/scenario.h"
+#include "sim/engine/decode_set.h"
+#include "sim/engine/kv_cache.h"
+#include "sim/engine/request.h"
+#include "sim/engine/running.h"
+#include "sim/engine/time.h"
+#include "sim/steptime/step_time.h"
+
+namespace moesim {
+
+/// What bounds a step, from the engine's configuration.
+struct Limits {
+  int max_num_seqs = 256;
+  int max_num_batched_tokens = 2048;
+  int max_model_len = 0;
+  int long_prefill_token_threshold = 0;
+  bool chunked_prefill = true;
+  bool reserve_full_isl = true;
+  bool priority = false;    ///< scheduling_policy: priority
+  bool async = true;        ///< the next step is scheduled before this one's tokens are known
+  bool finish_eos = false;  ///< the end of a request shows only when its last token is sampled
+  int pipeline_stages = 1;
+};
+
+/// When a cohort's last tokens came out, and whether its last batch is still in flight.
+struct CohortClock {
+  SimTime last_out = 0;
+  std::uint64_t last_batch = 0;  ///< number of its last batch
+  bool in_flight = false;        ///< pipeline parallelism: its requests cannot be scheduled
+};
+
+/// One scheduled step: what runs, and what its output will complete. Buffers are reused.
+struct Batch {
+  int cohort = 0;
+  int decodes = 0;  ///< sequences with one token, wasted ones included
+  int wasted = 0;   ///< of these, tokens that will be thrown away (eos under async)
+  std::int64_t running = 0, waiting = 0;  ///< queue lengths after scheduling
+  std::vector<PromptChunk> chunks;
+  std::vector<std::uint32_t> finishing;  ///< requests whose last token this step samples
+  std::vector<std::uint32_t>
+      irregular;              ///< decodes whose previous token was not in the cohort's last step
+  std::vector<SimTime> gaps;  ///< filled on completion: gaps of irregular and resumed tokens
+  std::int64_t regular_tokens =
+      0;  ///< filled on completion: tokens that came `regular_gap` after the last
+  SimTime regular_gap = 0;
+  int tokens_out = 0;
+  int admitted = 0;
+  int hashed_blocks = 0;
+  bool plain = false;  ///< phase A walked every request
+  std::array<std::int64_t, kMaxKvGroups> decode_context{};
+  std::int64_t kv_blocks_used = 0;
+  [[nodiscard]] bool empty() const { return decodes == 0 && chunks.empty(); }
+  void clear();
+};
+
+/// Everything a scheduler of one instance sees and changes, and the moves every scheduler makes.
+struct SchedulerState {
+  const Workload* workload = nullptr;
+  RequestTable* table = nullptr;
+  Limits limits;
+  KvCache kv;
+  Running running;
+  std::vector<DecodeSet> cohorts;        ///< one; with pipeline parallelism one per batch in flight
+  std::vector<CohortClock> clocks;       ///< beside `cohorts`
+  std::vector<std::uint32_t> late;       ///< slots in state kLate, in running order
+  std::vector<std::uint32_t> preempted;  ///< requests, by the last call of schedule, in order
+  std::uint64_t batches = 0;             ///< scheduled so far; also the number of the next one
+  std::uint64_t collected = 0;  ///< batches whose output was processed (first in, first out)
+  std::uint64_t digest = 0;     ///< sum over completions: order-independent
+  std::int64_t preemptions = 0, prefix_query_tokens = 0, prefix_hit_tokens = 0;
+
+  SchedulerState(const Workload& workload, RequestTable& table, const Limits& limits,
+                 const KvCache::Config& kv);
+
+  [[nodiscard]] TokenChain chain(std::uint32_t request) const;
+  /// Tokens computed, in any state.
+  [[nodiscard]] std::int64_t computed(const Slot& slot) const;
+  /// Output tokens scheduled, in any state.
+  [[nodiscard]] std::int64_t generated(const Slot& slot) const;
+
+  /// The slot decodes from the cohort's next step on; its finish goes into the wheel.
+  void join(std::uint32_t slot, int cohort, std::int64_t computed, std::int64_t generated);
+  /// Takes a decoding slot out of its cohort and writes its progress down. `held` tokens have
+  /// blocks; windows were applied up to position `dropped_at`.
+  void leave(std::uint32_t slot, std::int64_t held, std::int64_t dropped_at);
+  /// Remembers when the request's last token comes out, for the gap to the next one.
+  void note_last_token(const Slot& slot);
+  /// A preempted request's last token is still in flight: it cannot be admitted again before that.
+  [[nodiscard]] bool output_pending(std::uint32_t request) const;
+  /// Evicts a running request to the head of the queue (recompute); `current` is the cohort being
+  /// scheduled.
+  void preempt(std::uint32_t slot, int current);
+  /// The request's last token is out: frees its blocks and takes it off every list.
+  void retire(std::uint32_t request, SimTime out_done);
+  /// Blocks that leave attention windows before the next step of `cohort`; requests whose blocks
+  /// have identities first, in running order, then the anonymous ones (their order cannot be seen).
+  /// Consumes the cohort's touch events.
+  void leave_windows(int cohort, std::span<const DecodeSet::Event> events, std::int64_t anonymous);
+  /// Output processing common to all schedulers: first tokens, gaps, completions.
+  void process_output(SimTime out_done, Batch& batch);
+
+ private:
+  struct Watch {
+    std::uint32_t request;
+    std::uint64_t batch;
+  };
+  std::vector<Watch> watches_;
+  std::unordered_map<std::uint32_t, std::uint32_t>
+      own_ids_;  ///< preempted request -> identity; never iterated
+  std::uint32_t next_own_id_;
+  std::vector<std::uint32_t> scratch_;
+};
+
+/// Chooses what changes in an instance's next step.
+///
+/// `schedule` fills `batch` (empty if nothing can run) from the queue and the KV state at time
+/// `now`; requests already decoding go on and are implied, so a step in which nothing changes costs
+/// O(1) (performance.md 4.1). `complete` is called when a batch's tokens are out: it retires what
+/// ended. Never exceeds `limits`; doing nothing is wrong while a request that fits is queued
+/// (contract test: work conservation).
+///
+/// Registered: vllm_v1, static_batch.
+class Scheduler {
+ public:
+  virtual ~Scheduler() = default;
+  virtual void schedule(SchedulerState& state, SimTime now, Batch& batch) = 0;
+  virtual void complete(SchedulerState& state, SimTime out_done, Batch& batch) = 0;
+};
+
+}  // namespace moesim

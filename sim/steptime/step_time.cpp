@@ -1,0 +1,206 @@
+#include "sim/steptime/step_time.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/base/check.h"
+
+namespace moesim {
+
+/// A pipeline stage with its memoised costs.
+struct StepTime::StageState {
+  Shard shard;
+  std::unique_ptr<KernelModel> kernels;
+  std::vector<LayerClass> classes;
+  std::vector<int>
+      kv_group;  ///< per class: index into StepWork::decode_context, -1 for layers without KV
+  std::vector<std::unique_ptr<ExpertPool>> experts;  ///< per class, null for dense layers
+  std::vector<Memo> by_tokens, by_rows;
+  Memo large;
+  int attention_layers = 0;
+  std::vector<Op> scratch;
+};
+
+namespace {
+
+constexpr double kNs = 1e9;
+
+int group_of(const LayerSpec& layer, const KvLayout& kv) {
+  for (std::size_t g = 0; g < kv.groups.size(); ++g) {
+    if (kv.groups[g].kind == layer.attention && kv.groups[g].window == layer.window)
+      return static_cast<int>(g);
+  }
+  // Padding may put one kind of layer into several groups of equal size; without the hybrid manager
+  // windowed layers are stored in the full group.
+  return kv.groups.empty() || layer.attention == AttentionKind::kLinear ? -1 : 0;
+}
+
+std::size_t index(Term term) {
+  return static_cast<std::size_t>(term);
+}
+
+}  // namespace
+
+StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLayout& kv,
+                   const EngineSpec& engine, std::unique_ptr<ExpertRouting> routing,
+                   std::uint64_t seed)
+    : model_(&model),
+      family_(make_family(model)),
+      routing_(std::move(routing)),
+      engine_(engine),
+      seed_(seed) {
+  const std::vector<int>& sizes = engine_.cudagraph_capture_sizes;
+  if (!sizes.empty() && !engine_.enforce_eager) {
+    padded_.resize(static_cast<std::size_t>(sizes.back()) + 1);
+    std::size_t next = 0;
+    for (int tokens = 0; tokens <= sizes.back(); ++tokens) {
+      while (sizes[next] < tokens) ++next;
+      padded_[static_cast<std::size_t>(tokens)] = sizes[next];
+    }
+  }
+  for (Stage& stage : stages) {
+    auto state = std::make_unique<StageState>();
+    state->shard = stage.shard;
+    state->kernels = std::move(stage.kernels);
+    state->classes = layer_classes(state->shard);
+    state->by_tokens.resize(static_cast<std::size_t>(engine_.max_num_batched_tokens) + 1 +
+                            (padded_.empty() ? 0 : padded_.size()));
+    state->by_rows.resize(static_cast<std::size_t>(engine_.max_num_seqs) + 1);
+    for (const LayerClass& layers : state->classes) {
+      state->kv_group.push_back(group_of(layers.spec, kv));
+      state->attention_layers += layers.layers;
+      std::unique_ptr<ExpertPool> pool;
+      if (layers.spec.moe) {
+        const StageState* raw = state.get();
+        pool = std::make_unique<ExpertPool>(
+            *routing_,
+            [this, raw, layers](int tokens, std::span<const std::uint32_t> counts) {
+              return raw->kernels->time(family_->experts(raw->shard, layers, tokens, counts))
+                         .time.value() *
+                     kNs;
+            },
+            layers.spec.num_experts, layers.spec.top_k, layers.layers, seed_,
+            static_cast<int>(state->by_tokens.size()));
+      }
+      state->experts.push_back(std::move(pool));
+    }
+    stages_.push_back(std::move(state));
+  }
+}
+
+StepTime::~StepTime() = default;
+
+StepTime::Dispatch StepTime::dispatch(int tokens, bool uniform) const {
+  const auto t = static_cast<std::size_t>(tokens);
+  if (t >= padded_.size()) return {GraphMode::kNone, tokens};
+  const int padded = padded_[t];
+  const bool full = uniform && engine_.profile.full_graphs && padded <= engine_.max_num_seqs;
+  return {full ? GraphMode::kFull : GraphMode::kPiecewise, padded};
+}
+
+void StepTime::add_op(const KernelModel& kernels, const Op& op, Memo& sum) const {
+  const KernelTime time = kernels.time(op);
+  const double ns = time.time.value() * kNs * op.repeat;
+  sum.terms[index(op.term)] += ns;
+  sum.provenance[static_cast<std::size_t>(time.provenance)] += ns;
+  sum.total += ns;
+}
+
+const StepTime::Memo& StepTime::token_memo(StageState& stage, int tokens) {
+  const auto slot = static_cast<std::size_t>(tokens);
+  const bool small = slot < stage.by_tokens.size();
+  if (!small)
+    stage.large = Memo{};  // static batches only: padded prompts have no bound worth a table
+  Memo& memo = small ? stage.by_tokens[slot] : stage.large;
+  if (memo.known) return memo;
+  stage.scratch.clear();
+  family_->token_ops(stage.shard, tokens, stage.scratch);
+  for (const Op& op : stage.scratch) add_op(*stage.kernels, op, memo);
+  memo.known = true;
+  return memo;
+}
+
+const StepTime::Memo& StepTime::row_memo(StageState& stage, int rows) {
+  Memo& memo = stage.by_rows[static_cast<std::size_t>(rows)];
+  if (memo.known || rows == 0) return memo;
+  stage.scratch.clear();
+  family_->sample_ops(stage.shard, rows, stage.scratch);
+  for (const Op& op : stage.scratch) add_op(*stage.kernels, op, memo);
+  memo.known = true;
+  return memo;
+}
+
+/// Decode attention from sums, prompt chunks one by one (a mixed batch costs the sum of both
+/// parts: 4.1).
+void StepTime::price_attention(StageState& stage, const StepWork& work, Memo& sum) const {
+  for (std::size_t c = 0; c < stage.classes.size(); ++c) {
+    const LayerClass& layers = stage.classes[c];
+    const int group = stage.kv_group[c];
+    if (work.decodes > 0) {
+      const std::int64_t context =
+          group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
+      add_op(*stage.kernels, family_->attention_decode(stage.shard, layers, work.decodes, context),
+             sum);
+    }
+    for (const PromptChunk& chunk : work.chunks) {
+      add_op(*stage.kernels,
+             family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context), sum);
+    }
+  }
+}
+
+double StepTime::launch_ns(const StageState& stage, GraphMode mode) const {
+  const LaunchCost& launch = engine_.profile.launch;
+  const double layers = stage.attention_layers;
+  switch (mode) {
+    case GraphMode::kFull:
+      return launch.full_us * 1e3;
+    case GraphMode::kPiecewise:
+      return ((layers + 1) * launch.piece_us + layers * launch.piece_attention_us) * 1e3;
+    case GraphMode::kNone:
+      return layers * launch.eager_layer_us * 1e3;
+  }
+  return 0;
+}
+
+void StepTime::price(const StepWork& work, StepCost& cost) {
+  int tokens = work.decodes;
+  for (const PromptChunk& chunk : work.chunks) tokens += chunk.tokens;
+  const Dispatch dispatched = dispatch(tokens, work.chunks.empty());
+  cost.graph = dispatched.mode;
+  cost.padded_tokens = dispatched.padded;
+  cost.stage_ns.resize(stages_.size());
+  cost.terms = {};
+  cost.provenance_ns = {};
+  for (std::size_t s = 0; s < stages_.size(); ++s) {
+    StageState& stage = *stages_[s];
+    Memo sum = token_memo(stage, dispatched.padded);
+    if (stage.shard.has_lm_head) {
+      const Memo& rows = row_memo(stage, work.sampled_rows);
+      sum.total += rows.total;
+      for (std::size_t i = 0; i < sum.terms.size(); ++i) sum.terms[i] += rows.terms[i];
+      for (std::size_t i = 0; i < sum.provenance.size(); ++i)
+        sum.provenance[i] += rows.provenance[i];
+    }
+    price_attention(stage, work, sum);
+    for (const auto& pool : stage.experts) {
+      if (pool == nullptr) continue;
+      const double ns = pool->layers_ns(dispatched.padded, work.step);
+      sum.terms[index(Term::kExpertGemm)] += ns;
+      sum.provenance[static_cast<std::size_t>(Provenance::kRoofline)] += ns;
+      sum.total += ns;
+    }
+    const double exposed = launch_ns(stage, dispatched.mode) - sum.total;
+    if (exposed > 0) {
+      sum.terms[index(Term::kLaunchOverhead)] += exposed;
+      sum.provenance[static_cast<std::size_t>(Provenance::kAssumed)] += exposed;
+      sum.total += exposed;
+    }
+    cost.stage_ns[s] = sum.total;
+    for (std::size_t i = 0; i < sum.terms.size(); ++i) cost.terms[i] += sum.terms[i];
+    for (std::size_t i = 0; i < sum.provenance.size(); ++i)
+      cost.provenance_ns[i] += sum.provenance[i];
+  }
+}
+
+}  // namespace moesim

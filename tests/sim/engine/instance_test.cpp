@@ -1,0 +1,177 @@
+#include "sim/engine/instance.h"
+
+#include <doctest/doctest.h>
+#include <string>
+#include <vector>
+
+#include "tests/reference/engine_run.h"
+#include "tests/reference/step_table.h"
+
+using namespace moesim;
+using namespace moesim::reference;
+
+namespace {
+
+constexpr FormulaPricer::Terms kFlat{.step_ns = 1000,
+                                     .decode_ns = 0,
+                                     .context_ns = 0,
+                                     .prompt_ns = 0,
+                                     .attention_ns = 0,
+                                     .row_ns = 0,
+                                     .stage_ns = 0};
+
+struct StepTimes {
+  SimTime scheduled, gpu_start, gpu_end, out_done;
+};
+
+std::string text(const std::vector<StepTimes>& steps) {
+  std::string result;
+  for (const StepTimes& s : steps) {
+    result += std::to_string(s.scheduled) + ": gpu " + std::to_string(s.gpu_start) + ".." +
+              std::to_string(s.gpu_end) + " out " + std::to_string(s.out_done) + "\n";
+  }
+  return result;
+}
+
+/// One request of 4 + 4 tokens, host costs in us: schedule, prepare, output.
+std::string run_steps(const Situation& situation, const HostCost& host, double step_ns) {
+  PlainConfig config = config_of(situation);
+  config.host = host;
+  FormulaPricer::Terms terms = kFlat;
+  terms.step_ns = step_ns;
+  FormulaPricer pricer(terms, situation.limits.pipeline_stages);
+  const Workload workload = workload_of(situation);
+  std::vector<StepTimes> steps;
+  for (const PlainCall& call : run_engine(config, workload, pricer).calls) {
+    if (!call.empty()) {
+      steps.push_back({call.scheduled, call.gpu_start, call.gpu_end, call.out_done});
+    }
+  }
+  return text(steps);
+}
+
+HostCost host_us(double schedule, double prepare, double output) {
+  return {.s0_us = schedule,
+          .s1_us = 0,
+          .s2_us = 0,
+          .s3_us = 0,
+          .p0_us = prepare,
+          .p1_us = 0,
+          .o0_us = output,
+          .o1_us = 0};
+}
+
+}  // namespace
+
+TEST_CASE("synchronous: host and GPU take turns") {
+  Situation s;
+  s.requests = {{100, 4, 3}};
+  // 10 + 20 us before the GPU, 5 us after; the GPU 50 us.
+  CHECK(run_steps(s, host_us(10, 20, 5), 50'000) == text({{100, 30'100, 80'100, 85'100},
+                                                          {85'100, 115'100, 165'100, 170'100},
+                                                          {170'100, 200'100, 250'100, 255'100}}));
+}
+
+TEST_CASE("async: the host works while the GPU does, and its time disappears") {
+  Situation s;
+  s.limits.async = true;
+  s.requests = {{0, 4, 4}};
+  CHECK(run_steps(s, host_us(10, 20, 5), 50'000) == text({{0, 30'000, 80'000, 85'000},
+                                                          {30'000, 80'000, 130'000, 135'000},
+                                                          {85'000, 130'000, 180'000, 185'000},
+                                                          {135'000, 180'000, 230'000, 235'000}}));
+}
+
+TEST_CASE("async with a slow host: the period is the host's, not the sum") {
+  Situation s;
+  s.limits.async = true;
+  s.requests = {{0, 4, 4}};
+  // The first step is done when the second is launched, so its output comes first. Then 35 us a
+  // step.
+  CHECK(run_steps(s, host_us(10, 20, 5), 8'000) == text({{0, 30'000, 38'000, 65'000},
+                                                         {30'000, 60'000, 68'000, 100'000},
+                                                         {65'000, 95'000, 103'000, 135'000},
+                                                         {100'000, 130'000, 138'000, 143'000}}));
+}
+
+TEST_CASE("pipeline stages are servers one after the other") {
+  Situation s;
+  s.limits.pipeline_stages = 2;
+  s.limits.max_num_batched_tokens = 4;
+  s.requests = {{0, 4, 2}, {0, 4, 2}};
+  // Each step takes 50 us on each of two stages.
+  CHECK(run_steps(s, host_us(0, 0, 0), 50'000) == text({{0, 0, 100'000, 100'000},
+                                                        {0, 50'000, 150'000, 150'000},
+                                                        {100'000, 100'000, 200'000, 200'000},
+                                                        {150'000, 150'000, 250'000, 250'000}}));
+}
+
+TEST_CASE("host costs follow the sizes of the step") {
+  Situation s;
+  s.caching = true;
+  s.requests = {{0, 9, 2}, {0, 4, 2}};
+  // Step 0: s0 + 2 running + 2 admitted + (2 + 1) blocks hashed; p0 + 2 sequences. Output: o0 + 2.
+  const HostCost host{.s0_us = 100,
+                      .s1_us = 1,
+                      .s2_us = 10,
+                      .s3_us = 2,
+                      .p0_us = 1000,
+                      .p1_us = 3,
+                      .o0_us = 50,
+                      .o1_us = 7};
+  const SimTime launch = 100'000 + 2'000 + 20'000 + 6'000 + 1'000'000 + 6'000;
+  const SimTime out = launch + 1000 + 64'000;
+  const SimTime next = out + 100'000 + 2'000 + 1'000'000 + 6'000;
+  CHECK(run_steps(s, host, 1000) ==
+        text({{0, launch, launch + 1000, out}, {out, next, next + 1000, next + 65'000}}));
+}
+
+TEST_CASE("an idle instance sleeps until a request arrives") {
+  Situation s;
+  s.requests = {{0, 4, 1}, {5000, 4, 1}};
+  const Workload workload = workload_of(s);
+  RequestTable table = make_table(workload, s.limits);
+  FormulaPricer pricer(kFlat, 1);
+  Instance instance(instance_config(config_of(s)), workload, table, make_scheduler("vllm_v1"),
+                    pricer);
+  CHECK(instance.next_time() == kNever);
+  instance.arrive(0, 0);
+  CHECK(instance.next_time() == 0);
+  CHECK(instance.token_load() == 5);
+  CHECK(instance.waiting() == 1);
+  CHECK(instance.act(nullptr).empty());
+  CHECK(instance.running() == 1);
+  CHECK(instance.next_time() == 1000);
+  CHECK(instance.act(nullptr) == std::vector<std::uint32_t>{0});
+  CHECK(instance.next_time() == kNever);
+  CHECK(instance.token_load() == 0);
+  instance.arrive(1, 5000);
+  CHECK(instance.next_time() == 5000);
+  (void)instance.act(nullptr);
+  (void)instance.act(nullptr);
+  CHECK(table.finish[1] == 6000);
+  CHECK(table.status[1] == RequestStatus::kCompleted);
+  CHECK(instance.totals().steps == 2);
+  CHECK(instance.totals().step_ns == 2000);
+  CHECK(instance.totals().gap_ns == 0);  // idle time without work is no gap
+}
+
+TEST_CASE("what is unfinished at the end is incomplete, with the tokens it has") {
+  Situation s;
+  s.limits.max_num_seqs = 1;
+  s.requests = {{0, 4, 10}, {0, 4, 1}};
+  const Workload workload = workload_of(s);
+  RequestTable table = make_table(workload, s.limits);
+  FormulaPricer pricer(kFlat, 1);
+  Instance instance(instance_config(config_of(s)), workload, table, make_scheduler("vllm_v1"),
+                    pricer);
+  instance.arrive(0, 0);
+  instance.arrive(1, 0);
+  for (int action = 0; action < 6; ++action) (void)instance.act(nullptr);
+  instance.cut_off();
+  CHECK(table.generated[0] == 3);
+  CHECK(table.status[0] == RequestStatus::kIncomplete);
+  CHECK(table.generated[1] == 0);
+  CHECK(table.status[1] == RequestStatus::kIncomplete);
+  CHECK(table.finish[0] == kNever);
+}
