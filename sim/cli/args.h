@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "scenarios/scenario.h"
+
+namespace moesim {
+
+/// The command line is wrong: exit code 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+enum class OutputFormat { kTable, kJson };
+
+/// A command line, read but not yet acted on.
+struct Arguments {
+  std::string command;
+  std::vector<std::string> inputs;  ///< positional arguments
+  std::vector<Override> overrides;  ///< engine and load flags, then --set, then --seed
+  OutputFormat format = OutputFormat::kTable;
+  std::optional<std::filesystem::path> save_dir;
+  std::optional<std::string> out;   ///< -o: one output file
+  std::optional<std::string> json;  ///< --json: the result as JSON, whatever is printed
+  bool strict = false, check = false, per_request = false, timeline = false, quiet = false;
+  int jobs = 1;
+};
+
+/// --help or --version: text for standard output.
+struct Information {
+  std::string text;
+};
+
+/// Throws UsageError with what is wrong and a hint.
+[[nodiscard]] std::variant<Arguments, Information> parse_arguments(int argc,
+                                                                   const char* const* argv);
+
+}  // namespace moesim

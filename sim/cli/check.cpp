@@ -1,0 +1,86 @@
+#include <exception>
+#include <filesystem>
+#include <fmt/format.h>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hardware/system.h"
+#include "models/hf_config.h"
+#include "scenarios/load.h"
+#include "scenarios/request_trace.h"
+#include "sim/base/files.h"
+#include "sim/base/reader.h"
+#include "sim/build.h"
+#include "sim/cli/commands.h"
+#include "sim/cli/exit_codes.h"
+
+namespace moesim {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string extension(const fs::path& path) {
+  fs::path name = path.filename();
+  if (name.extension() == ".gz") name.replace_extension();
+  return name.extension().string();
+}
+
+[[noreturn]] void unknown_kind(const std::string& file) {
+  Diagnostic mistake;
+  mistake.where.file = file;
+  mistake.problem = "is neither a scenario, a system, a model config nor a trace";
+  mistake.hint =
+      "a scenario has schema_version and workload, a system gpu, a model config architectures or "
+      "model_type; traces end in .csv or .jsonl (.gz)";
+  throw InputError({mistake});
+}
+
+std::string check_scenario(const std::string& file) {
+  const Scenario scenario = load_scenario(file);
+  const Deployment deployment = lay_out(scenario);
+  if (scenario.workload.trace) static_cast<void>(make_workload(scenario.workload, scenario.seed));
+  std::string text = fmt::format("scenario {}", scenario.name);
+  for (const InstanceInfo& instance : deployment.instances) {
+    if (!instance.memory.feasible) return text + ", which does not fit its GPUs (moesim memory)";
+  }
+  return text;
+}
+
+/// Loads a file as what it is; says what it was.
+std::string check_file(const std::string& file) {
+  const std::string kind = extension(file);
+  if (kind == ".csv" || kind == ".jsonl") {
+    TraceSpec trace;
+    trace.path = file;
+    return fmt::format("trace of {} requests", read_request_trace(trace).size());
+  }
+  const Document document = Document::load(file);
+  const auto has = [&](const char* key) { return document.get(key).has_value(); };
+  if (has("architectures") || has("model_type"))
+    return fmt::format("model {}", read_hf_config(read_file(file), file, file).model_type);
+  if (has("gpu") && !has("workload"))
+    return fmt::format("system {}", load_system(fs::absolute(file), "", {file, 0, 0}).name);
+  if (has("schema_version") || has("workload") || has("deployment")) return check_scenario(file);
+  unknown_kind(file);
+}
+
+}  // namespace
+
+int check_command(const Arguments& args) {
+  int code = kExitOk;
+  for (const std::string& file : args.inputs) {
+    try {
+      const std::string what = check_file(file);
+      std::cout << fmt::format("{}: ok: {}\n", file, what);
+    } catch (const InputError& error) {
+      for (const Diagnostic& diagnostic : error.diagnostics())
+        std::cerr << to_text(diagnostic) << '\n';
+      code = kExitBadInput;
+    }
+  }
+  return code;
+}
+
+}  // namespace moesim

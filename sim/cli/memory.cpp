@@ -1,0 +1,22 @@
+#include <iostream>
+
+#include "scenarios/load.h"
+#include "sim/build.h"
+#include "sim/cli/commands.h"
+#include "sim/cli/exit_codes.h"
+#include "sim/report/report.h"
+
+namespace moesim {
+
+int memory_command(const Arguments& args) {
+  const Scenario scenario = load_scenario(args.inputs.front(), args.overrides);
+  const MemoryReport report = make_memory_report(scenario, lay_out(scenario));
+  if (args.format == OutputFormat::kJson) {
+    write_json(report, std::cout);
+  } else {
+    write_text(report, std::cout);
+  }
+  return report.problems.empty() ? kExitOk : kExitNothingFeasible;
+}
+
+}  // namespace moesim

@@ -1,0 +1,263 @@
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <ctime>
+#include <exception>
+#include <filesystem>
+#include <fmt/format.h>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include "scenarios/load.h"
+#include "sim/base/files.h"
+#include "sim/build.h"
+#include "sim/cli/commands.h"
+#include "sim/cli/exit_codes.h"
+#include "sim/cli/progress.h"
+#include "sim/report/compare.h"
+#include "sim/report/report.h"
+#include "sim/report/timeline.h"
+
+namespace moesim {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::atomic<bool> stop_requested{false};
+
+/// The first Ctrl-C asks for a clean end; the second one does not wait for it.
+void on_interrupt(int) {
+  if (stop_requested.exchange(true)) _exit(kExitInterrupted);
+}
+
+/// The base scenario or one variant, and what came of it.
+struct Case {
+  std::string name;  ///< empty for the base
+  Scenario scenario;
+  Deployment deployment;
+  std::optional<fs::path> save_dir;
+  std::optional<RunResult> result;
+  RequestSamples samples;
+  bool interrupted = false;
+
+  /// Why it cannot run; empty if it can.
+  [[nodiscard]] std::string infeasible() const {
+    for (const InstanceInfo& instance : deployment.instances) {
+      if (!instance.memory.feasible) return instance.memory.reason;
+    }
+    return "";
+  }
+};
+
+Case load_case(const Arguments& args, const VariantSpec* variant) {
+  std::vector<Override> overrides = args.overrides;
+  Case out;
+  if (variant != nullptr) {
+    out.name = variant->name;
+    for (const auto& [path, value] : variant->set)
+      overrides.push_back({path, value, fmt::format("variant '{}'", variant->name)});
+  }
+  out.scenario = load_scenario(args.inputs.front(), overrides);
+  out.deployment = lay_out(out.scenario);
+  if (args.save_dir) out.save_dir = *args.save_dir / out.name;
+  return out;
+}
+
+/// The base first, then its variants.
+std::vector<Case> load_cases(const Arguments& args) {
+  std::vector<Case> cases;
+  cases.push_back(load_case(args, nullptr));
+  const std::vector<VariantSpec> variants = cases.front().scenario.variants;
+  for (const VariantSpec& variant : variants) cases.push_back(load_case(args, &variant));
+  return cases;
+}
+
+/// Wall time and CPU time of this thread since construction.
+class Stopwatch {
+ public:
+  [[nodiscard]] Timings elapsed() const {
+    const std::chrono::duration<double, std::milli> wall = std::chrono::steady_clock::now() - wall_;
+    return {wall.count(), cpu_ms() - cpu_};
+  }
+
+ private:
+  static double cpu_ms() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
+  }
+  std::chrono::steady_clock::time_point wall_ = std::chrono::steady_clock::now();
+  double cpu_ = cpu_ms();
+};
+
+template <class Write>
+void save(const fs::path& path, const Write& write) {
+  std::ostringstream text;
+  write(text);
+  write_file(path, text.str());
+}
+
+void save_case(const Arguments& args, const Case& run, const RunView& view,
+               const Timeline* timeline) {
+  if (!run.save_dir) return;
+  save(*run.save_dir / "report.json", [&](std::ostream& out) { write_json(*run.result, out); });
+  save(*run.save_dir / "metrics.prom",
+       [&](std::ostream& out) { write_prometheus(*run.result, out); });
+  if (args.per_request)
+    save(*run.save_dir / "requests.jsonl", [&](std::ostream& out) { write_requests(view, out); });
+  if (timeline == nullptr) return;
+  save(*run.save_dir / "trace.json", [&](std::ostream& out) { timeline->write(out); });
+  if (timeline->dropped_steps() > 0 && !args.quiet) {
+    std::cerr << fmt::format("moesim: {} holds the first steps; {} later ones are left out\n",
+                             (*run.save_dir / "trace.json").string(), timeline->dropped_steps());
+  }
+}
+
+/// What all cases of a command share.
+struct Session {
+  const Arguments& args;
+  std::atomic<std::int64_t> completed{0}, requests{0};  ///< for the progress bar
+};
+
+/// Simulates one case and saves what it wrote.
+void simulate_case(Session& session, Case& run) {
+  const Arguments& args = session.args;
+  const Stopwatch stopwatch;
+  World world(run.scenario, run.deployment,
+              {.check = args.check, .stop = &stop_requested, .completed = &session.completed});
+  session.requests += static_cast<std::int64_t>(world.workload().size());
+  Metrics metrics(world.instance_count(), run.scenario, world.workload());
+  std::optional<Timeline> timeline;
+  if (args.timeline) timeline.emplace(run.deployment, metrics);
+  if (timeline) {
+    world.run(&*timeline);
+  } else {
+    world.run(&metrics);
+  }
+  const RunView view = world.view();
+  run.interrupted = view.interrupted;
+  run.result = make_result(view, metrics, stopwatch.elapsed());
+  run.samples = request_samples(view);
+  save_case(args, run, view, timeline ? &*timeline : nullptr);
+}
+
+/// Runs every case that fits, `jobs` at a time. Results do not depend on how many.
+void simulate_cases(const Arguments& args, std::vector<Case>& cases) {
+  Session session{args, {}, {}};
+  std::optional<ProgressBar> bar;
+  if (!args.quiet && ProgressBar::is_wanted())
+    bar.emplace(cases.front().scenario.name, session.completed, session.requests);
+  std::atomic<std::size_t> next{0};
+  std::vector<std::exception_ptr> failures(cases.size());
+  const auto work = [&] {
+    for (std::size_t i = next++; i < cases.size() && !stop_requested; i = next++) {
+      try {
+        if (cases[i].infeasible().empty()) simulate_case(session, cases[i]);
+      } catch (...) {
+        failures[i] = std::current_exception();
+      }
+    }
+  };
+  std::vector<std::thread> helpers;
+  const std::size_t workers = std::min(cases.size(), static_cast<std::size_t>(args.jobs));
+  for (std::size_t i = 1; i < workers; ++i) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+Comparison compare_cases(const std::vector<Case>& cases) {
+  const Case& base = cases.front();
+  Comparison out;
+  out.baseline = base.scenario.name;
+  for (std::size_t i = 1; i < cases.size(); ++i) {
+    const Case& run = cases[i];
+    VariantComparison variant;
+    variant.name = run.name;
+    variant.changes = variant_changes(base.scenario, base.scenario.variants[i - 1]);
+    variant.infeasible = run.infeasible();
+    if (variant.infeasible.empty()) {
+      if (!run.result || run.interrupted) continue;
+      variant.delta =
+          compare({*base.result, base.samples}, {*run.result, run.samples}, base.scenario.seed);
+    }
+    out.variants.push_back(std::move(variant));
+  }
+  return out;
+}
+
+/// The memory table says by how much it does not fit, and what would help.
+int report_infeasible(const Arguments& args, const Case& run) {
+  const MemoryReport report = make_memory_report(run.scenario, run.deployment);
+  if (args.format == OutputFormat::kJson) {
+    write_json(report, std::cout);
+  } else {
+    write_text(report, std::cout);
+  }
+  return kExitNothingFeasible;
+}
+
+/// Share of step time that is neither measured nor interpolated between measurements.
+double uncalibrated_share(const RunResult& result) {
+  double share = 0;
+  for (const auto& [name, part] : result.provenance) {
+    if (name != "measured" && name != "interpolated") share += part;
+  }
+  return share;
+}
+
+/// Under --strict: says which case leaves the calibrated range; whether one does.
+bool leaves_calibration(const std::vector<Case>& cases) {
+  bool leaves = false;
+  for (const Case& run : cases) {
+    if (!run.result || uncalibrated_share(*run.result) <= 0) continue;
+    std::cerr << fmt::format(
+        "moesim: {}: {:.3g} % of the step time is not calibrated (--strict); see provenance\n",
+        run.name.empty() ? run.scenario.name : run.name, uncalibrated_share(*run.result) * 100);
+    leaves = true;
+  }
+  return leaves;
+}
+
+void print(const Arguments& args, const RunResult& base, const Comparison* comparison) {
+  if (args.format == OutputFormat::kJson) {
+    write_json(base, std::cout);
+    return;
+  }
+  write_text(base, std::cout);
+  if (comparison != nullptr) write_text(*comparison, std::cout);
+}
+
+}  // namespace
+
+int run_command(const Arguments& args) {
+  std::vector<Case> cases = load_cases(args);
+  if (!cases.front().infeasible().empty()) return report_infeasible(args, cases.front());
+  std::signal(SIGINT, on_interrupt);
+  simulate_cases(args, cases);
+  if (!cases.front().result) return kExitInterrupted;
+  if (args.strict && leaves_calibration(cases)) return kExitOutsideCalibration;
+  if (cases.size() > 1) {
+    const Comparison comparison = compare_cases(cases);
+    if (args.save_dir) {
+      save(*args.save_dir / "comparison.json",
+           [&](std::ostream& out) { write_json(comparison, out); });
+    }
+    print(args, *cases.front().result, &comparison);
+  } else {
+    print(args, *cases.front().result, nullptr);
+  }
+  return stop_requested ? kExitInterrupted : kExitOk;
+}
+
+}  // namespace moesim

@@ -1,0 +1,241 @@
+#include "sim/report/reproduce.h"
+
+#include <cmath>
+#include <cstddef>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <optional>
+#include <utility>
+
+#include "sim/base/reader.h"
+
+namespace moesim {
+namespace {
+
+/// A command line in the making; `flag` adds one option.
+class Command {
+ public:
+  explicit Command(std::string text) : text_(std::move(text)) {}
+  void flag(const char* name) { text_ += fmt::format(" {}", name); }
+  template <class Value>
+  void flag(const char* name, const Value& value) {
+    text_ += fmt::format(" {} {}", name, value);
+  }
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+std::string number(double value) {
+  return fmt::format("{:.6g}", value);
+}
+
+// --- vllm serve -------------------------------------------------------------------------------
+
+void add_parallel_flags(const Parallel& parallel, const EngineSpec& engine, Command& out) {
+  if (parallel.tp != 1) out.flag("--tensor-parallel-size", parallel.tp);
+  if (parallel.pp != 1) out.flag("--pipeline-parallel-size", parallel.pp);
+  if (parallel.dp != 1) out.flag("--data-parallel-size", parallel.dp);
+  if (!engine.enable_expert_parallel) return;
+  out.flag("--enable-expert-parallel");
+  out.flag("--all2all-backend", engine.all2all_backend);
+}
+
+/// The sizes are always written out: their defaults depend on the card and the release.
+void add_engine_flags(const EngineSpec& engine, Command& out) {
+  out.flag("--max-model-len", engine.max_model_len);
+  out.flag("--max-num-seqs", engine.max_num_seqs);
+  out.flag("--max-num-batched-tokens", engine.max_num_batched_tokens);
+  out.flag("--gpu-memory-utilization", number(engine.gpu_memory_utilization));
+  if (engine.block_size != EngineSpec().block_size) out.flag("--block-size", engine.block_size);
+  if (!engine.enable_prefix_caching) out.flag("--no-enable-prefix-caching");
+  if (!engine.enable_chunked_prefill) out.flag("--no-enable-chunked-prefill");
+  if (engine.long_prefill_token_threshold != 0)
+    out.flag("--long-prefill-token-threshold", engine.long_prefill_token_threshold);
+  if (engine.priority_scheduling) out.flag("--scheduling-policy", "priority");
+  if (engine.async_scheduling && !engine.profile.async_scheduling) out.flag("--async-scheduling");
+  if (!engine.async_scheduling && engine.profile.async_scheduling)
+    out.flag("--no-async-scheduling");
+  if (engine.num_gpu_blocks_override)
+    out.flag("--num-gpu-blocks-override", *engine.num_gpu_blocks_override);
+  if (engine.enforce_eager) {
+    out.flag("--enforce-eager");
+  } else if (engine.cudagraph_capture_sizes !=
+             default_capture_sizes(engine.profile.graph_sizes_rule, engine.max_num_seqs,
+                                   engine.max_num_batched_tokens)) {
+    out.flag("--cudagraph-capture-sizes",
+             fmt::format("{}", fmt::join(engine.cudagraph_capture_sizes, " ")));
+  }
+}
+
+void add_lora_flags(const LoraSpec& lora, Command& out) {
+  if (lora.adapters == 0) return;
+  out.flag("--enable-lora");
+  out.flag("--max-loras", lora.adapters);
+  out.flag("--max-lora-rank", lora.rank);
+}
+
+/// Flags for a precision the scenario asks for; a format vLLM cannot make while loading needs a
+/// checkpoint stored in it, which `notes` says.
+void add_precision_flags(const Scenario& scenario, Command& out, std::vector<std::string>& notes) {
+  const Document document = Document::parse(scenario.resolved_json, "scenario");
+  if (scenario.model.precisions.kv_cache == NumberFormat::kFp8) out.flag("--kv-cache-dtype", "fp8");
+  for (const char* key : {"precision.weights", "precision.experts"}) {
+    const std::optional<std::string> format = document.get(key);
+    if (!format || *format == "auto" || *format == "null") continue;
+    if (*format == "bf16") {
+      out.flag("--dtype", "bfloat16");
+    } else if (*format == "fp16") {
+      out.flag("--dtype", "float16");
+    } else if (*format == "fp8" && std::string(key) == "precision.weights") {
+      out.flag("--quantization", "fp8");
+    } else {
+      notes.push_back(fmt::format("# {}: {} needs a checkpoint of {} stored in that format", key,
+                                  *format, scenario.model.id));
+    }
+  }
+}
+
+std::vector<std::string> launch_commands(const RunView& view) {
+  std::vector<std::string> lines;
+  const Scenario& scenario = view.scenario;
+  int engines = 0;
+  for (const InstanceSpec& spec : scenario.instances) {
+    if (spec.engine.backend != "vllm") continue;
+    std::vector<std::string> notes;
+    Command command(fmt::format("vllm serve {}", scenario.model.id));
+    add_parallel_flags(spec.parallel, spec.engine, command);
+    add_engine_flags(spec.engine, command);
+    add_precision_flags(scenario, command, notes);
+    add_lora_flags(scenario.lora, command);
+    if (spec.count > 1)
+      notes.push_back(
+          fmt::format("# {} engines like the next, each on GPUs of its own", spec.count));
+    lines.insert(lines.end(), notes.begin(), notes.end());
+    lines.push_back(command.text());
+    engines += spec.count;
+  }
+  if (engines > 1) {
+    lines.push_back(fmt::format("# the engines stand behind a {} router; point the benchmark at it",
+                                scenario.request_router.name));
+  }
+  return lines;
+}
+
+// --- vllm bench serve -------------------------------------------------------------------------
+
+/// A length as the `random` dataset draws it: uniform in mean * (1 -+ ratio), or nothing if it
+/// cannot.
+struct RandomLength {
+  double mean = 0, ratio = 0;
+};
+std::optional<RandomLength> random_length(const Distribution& lengths) {
+  if (lengths.kind == Distribution::Kind::kFixed) return RandomLength{lengths.a, 0};
+  if (lengths.kind != Distribution::Kind::kUniform) return std::nullopt;
+  const double mean = (lengths.a + lengths.b) / 2;
+  return RandomLength{mean, mean > 0 ? (lengths.b - lengths.a) / (2 * mean) : 0};
+}
+
+double mean_tokens(const std::vector<std::uint32_t>& tokens) {
+  double sum = 0;
+  for (const std::uint32_t count : tokens) sum += count;
+  return tokens.empty() ? 0 : std::round(sum / static_cast<double>(tokens.size()));
+}
+
+/// Synthetic lengths: exact if fixed or uniform with one ratio, else the means, and a note.
+void add_random_dataset(const RunView& view, Command& out, std::vector<std::string>& notes) {
+  const SyntheticSpec& synthetic = view.scenario.workload.synthetic;
+  const std::optional<RandomLength> input = random_length(synthetic.input_tokens);
+  const std::optional<RandomLength> output = random_length(synthetic.output_tokens);
+  out.flag("--dataset-name", "random");
+  if (input && output && std::abs(input->ratio - output->ratio) < 1e-9) {
+    out.flag("--random-input-len", number(input->mean));
+    out.flag("--random-output-len", number(output->mean));
+    if (input->ratio > 0) out.flag("--random-range-ratio", number(input->ratio));
+  } else {
+    out.flag("--random-input-len", number(mean_tokens(view.workload.prompt_tokens)));
+    out.flag("--random-output-len", number(mean_tokens(view.workload.output_tokens)));
+    notes.emplace_back(
+        "# the random dataset has fixed or uniform lengths: only the means agree; requests.jsonl "
+        "(moesim run --save-dir DIR --per-request) has the drawn ones");
+  }
+  if (synthetic.shared_prefix_tokens > 0)
+    out.flag("--random-prefix-len", synthetic.shared_prefix_tokens);
+  if (!view.workload.predecessor.empty())
+    notes.emplace_back("# sessions of several turns are sent as single requests by this benchmark");
+}
+
+/// A recorded trace: vLLM's BurstGPT reader takes the lengths of any CSV in that form.
+void add_trace_dataset(const RunView& view, Command& out, std::vector<std::string>& notes) {
+  const std::string stem = view.scenario.workload.trace->path.filename().stem().stem().string();
+  notes.push_back(
+      fmt::format("# {0}.burstgpt.csv: the trace with columns Timestamp, Model (GPT-4), Request "
+                  "tokens, Response "
+                  "tokens, Total tokens, Log Type; the benchmark draws arrival times of its own at "
+                  "the mean rate",
+                  stem));
+  out.flag("--dataset-name", "burstgpt");
+  out.flag("--dataset-path", stem + ".burstgpt.csv");
+}
+
+double mean_rate(const Workload& workload) {
+  if (workload.arrival_ns.size() < 2) return 0;
+  const double span_s =
+      static_cast<double>(workload.arrival_ns.back() - workload.arrival_ns.front()) * 1e-9;
+  return span_s > 0 ? static_cast<double>(workload.arrival_ns.size() - 1) / span_s : 0;
+}
+
+void add_load_flags(const RunView& view, Command& out) {
+  const ArrivalSpec& arrival = view.scenario.workload.arrival;
+  const bool trace = view.scenario.workload.trace.has_value();
+  const std::string& kind = arrival.policy.name;
+  out.flag("--num-prompts", view.workload.size());
+  const double rate = trace ? mean_rate(view.workload) : arrival.request_rate;
+  const bool at_once = !trace && (kind == "closed_loop" || kind == "all_at_once");
+  out.flag("--request-rate", at_once || rate <= 0 || std::isinf(rate) ? "inf" : number(rate));
+  if (!trace && kind == "gamma" && arrival.burstiness != 1)
+    out.flag("--burstiness", number(arrival.burstiness));
+  // A gamma process of very large shape has constant gaps.
+  if (!trace && kind == "constant") out.flag("--burstiness", "1000000");
+  if (view.workload.max_concurrency > 0)
+    out.flag("--max-concurrency", view.workload.max_concurrency);
+}
+
+void add_goodput(const SloSpec& slo, Command& out) {
+  if (!slo.ttft_ms && !slo.tpot_ms && !slo.e2el_ms) return;
+  out.flag("--goodput");
+  if (slo.ttft_ms) out.flag(fmt::format("ttft:{:.6g}", *slo.ttft_ms).c_str());
+  if (slo.tpot_ms) out.flag(fmt::format("tpot:{:.6g}", *slo.tpot_ms).c_str());
+  if (slo.e2el_ms) out.flag(fmt::format("e2el:{:.6g}", *slo.e2el_ms).c_str());
+}
+
+std::vector<std::string> bench_commands(const RunView& view) {
+  const Scenario& scenario = view.scenario;
+  std::vector<std::string> lines;
+  Command command(fmt::format("vllm bench serve --model {}", scenario.model.id));
+  if (scenario.workload.trace) {
+    add_trace_dataset(view, command, lines);
+  } else {
+    add_random_dataset(view, command, lines);
+  }
+  add_load_flags(view, command);
+  if (!scenario.workload.finish_eos) command.flag("--ignore-eos");
+  command.flag("--seed", scenario.seed);
+  command.flag("--percentile-metrics", "ttft,tpot,itl,e2el");
+  command.flag("--metric-percentiles", "50,90,95,99");
+  add_goodput(scenario.slo, command);
+  lines.push_back(command.text());
+  return lines;
+}
+
+}  // namespace
+
+std::vector<std::string> reproduce_commands(const RunView& view) {
+  std::vector<std::string> lines = launch_commands(view);
+  if (lines.empty()) return lines;
+  for (std::string& line : bench_commands(view)) lines.push_back(std::move(line));
+  return lines;
+}
+
+}  // namespace moesim

@@ -1,0 +1,208 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/memory.h"
+#include "models/op.h"
+#include "scenarios/scenario.h"
+#include "sim/base/stats.h"
+
+namespace moesim {
+
+// The schema of what we report: glossary 7, section by section, units in the names. A section or a
+// field that does not apply is absent (nullopt or empty), never zero.
+
+inline constexpr int kReportSchemaVersion = 1;
+
+/// Latencies in milliseconds, token counts in tokens.
+struct LatencySection {
+  std::optional<Summary> time_to_first_token, inter_token_latency, request_latency;
+  std::optional<Summary> time_per_output_token, queue_time;
+  std::optional<Summary> output_sequence_length, input_sequence_length;
+};
+
+/// vLLM-bench names. Rates and token sums are of the completed requests that count (those that
+/// arrived after the warm-up); `completed` and `failed` together are all requests of the workload.
+struct SummarySection {
+  double duration = 0;  ///< seconds, first counted arrival to last finish
+  std::int64_t completed = 0, failed = 0;
+  std::int64_t total_input_tokens = 0, total_output_tokens = 0;
+  std::optional<double> request_throughput, request_goodput, output_throughput;
+  std::optional<double> total_token_throughput, max_output_tokens_per_s;
+  std::int64_t max_concurrent_requests = 0;
+  std::optional<double> output_throughput_per_gpu, output_token_throughput_per_user, gpu_hours;
+};
+
+struct InstanceThroughput {
+  std::string instance;
+  std::int64_t completed = 0;
+  double output_tokens_per_s = 0;
+};
+
+struct SloSection {
+  SloSpec targets;
+  double attainment_ratio = 0;
+  double goodput_rps = 0;
+  std::int64_t good_request_count = 0;
+};
+
+enum class Verdict { kStable, kBacklogged, kOverloaded };
+[[nodiscard]] const char* to_text(Verdict verdict);
+
+/// Whether the deployment keeps up with its load: see saturation.h for the rule.
+struct SaturationSection {
+  Verdict verdict = Verdict::kStable;
+  std::optional<double> offered_rps, completed_rps, rate_deficit;
+  std::optional<double> latency_trend;  ///< seconds of waiting gained per second of run
+  std::int64_t still_queued = 0, still_running = 0, dropped_unservable = 0;
+};
+
+/// One GPU's memory and whose it is.
+struct GpuMemoryEntry {
+  std::string instance;
+  GpuMemory memory;
+};
+struct MemorySection {
+  GpuMemory per_gpu;                 ///< the fullest GPU of the first kind of instance
+  std::vector<GpuMemoryEntry> gpus;  ///< empty if all ranks are alike
+  std::int64_t num_gpu_blocks = 0;
+  int block_size = 0;
+  std::int64_t num_kv_tokens = 0;
+  Bytes bytes_per_token;  ///< on this GPU
+  double max_concurrency_at_max_model_len = 0;
+};
+
+struct InstanceUtilization {
+  std::string instance;
+  double busy_ratio = 0;  ///< GPU time of steps / run time
+  double running_mean = 0, waiting_mean = 0;
+  std::optional<double> kv_usage_mean_ratio, kv_usage_peak_ratio;
+  std::int64_t preemptions = 0;
+  std::uint64_t steps = 0;
+  std::int64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
+};
+struct UtilizationSection {
+  double busy_ratio = 0, running_mean = 0, waiting_mean = 0;  ///< mean ratio; sums of the others
+  std::optional<double> kv_usage_mean_ratio, kv_usage_peak_ratio, prefix_cache_hit_ratio;
+  std::int64_t preemptions = 0;
+  std::optional<double> batch_mean;  ///< sequences per step
+  std::vector<InstanceUtilization> instances;
+};
+
+/// Mean step of one phase, milliseconds. The terms sum to `step_time` as printed.
+struct PhaseBreakdown {
+  std::string phase;
+  std::uint64_t steps = 0;
+  double time_share = 0;  ///< of all step time
+  double step_time_ms = 0;
+  std::array<double, kTermCount> term_ms{};
+  double cpu_gap_ms = 0;
+};
+
+struct CommunicationSection {
+  std::vector<std::pair<std::string, double>> time_share_ratio;  ///< of step time, by term
+};
+
+struct CostSection {
+  double usd_per_hour = 0;
+  std::optional<double> usd_total, usd_per_million_output_tokens;
+};
+
+struct SimulatorSection {
+  double wall_time_ms = 0, cpu_time_ms = 0;
+  std::uint64_t steps = 0, events = 0, plain_steps = 0;
+  std::optional<double> events_per_s, plain_step_share;
+};
+
+struct NodeInfo {
+  std::string profile, source;
+  int count = 0, gpus_per_node = 0;
+};
+struct ModelInfo {
+  std::string id, family;
+  int layers = 0, moe_layers = 0, num_experts = 0, top_k = 0;
+  std::int64_t total_params = 0, active_params = 0;
+  Bytes kv_bytes_per_token;
+  std::string weights, experts, kv_cache;  ///< number formats
+  bool hypothetical = false;
+};
+struct InstanceSummary {
+  std::string name;
+  int tensor_parallel_size = 1, pipeline_parallel_size = 1, data_parallel_size = 1;
+  std::vector<int> gpus;
+};
+
+/// Cumulative histogram as Prometheus has it; `counts[i]` values lie at or below `bounds[i]`.
+struct BucketHistogram {
+  std::vector<double> bounds;
+  std::vector<std::int64_t> counts;
+  std::int64_t count = 0;
+  double sum = 0;
+};
+/// Counters of one engine for the Prometheus text (seconds); not part of report.json.
+struct EngineCounters {
+  std::int64_t prompt_tokens = 0, generation_tokens = 0, success = 0;
+  BucketHistogram time_to_first_token, inter_token_latency, time_per_output_token;
+  BucketHistogram e2e_latency, queue_time, prefill_time, decode_time;
+};
+
+struct RunResult {
+  std::string tool_version, run_id, name;
+  std::uint64_t seed = 0, digest = 0;
+  std::string scenario_json;  ///< resolved, overrides applied
+  std::vector<NodeInfo> nodes;
+  int gpus_used = 0, gpus_total = 0;
+  ModelInfo model;
+  std::string backend, backend_version;
+  std::vector<ResolvedOption> resolved;
+  std::vector<InstanceSummary> instances;
+
+  SummarySection summary;
+  LatencySection latency;
+  std::vector<InstanceThroughput> instance_throughput;
+  std::optional<SloSection> slo;
+  SaturationSection saturation;
+  MemorySection memory;
+  UtilizationSection utilization;
+  std::optional<CommunicationSection> communication;
+  std::vector<PhaseBreakdown> breakdown;  ///< phases that occurred
+  std::optional<CostSection> cost;
+  std::vector<std::pair<std::string, double>> provenance;  ///< share of step time, by class
+  std::vector<std::string> warnings;
+  SimulatorSection simulator;
+  std::vector<std::string> reproduce;    ///< commands, and notes that start with "#"
+  std::vector<EngineCounters> counters;  ///< by instance
+};
+
+/// Difference variant - base of one metric. The interval is of the paired difference; absent where
+/// requests cannot be paired.
+struct MetricDelta {
+  std::string metric;
+  double base = 0, variant = 0;
+  double abs = 0;
+  std::optional<double> rel;  ///< absent if the base is 0
+  std::optional<double> p10, p90;
+  std::optional<bool> significant;
+};
+struct Change {
+  std::string path;
+  std::optional<std::string> from;  ///< absent if the key was not there
+  std::string to;
+};
+struct VariantComparison {
+  std::string name;
+  std::vector<Change> changes;
+  std::vector<MetricDelta> delta;
+  std::string infeasible;  ///< why it could not run; empty if it did
+};
+struct Comparison {
+  std::string baseline;
+  std::vector<VariantComparison> variants;
+};
+
+}  // namespace moesim

@@ -1,0 +1,179 @@
+#include "sim/report/saturation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <vector>
+
+namespace moesim {
+namespace {
+
+constexpr std::size_t kBatches = 21;
+constexpr std::size_t kMinRequests = 10;
+constexpr double kTolerableSlope = 0.02;
+constexpr double kStandardErrors = 3;
+constexpr double kBurstFactor = 10;
+
+struct Point {
+  double time_s = 0;  ///< mean arrival
+  double wait_s = 0;  ///< mean wait for admission
+};
+
+double seconds(SimTime later, SimTime earlier) {
+  return static_cast<double>(later - earlier) * 1e-9;
+}
+
+/// Counted rows that could be served, in arrival order.
+std::vector<std::size_t> rows_by_arrival(const RunView& view) {
+  const RequestTable& table = view.requests;
+  const SimTime warmup = warmup_end(view.scenario);
+  std::vector<std::size_t> rows;
+  rows.reserve(table.size());
+  for (std::size_t row = 0; row < table.size(); ++row) {
+    if (is_counted(table, row, warmup) && table.status[row] != RequestStatus::kDropped)
+      rows.push_back(row);
+  }
+  const auto earlier = [&](std::size_t a, std::size_t b) {
+    return table.arrival[a] < table.arrival[b];
+  };
+  if (!std::is_sorted(rows.begin(), rows.end(), earlier))
+    std::stable_sort(rows.begin(), rows.end(), earlier);
+  return rows;
+}
+
+std::vector<Point> batch_means(const RequestTable& table, const std::vector<std::size_t>& rows) {
+  const std::size_t batches = std::min(kBatches, rows.size() / 2);
+  std::vector<Point> points(batches);
+  for (std::size_t b = 0; b < batches; ++b) {
+    const std::size_t begin = b * rows.size() / batches;
+    const std::size_t end = (b + 1) * rows.size() / batches;
+    Point sum;
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t row = rows[i];
+      sum.time_s += seconds(table.arrival[row], 0);
+      sum.wait_s += seconds(table.first_scheduled[row], table.arrival[row]);
+    }
+    const auto n = static_cast<double>(end - begin);
+    points[b] = {sum.time_s / n, sum.wait_s / n};
+  }
+  return points;
+}
+
+struct Line {
+  double slope = 0, standard_error = 0;
+};
+
+/// Ordinary least squares; no slope if all times are equal.
+Line fit(const std::vector<Point>& points, std::size_t first) {
+  const auto n = static_cast<double>(points.size() - first);
+  if (n < 3) return {};
+  Point mean;
+  for (std::size_t i = first; i < points.size(); ++i) {
+    mean.time_s += points[i].time_s / n;
+    mean.wait_s += points[i].wait_s / n;
+  }
+  double tt = 0;
+  double tw = 0;
+  double ww = 0;
+  for (std::size_t i = first; i < points.size(); ++i) {
+    const double t = points[i].time_s - mean.time_s;
+    const double w = points[i].wait_s - mean.wait_s;
+    tt += t * t;
+    tw += t * w;
+    ww += w * w;
+  }
+  if (tt <= 0) return {};
+  const double slope = tw / tt;
+  const double residual = std::max(0.0, ww - slope * tw);
+  return {slope, std::sqrt(residual / (n - 2) / tt)};
+}
+
+double mean_service_s(const RequestTable& table, const std::vector<std::size_t>& rows) {
+  double sum = 0;
+  std::int64_t count = 0;
+  for (const std::size_t row : rows) {
+    if (table.status[row] != RequestStatus::kCompleted) continue;
+    sum += seconds(table.finish[row], table.first_scheduled[row]);
+    ++count;
+  }
+  return count > 0 ? sum / static_cast<double>(count) : 0;
+}
+
+bool had_burst(const std::vector<Point>& points, double service_s) {
+  if (points.empty()) return false;
+  std::vector<double> waits;
+  for (const Point& point : points) waits.push_back(point.wait_s);
+  const double worst = *std::max_element(waits.begin(), waits.end());
+  // Everything at once: the waits of later batches are typical of nothing.
+  if (points.front().time_s == points.back().time_s) return worst > service_s;
+  std::nth_element(waits.begin(), waits.begin() + static_cast<std::ptrdiff_t>(waits.size() / 2),
+                   waits.end());
+  return worst > service_s && worst > kBurstFactor * waits[waits.size() / 2];
+}
+
+void set_rates(const RunView& view, const std::vector<std::size_t>& rows, double service_s,
+               SaturationSection& out) {
+  const RequestTable& table = view.requests;
+  if (rows.size() < 2) return;
+  const SimTime begin = table.arrival[rows.front()];
+  const double window_s = seconds(table.arrival[rows.back()], begin);
+  if (window_s <= 0) return;
+  out.offered_rps = static_cast<double>(rows.size() - 1) / window_s;
+  const SimTime shifted = begin + to_sim_time(Seconds(service_s));
+  const SimTime shifted_end =
+      std::min(shifted + to_sim_time(Seconds(window_s)), std::max(view.end_time, shifted));
+  if (shifted_end == shifted) return;
+  std::int64_t done = 0;
+  for (const std::size_t row : rows) {
+    if (table.status[row] == RequestStatus::kCompleted && table.finish[row] > shifted &&
+        table.finish[row] <= shifted_end) {
+      ++done;
+    }
+  }
+  out.completed_rps = static_cast<double>(done) / seconds(shifted_end, shifted);
+  out.rate_deficit = std::max(0.0, 1 - *out.completed_rps / *out.offered_rps);
+}
+
+}  // namespace
+
+const char* to_text(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kStable:
+      return "stable";
+    case Verdict::kBacklogged:
+      return "backlogged";
+    case Verdict::kOverloaded:
+      return "overloaded";
+  }
+  return "";
+}
+
+SaturationSection saturation(const RunView& view, const RequestStatistics& stats) {
+  SaturationSection out;
+  out.still_queued = stats.still_queued;
+  out.still_running = stats.still_running;
+  out.dropped_unservable = stats.dropped;
+  const std::vector<std::size_t> rows = rows_by_arrival(view);
+  const double service_s = mean_service_s(view.requests, rows);
+  set_rates(view, rows, service_s, out);
+  std::vector<std::size_t> admitted;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(admitted),
+               [&](std::size_t row) { return view.requests.first_scheduled[row] != kNever; });
+  if (view.workload.closed_loop) return out;
+  const bool most_wait = 2 * admitted.size() < rows.size();
+  if (admitted.size() < kMinRequests) {
+    if (most_wait) out.verdict = Verdict::kBacklogged;
+    return out;
+  }
+  const std::vector<Point> points = batch_means(view.requests, admitted);
+  const Line line = fit(points, points.size() / 3);
+  if (points.front().time_s < points.back().time_s) out.latency_trend = line.slope;
+  if (line.slope - kStandardErrors * line.standard_error > kTolerableSlope) {
+    out.verdict = Verdict::kOverloaded;
+  } else if (most_wait || had_burst(points, service_s)) {
+    out.verdict = Verdict::kBacklogged;
+  }
+  return out;
+}
+
+}  // namespace moesim

@@ -1,0 +1,269 @@
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "sim/report/number_text.h"
+#include "sim/report/report.h"
+
+namespace moesim {
+namespace {
+
+constexpr std::size_t kMaxWarnings = 5;
+constexpr std::size_t kTopTerms = 6;
+constexpr double kGib = 1073741824.0;
+
+std::string optional_number(const std::optional<double>& value) {
+  return value ? short_number(*value) : "-";
+}
+std::string gib(Bytes bytes) {
+  return fmt::format("{:.1f}", static_cast<double>(bytes.value()) / kGib);
+}
+
+void row(std::ostream& out, const char* label, const std::string& text) {
+  out << fmt::format("{:<17} {}\n", label, text);
+}
+
+std::string layout_text(const std::vector<NodeInfo>& nodes,
+                        const std::vector<InstanceSummary>& instances) {
+  std::vector<std::string> parts;
+  for (const NodeInfo& node : nodes)
+    parts.push_back(fmt::format("{} x {}", node.count * node.gpus_per_node, node.profile));
+  if (instances.empty()) return fmt::format("{}", fmt::join(parts, " + "));
+  const InstanceSummary& first = instances.front();
+  std::string engines =
+      instances.size() == 1 ? "one engine" : fmt::format("{} engines", instances.size());
+  engines += fmt::format(" of TP{}", first.tensor_parallel_size);
+  if (first.pipeline_parallel_size > 1)
+    engines += fmt::format(" PP{}", first.pipeline_parallel_size);
+  if (first.data_parallel_size > 1) engines += fmt::format(" DP{}", first.data_parallel_size);
+  return fmt::format("{}, {}", fmt::join(parts, " + "), engines);
+}
+
+void write_warnings(const std::vector<std::string>& warnings, std::ostream& out) {
+  if (warnings.empty()) return;
+  out << "\nwarnings\n";
+  for (std::size_t i = 0; i < std::min(warnings.size(), kMaxWarnings); ++i)
+    out << "  " << warnings[i] << '\n';
+  if (warnings.size() > kMaxWarnings)
+    out << fmt::format("  and {} more, in report.json\n", warnings.size() - kMaxWarnings);
+}
+
+void write_throughput(const RunResult& result, std::ostream& out) {
+  const SummarySection& s = result.summary;
+  row(out, "requests",
+      fmt::format("{} completed, {} failed in {} s", s.completed, s.failed,
+                  short_number(s.duration)));
+  if (s.output_throughput) {
+    row(out, "throughput",
+        fmt::format(
+            "{} requests/s, {} output tokens/s ({} per GPU, {} per user), {} tokens/s in all",
+            optional_number(s.request_throughput), optional_number(s.output_throughput),
+            optional_number(s.output_throughput_per_gpu),
+            optional_number(s.output_token_throughput_per_user),
+            optional_number(s.total_token_throughput)));
+  }
+  const SaturationSection& load = result.saturation;
+  std::string text = to_text(load.verdict);
+  if (load.offered_rps) {
+    text += fmt::format(": {} requests/s offered, {} completed", short_number(*load.offered_rps),
+                        optional_number(load.completed_rps));
+  }
+  if (load.verdict == Verdict::kOverloaded && load.latency_trend)
+    text += fmt::format("; waiting grows by {} s a second", short_number(*load.latency_trend));
+  if (load.still_queued + load.still_running > 0)
+    text +=
+        fmt::format("; {} queued and {} running at the end", load.still_queued, load.still_running);
+  if (load.dropped_unservable > 0)
+    text += fmt::format("; {} dropped as longer than max_model_len", load.dropped_unservable);
+  row(out, "load", text);
+}
+
+void write_latency(const LatencySection& latency, std::ostream& out) {
+  out << fmt::format("\n{:<17} {:>10} {:>10} {:>10} {:>10}\n", "milliseconds", "mean", "p50", "p90",
+                     "p99");
+  const auto line = [&out](const char* name, const std::optional<Summary>& summary) {
+    if (!summary) return;
+    out << fmt::format("{:<17} {:>10} {:>10} {:>10} {:>10}\n", name, short_number(summary->mean),
+                       short_number(summary->p50), short_number(summary->p90),
+                       short_number(summary->p99));
+  };
+  line("TTFT", latency.time_to_first_token);
+  line("TPOT", latency.time_per_output_token);
+  line("ITL", latency.inter_token_latency);
+  line("end to end", latency.request_latency);
+  line("queued", latency.queue_time);
+  out << '\n';
+}
+
+std::string targets_text(const SloSpec& slo) {
+  std::vector<std::string> parts;
+  const auto add = [&parts](const char* name, const std::optional<double>& ms) {
+    if (ms) parts.push_back(fmt::format("{} {:.6g} ms", name, *ms));
+  };
+  add("TTFT", slo.ttft_ms);
+  add("TPOT", slo.tpot_ms);
+  add("ITL", slo.itl_ms);
+  add("end to end", slo.e2el_ms);
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+void write_slo_and_cost(const RunResult& result, std::ostream& out) {
+  if (result.slo) {
+    const SloSection& slo = *result.slo;
+    row(out, "SLO",
+        fmt::format("{} of requests within {} (asked: {:.6g} %); goodput {} requests/s",
+                    percent(slo.attainment_ratio), targets_text(slo.targets),
+                    slo.targets.percentile, short_number(slo.goodput_rps)));
+  }
+  if (result.cost) {
+    row(out, "cost",
+        fmt::format("{} USD an hour, {} USD per million output tokens",
+                    short_number(result.cost->usd_per_hour),
+                    optional_number(result.cost->usd_per_million_output_tokens)));
+  }
+}
+
+void write_memory_rows(const MemorySection& memory, std::ostream& out) {
+  const GpuMemory& gpu = memory.per_gpu;
+  row(out, "GPU memory GiB",
+      fmt::format(
+          "{}: weights {}, KV cache {}, activations {}, graphs {}, buffers {}, framework {}, "
+          "free {}",
+          gib(gpu.capacity), gib(gpu.weights.total()), gib(gpu.kv_cache), gib(gpu.activation_peak),
+          gib(gpu.cuda_graph), gib(gpu.comm_buffer), gib(gpu.framework), gib(gpu.free)));
+  row(out, "KV cache",
+      fmt::format("{} blocks of {}: {} tokens, {} requests of max_model_len",
+                  short_number(static_cast<double>(memory.num_gpu_blocks)), memory.block_size,
+                  short_number(static_cast<double>(memory.num_kv_tokens)),
+                  short_number(memory.max_concurrency_at_max_model_len)));
+}
+
+void write_utilization(const UtilizationSection& u, std::ostream& out) {
+  std::string text = fmt::format("GPU {}, {} running, {} waiting", percent(u.busy_ratio),
+                                 short_number(u.running_mean), short_number(u.waiting_mean));
+  if (u.kv_usage_mean_ratio && u.kv_usage_peak_ratio) {
+    text += fmt::format(", KV {} (peak {})", percent(*u.kv_usage_mean_ratio),
+                        percent(*u.kv_usage_peak_ratio));
+  }
+  if (u.prefix_cache_hit_ratio.value_or(0) > 0)
+    text += fmt::format(", prefix hits {}", percent(*u.prefix_cache_hit_ratio));
+  if (u.preemptions > 0) text += fmt::format(", {} preemptions", u.preemptions);
+  row(out, "in use, mean", text);
+}
+
+/// Terms by their share of all step time, largest first.
+std::vector<std::size_t> top_terms(const std::vector<PhaseBreakdown>& phases) {
+  std::array<double, kTermCount> total{};
+  for (const PhaseBreakdown& phase : phases) {
+    for (std::size_t i = 0; i < total.size(); ++i)
+      total[i] += phase.term_ms[i] * static_cast<double>(phase.steps);
+  }
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < total.size(); ++i) {
+    if (total[i] > 0) order.push_back(i);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return total[a] > total[b]; });
+  if (order.size() > kTopTerms) order.resize(kTopTerms);
+  return order;
+}
+
+void write_breakdown(const std::vector<PhaseBreakdown>& phases, std::ostream& out) {
+  if (phases.empty()) return;
+  const auto line = [&](const std::string& name, auto&& cell) {
+    out << fmt::format("{:<17}", name);
+    for (const PhaseBreakdown& phase : phases) out << fmt::format(" {:>10}", cell(phase));
+    out << '\n';
+  };
+  out << '\n';
+  line("mean step, ms", [](const PhaseBreakdown& phase) { return phase.phase; });
+  line("share of time", [](const PhaseBreakdown& phase) { return percent(phase.time_share); });
+  line("step time", [](const PhaseBreakdown& phase) { return short_number(phase.step_time_ms); });
+  for (const std::size_t term : top_terms(phases)) {
+    line(fmt::format("  {}", term_name(static_cast<Term>(term))),
+         [term](const PhaseBreakdown& phase) { return short_number(phase.term_ms[term]); });
+  }
+  line("cpu gap", [](const PhaseBreakdown& phase) { return short_number(phase.cpu_gap_ms); });
+}
+
+void write_origin(const RunResult& result, std::ostream& out) {
+  if (!result.provenance.empty()) {
+    std::vector<std::string> parts;
+    for (const auto& [name, share] : result.provenance)
+      parts.push_back(fmt::format("{} {}", name, percent(share)));
+    out << '\n';
+    row(out, "times are", fmt::format("{}", fmt::join(parts, ", ")));
+  }
+  const SimulatorSection& s = result.simulator;
+  row(out, "simulated",
+      fmt::format("{} steps in {} s; seed {}, digest {:016x}",
+                  short_number(static_cast<double>(s.steps)), short_number(s.wall_time_ms * 1e-3),
+                  result.seed, result.digest));
+}
+
+}  // namespace
+
+void write_text(const RunResult& result, std::ostream& out) {
+  out << fmt::format("{}: {}, {} {} on {}\n\n", result.name, result.model.id, result.backend,
+                     result.backend_version, layout_text(result.nodes, result.instances));
+  write_throughput(result, out);
+  write_latency(result.latency, out);
+  write_slo_and_cost(result, out);
+  write_memory_rows(result.memory, out);
+  write_utilization(result.utilization, out);
+  write_breakdown(result.breakdown, out);
+  write_origin(result, out);
+  write_warnings(result.warnings, out);
+}
+
+void write_text(const MemoryReport& report, std::ostream& out) {
+  out << fmt::format("{} on {}\n\n", report.model.id, layout_text(report.nodes, report.instances));
+  const GpuMemory& gpu = report.memory.per_gpu;
+  out << fmt::format("{:<22} {:>9}\n", "fullest GPU", "GiB");
+  const auto line = [&out](const char* name, Bytes bytes) {
+    if (bytes.value() == 0) return;
+    out << fmt::format("{:<22} {:>9}\n", name,
+                       short_number(static_cast<double>(bytes.value()) / kGib));
+  };
+  const WeightBytes& w = gpu.weights;
+  line("weights", w.total());
+  line("  attention", w.attention);
+  line("  dense ffn", w.dense_ffn);
+  line("  routed experts", w.routed_experts);
+  line("  redundant experts", w.redundant_experts);
+  line("  shared experts", w.shared_experts);
+  line("  router", w.router);
+  line("  embedding", w.embedding);
+  line("  lm head", w.lm_head);
+  line("  lora", w.lora);
+  line("  other", w.other);
+  line("KV cache", gpu.kv_cache);
+  line("activation peak", gpu.activation_peak);
+  line("CUDA graphs", gpu.cuda_graph);
+  line("communication buffers", gpu.comm_buffer);
+  line("framework", gpu.framework);
+  line("free", gpu.free);
+  line("capacity", gpu.capacity);
+  line("usable by the engine", gpu.usable);
+  out << fmt::format("\n{:<22} {:>9}\n", "KV blocks", report.memory.num_gpu_blocks);
+  out << fmt::format("{:<22} {:>9}\n", "tokens per block", report.memory.block_size);
+  out << fmt::format("{:<22} {:>9}\n", "KV tokens", report.memory.num_kv_tokens);
+  out << fmt::format("{:<22} {:>9}\n", "bytes per token", report.memory.bytes_per_token.value());
+  out << fmt::format("{:<22} {:>9}\n", "requests of max length",
+                     short_number(report.memory.max_concurrency_at_max_model_len));
+  for (const MemoryReport::Problem& problem : report.problems) {
+    out << fmt::format("\ninstance {} does not fit: {} ({} GiB per GPU too much)\n",
+                       problem.instance, problem.reason, gib(problem.shortfall));
+    for (const Remedy& remedy : problem.remedies)
+      out << fmt::format("  would fit with {}: {}\n", remedy.change, remedy.why);
+  }
+  write_warnings(report.warnings, out);
+}
+
+}  // namespace moesim

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstddef>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+namespace moesim {
+
+/// One quantity of one measured row, and what we predict for it. Units by metric: `weights` and
+/// `kv_gib` in GiB per GPU, `kv_tokens` in tokens per engine, `fits` 1 if the engine starts, else
+/// 0.
+struct ComparedValue {
+  std::string id, metric;
+  double measured = 0;
+  double predicted = 0;
+  std::string source, gpu, engine;  ///< groups it belongs to; an empty name is no group
+  bool moe = false;
+  std::vector<std::string> assumed;  ///< what the row does not state and we filled in, in words
+  /// (predicted - measured) / measured; the plain difference where 0 was measured (`fits`).
+  [[nodiscard]] double error() const;
+};
+
+/// A row, or a part of it, that was not compared, and why.
+struct NotCompared {
+  std::string id, reason;
+};
+
+/// Errors of one metric over some rows, as fractions: size (ape) and sign (pe).
+struct ErrorGroup {
+  std::string name, metric;
+  std::size_t n = 0;
+  double median_ape = 0, p90_ape = 0, median_pe = 0;
+};
+
+/// What `moesim validate` found.
+struct Validation {
+  std::vector<ComparedValue> rows;
+  std::vector<ErrorGroup> groups;
+  std::vector<NotCompared> unsupported;
+};
+
+/// Per metric, in order of first appearance: a group for each source, source and class ("s/moe"),
+/// GPU ("gpu/h100_sxm") and engine ("engine/vllm 0.15"); then "all/moe" and "all/dense", the
+/// medians over the sources' groups, so that a long sweep does not outvote a single log; then
+/// "pooled", over the rows.
+[[nodiscard]] std::vector<ErrorGroup> group_errors(const std::vector<ComparedValue>& rows);
+
+/// The document of commands.md "moesim validate"; doubles have at most six significant digits.
+void write_json(const Validation& validation, std::ostream& out);
+void write_text(const Validation& validation, std::ostream& out);
+
+}  // namespace moesim

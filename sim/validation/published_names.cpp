@@ -1,0 +1,136 @@
+#include "sim/validation/published_names.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "hardware/system.h"
+#include "models/hf_config.h"
+#include "scenarios/engine_profile.h"
+
+namespace moesim {
+namespace {
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  });
+  return text;
+}
+
+/// Endings of checkpoint names with the same shape as the model they are named after: tuning,
+/// packaging and dates.
+constexpr std::array<std::string_view, 7> kEndings = {"-hf",   "-v0.1", "-instruct", "-base",
+                                                      "-chat", "-pt",   "-0528"};
+
+/// Names that are not an id of ours less an ending.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kAliases = {{
+    {"mistral-nemo-12b", "mistral-nemo-base-2407"},
+    {"deepseek-v3/r1", "deepseek-v3"},
+    {"llama-4-scout", "llama-4-scout-17b-16e"},
+    {"llama-4-maverick", "llama-4-maverick-17b-128e"},
+}};
+
+std::string without_endings(std::string name) {
+  for (bool again = true; again;) {
+    again = false;
+    for (const std::string_view ending : kEndings) {
+      if (!name.ends_with(ending)) continue;
+      name.resize(name.size() - ending.size());
+      again = true;
+    }
+  }
+  return name;
+}
+
+std::string last_part(const std::string& id) {
+  return id.substr(id.rfind('/') + 1);
+}
+
+/// The size in "h100-sxm-80gb", which it cuts off.
+double take_gigabytes(std::string& card) {
+  const std::size_t dash = card.rfind('-');
+  if (dash == std::string::npos || !card.ends_with("gb")) return 0;
+  double size = 0;
+  const char* const end = card.data() + card.size() - 2;
+  const auto [stop, error] = std::from_chars(card.data() + dash + 1, end, size);
+  if (error != std::errc{} || stop != end) return 0;
+  card.resize(dash);
+  return size;
+}
+
+/// When the code of a release was current (serving-semantics 0.2, "versions named here").
+struct Snapshot {
+  std::string_view date, version;
+};
+constexpr std::array kSnapshots = {Snapshot{"2025-07-07", "0.9"}, Snapshot{"2025-10-01", "0.11"},
+                                   Snapshot{"2025-12-02", "0.12"}, Snapshot{"2026-02-11", "0.16"},
+                                   Snapshot{"2026-05-29", "0.21"}};
+
+}  // namespace
+
+std::string without_remark(const std::string& text) {
+  const std::string kept = text.substr(0, text.find_first_of("(,"));
+  const std::size_t begin = kept.find_first_not_of(' ');
+  if (begin == std::string::npos) return "";
+  return kept.substr(begin, kept.find_last_not_of(' ') - begin + 1);
+}
+
+std::optional<std::string> shipped_model_of(const std::string& published) {
+  std::string wanted = lower(without_remark(published));
+  const auto* const alias =
+      std::ranges::find(kAliases, wanted, &std::pair<std::string_view, std::string_view>::first);
+  if (alias != kAliases.end()) wanted = alias->second;
+  wanted = last_part(wanted);
+  if (wanted.empty()) return std::nullopt;
+  const std::vector<std::string> ids = shipped_models();
+  for (const std::string& id : ids) {
+    if (lower(last_part(id)) == wanted) return id;
+  }
+  for (const std::string& id : ids) {
+    if (without_endings(lower(last_part(id))) == without_endings(wanted)) return id;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> shipped_system_of(const std::string& published) {
+  std::string card = lower(without_remark(published));
+  const double gigabytes = take_gigabytes(card);
+  std::ranges::replace(card, '-', '_');
+  const std::vector<std::string> systems = shipped_systems();
+  if (std::ranges::find(systems, card) == systems.end()) return std::nullopt;
+  // Vendors count GB or GiB, and leave some for error correction.
+  constexpr double kTolerance = 0.12;
+  const auto capacity = static_cast<double>(load_system(card, "", {}).gpu.mem_capacity.value());
+  if (gigabytes > 0 && std::abs(gigabytes * 1e9 / capacity - 1) > kTolerance) return std::nullopt;
+  return card;
+}
+
+std::string backend_of(const std::string& published) {
+  const std::string name = lower(published);
+  if (name.starts_with("vllm")) return "vllm";
+  if (name.starts_with("sglang")) return "sglang";
+  if (name.starts_with("tensorrt-llm")) return "trtllm";
+  return published;
+}
+
+PublishedRelease vllm_release_of(const std::string& published, const std::string& date) {
+  const std::size_t begin = published.find_first_of("0123456789");
+  if (begin != std::string::npos) {
+    std::string version =
+        published.substr(begin, published.find_first_not_of("0123456789.", begin) - begin);
+    while (version.ends_with('.')) version.pop_back();
+    if (is_version(version)) return {version, false};
+  }
+  if (date.empty()) return {};
+  PublishedRelease release{std::string(kSnapshots.front().version), true};
+  for (const Snapshot& snapshot : kSnapshots) {
+    if (date >= snapshot.date) release.version = snapshot.version;
+  }
+  return release;
+}
+
+}  // namespace moesim

@@ -1,0 +1,158 @@
+#include "sim/validation/validate_e2e.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <string>
+#include <system_error>
+
+#include "models/memory.h"
+#include "sim/base/files.h"
+#include "sim/build.h"
+#include "sim/validation/measured_setup.h"
+#include "sim/validation/memory_rows.h"
+
+namespace moesim {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kEndToEnd = "end-to-end prediction is not built yet";
+
+double in_gib(Bytes bytes) {
+  constexpr double kGib = 1073741824.0;
+  return static_cast<double>(bytes.value()) / kGib;
+}
+
+/// With windows or states, tokens that fit are not a rate of storage: a request stores fewer than
+/// it has.
+bool stores_every_token(const KvLayout& kv) {
+  return std::ranges::all_of(
+      kv.groups, [](const KvGroup& group) { return group.kind == AttentionKind::kFull; });
+}
+
+/// Compares one start-up, quantity by quantity.
+class RowComparison {
+ public:
+  RowComparison(const MemoryRow& row, const std::string& source, Validation& out)
+      : row_(row), source_(source), setup_(set_up(row)), out_(out) {}
+
+  void run() {
+    if (!setup_.problem.empty()) return skip(setup_.problem);
+    const Deployment deployment = lay_out(*setup_.scenario);
+    const MemoryPlan& plan = deployment.instances.front().memory;
+    if (plan.gpus.empty()) return skip(plan.reason);
+    const GpuMemory& gpu = plan.gpus.front();  // rank 0 prints the log
+    for (const std::string& reason : row_.unclear) skip(reason);
+    if (row_.weights_gib) add("weights", *row_.weights_gib, in_gib(gpu.weights.total()));
+    if (!setup_.card_problem.empty()) {
+      if (row_.kv_gib || row_.kv_tokens) skip("KV room: " + setup_.card_problem);
+    } else {
+      compare_kv(plan, gpu);
+    }
+    if (!said_something_) skip("neither weights nor KV room are logged");
+  }
+
+ private:
+  void compare_kv(const MemoryPlan& plan, const GpuMemory& gpu) {
+    if (row_.failed_to_start()) return add("fits", 0, plan.feasible ? 1 : 0);
+    if (row_.kv_tokens && stores_every_token(plan.kv)) {
+      add("kv_tokens", *row_.kv_tokens, static_cast<double>(plan.num_kv_tokens));
+    } else if (row_.kv_tokens && !row_.kv_gib) {
+      skip("KV tokens of a model with sliding-window or hybrid layers are no storage rate");
+    }
+    if (row_.kv_gib) add("kv_gib", *row_.kv_gib, in_gib(gpu.kv_cache));
+    // Whether one longest request fits is part of the start, so its length must be known.
+    if ((row_.kv_tokens || row_.kv_gib) && row_.max_model_len)
+      add("fits", 1, plan.feasible ? 1 : 0);
+  }
+
+  void add(const char* metric, double measured, double predicted) {
+    ComparedValue value;
+    value.id = row_.id;
+    value.metric = metric;
+    value.measured = measured;
+    value.predicted = predicted;
+    value.source = source_;
+    value.gpu = setup_.system;
+    value.engine = setup_.engine;
+    value.moe = row_.moe;
+    value.assumed = setup_.assumed;
+    if (value.metric != "weights") {
+      value.assumed.insert(value.assumed.end(), setup_.assumed_engine.begin(),
+                           setup_.assumed_engine.end());
+    }
+    out_.rows.push_back(value);
+    said_something_ = true;
+  }
+
+  void skip(const std::string& reason) {
+    out_.unsupported.push_back({row_.id, reason});
+    said_something_ = true;
+  }
+
+  const MemoryRow& row_;
+  const std::string& source_;
+  MeasuredSetup setup_;
+  Validation& out_;
+  bool said_something_ = false;
+};
+
+bool is_end_to_end_table(const CsvTable& table) {
+  return table.column("output_tok_s") || table.column("ttft_ms_mean") ||
+         table.column("tpot_ms_mean");
+}
+
+void refuse_end_to_end(const CsvTable& table, Validation& out) {
+  const std::optional<std::size_t> id = table.column("id");
+  if (!id)
+    throw_input_error(
+        {{table.file_name(), 1, 1}, "id", "missing column", "name every row in a column 'id'"});
+  for (const CsvRow& row : table.rows())
+    out.unsupported.push_back({row.cells[*id].text, kEndToEnd});
+}
+
+std::vector<fs::path> tables_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".csv") files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  if (files.empty())
+    throw_input_error({{folder.string(), 0, 0},
+                       "",
+                       "no CSV files in this folder",
+                       "name a folder of measurement tables, or one file"});
+  return files;
+}
+
+}  // namespace
+
+void compare_table(const CsvTable& table, const std::string& source, Validation& out) {
+  if (is_memory_table(table)) {
+    for (const MemoryRow& row : read_memory_rows(table)) RowComparison(row, source, out).run();
+  } else if (is_end_to_end_table(table)) {
+    refuse_end_to_end(table, out);
+  } else {
+    throw_input_error(
+        {{table.file_name(), 1, 1},
+         "",
+         "neither a table of start-up memory nor of serving measurements",
+         "one has a column weights_per_gpu or kv_tokens, the other output_tok_s or ttft_ms_mean"});
+  }
+}
+
+Validation validate_e2e(const std::vector<fs::path>& paths) {
+  Validation validation;
+  for (const fs::path& path : paths) {
+    std::error_code error;
+    const bool folder = fs::is_directory(path, error);
+    for (const fs::path& file : folder ? tables_in(path) : std::vector<fs::path>{path}) {
+      const CsvTable table = CsvTable::parse(read_file(file), file.string());
+      compare_table(table, file.stem().string(), validation);
+    }
+  }
+  validation.groups = group_errors(validation.rows);
+  return validation;
+}
+
+}  // namespace moesim

@@ -1,0 +1,127 @@
+#include "sim/report/compare.h"
+
+#include <algorithm>
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "report_support.h"
+#include "sim/base/random.h"
+
+using namespace moesim;
+using doctest::Approx;
+
+namespace {
+
+/// 400 requests whose first token takes 100 ms on average, in waves; `change(i)` is added, in ms.
+template <class Change>
+HandMadeRun waves(int count, const Change& change) {
+  HandMadeRun run;
+  Rng rng(3, "compare_test");
+  for (int i = 0; i < count; ++i) {
+    const double arrival = 100.0 * i;
+    const double first = arrival + 60 + 80 * rng.uniform() + change(i);
+    run.complete({arrival, arrival, first, first + 200}, 10, 11);
+  }
+  return run;
+}
+
+const MetricDelta* find(const std::vector<MetricDelta>& deltas, const std::string& metric) {
+  const auto found = std::find_if(deltas.begin(), deltas.end(),
+                                  [&](const MetricDelta& delta) { return delta.metric == metric; });
+  return found == deltas.end() ? nullptr : &*found;
+}
+
+std::vector<MetricDelta> compared(const HandMadeRun& base, const HandMadeRun& variant) {
+  const RunResult a = base.result();
+  const RunResult b = variant.result();
+  return compare({a, request_samples(base.view())}, {b, request_samples(variant.view())}, 1);
+}
+
+}  // namespace
+
+TEST_CASE("a constant shift is seen through noise that both runs share") {
+  const HandMadeRun base = waves(400, [](int) { return 0.0; });
+  const HandMadeRun slower = waves(400, [](int) { return 1.0; });
+  const std::vector<MetricDelta> deltas = compared(base, slower);
+  for (const char* metric : {"mean_ttft_ms", "p50_ttft_ms", "p90_ttft_ms", "p99_ttft_ms"}) {
+    CAPTURE(metric);
+    const MetricDelta* delta = find(deltas, metric);
+    REQUIRE(delta != nullptr);
+    // The noise of a single run is 23 ms; the paired difference is exactly 1 ms for every request.
+    CHECK(delta->abs == Approx(1).epsilon(1e-6));
+    CHECK(*delta->p10 == Approx(1).epsilon(1e-6));
+    CHECK(*delta->p90 == Approx(1).epsilon(1e-6));
+    CHECK(*delta->significant);
+    CHECK(*delta->rel == Approx(delta->abs / delta->base));
+  }
+}
+
+TEST_CASE("differences that cancel are not significant") {
+  const HandMadeRun base = waves(400, [](int) { return 0.0; });
+  Rng rng(9, "compare_test");
+  const HandMadeRun other = waves(400, [&](int) { return 4 * rng.normal(); });
+  const MetricDelta delta = *find(compared(base, other), "mean_ttft_ms");
+  CHECK_FALSE(*delta.significant);
+  CHECK(*delta.p10 < 0);
+  CHECK(*delta.p90 > 0);
+}
+
+TEST_CASE("neighbours are resampled together: one bad stretch is no trend") {
+  const HandMadeRun base = waves(400, [](int) { return 0.0; });
+  // One block in twenty is slow. Single requests resampled would call the mean difference certain.
+  const HandMadeRun stretch = waves(400, [](int i) { return i >= 100 && i < 120 ? 200.0 : 0.0; });
+  CHECK_FALSE(*find(compared(base, stretch), "mean_ttft_ms")->significant);
+}
+
+TEST_CASE("runs whose requests cannot be paired have no intervals") {
+  const HandMadeRun base = waves(400, [](int) { return 0.0; });
+  const HandMadeRun shorter = waves(300, [](int) { return 0.0; });
+  const std::vector<MetricDelta> deltas = compared(base, shorter);
+  CHECK_FALSE(find(deltas, "mean_ttft_ms")->p10);
+  CHECK_FALSE(find(deltas, "mean_ttft_ms")->significant);
+  CHECK_FALSE(find(compared(base, base), "request_throughput")->significant);
+}
+
+TEST_CASE("a comparison is the same every time") {
+  const HandMadeRun base = waves(100, [](int) { return 0.0; });
+  const HandMadeRun other = waves(100, [](int i) { return 0.1 * i; });
+  const MetricDelta first = *find(compared(base, other), "p90_ttft_ms");
+  const MetricDelta second = *find(compared(base, other), "p90_ttft_ms");
+  CHECK(*first.p10 == *second.p10);
+  CHECK(*first.p90 == *second.p90);
+}
+
+TEST_CASE("changes name the path, what it was and what it is") {
+  HandMadeRun run;
+  VariantSpec variant;
+  variant.set = {{"engine.max_num_seqs", "4"}, {"precision.kv_cache", "fp8"}};
+  const std::vector<Change> changes = variant_changes(run.scenario, variant);
+  REQUIRE(changes.size() == 2);
+  CHECK(*changes[0].from == "8");
+  CHECK(changes[0].to == "4");
+  CHECK_FALSE(changes[1].from);
+}
+
+TEST_CASE("comparison.json has the glossary's fields") {
+  Comparison comparison;
+  comparison.baseline = "base";
+  comparison.variants.push_back({"quick", {{"engine.max_num_seqs", "8", "4"}}, {}, ""});
+  comparison.variants[0].delta.push_back({"mean_ttft_ms", 10, 8, -2, -0.2, -2.5, -1.5, true});
+  comparison.variants.push_back({"small", {}, {}, "weights do not fit"});
+  std::ostringstream out;
+  write_json(comparison, out);
+  const auto json = nlohmann::json::parse(out.str());
+  CHECK(json["baseline"] == "base");
+  CHECK(json["variants"][0] == nlohmann::json::parse(R"({"name": "quick",
+      "changes": [{"path": "engine.max_num_seqs", "from": "8", "to": "4"}],
+      "delta": {"mean_ttft_ms": {"abs": -2.0, "rel": -0.2, "p10": -2.5, "p90": -1.5,
+                                 "significant": true}}})"));
+  CHECK(json["variants"][1]["infeasible"] == "weights do not fit");
+  std::ostringstream text;
+  write_text(comparison, text);
+  CHECK(text.str().find("small                does not fit: weights do not fit") !=
+        std::string::npos);
+}

@@ -1,0 +1,125 @@
+#include "sim/report/reproduce.h"
+
+#include <algorithm>
+#include <doctest/doctest.h>
+#include <string>
+#include <vector>
+
+#include "report_support.h"
+
+using namespace moesim;
+
+namespace {
+
+std::string line_with(const HandMadeRun& run, const std::string& start) {
+  const std::vector<std::string> lines = reproduce_commands(run.view());
+  const auto found = std::find_if(lines.begin(), lines.end(),
+                                  [&](const std::string& line) { return line.starts_with(start); });
+  return found == lines.end() ? "" : *found;
+}
+
+HandMadeRun fixed_lengths() {
+  HandMadeRun run;
+  run.complete({0, 0, 10, 100}, 128, 16);
+  run.complete({1000, 1000, 1010, 1100}, 128, 16);
+  run.scenario.workload.synthetic.input_tokens = {Distribution::Kind::kFixed, 128, 0, 0, 0, {}};
+  run.scenario.workload.synthetic.output_tokens = {Distribution::Kind::kFixed, 16, 0, 0, 0, {}};
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("the launch command has what differs from the defaults, and every size") {
+  HandMadeRun run = fixed_lengths();
+  CHECK(line_with(run, "vllm serve") ==
+        "vllm serve test/small-moe --max-model-len 1024 --max-num-seqs 8 --max-num-batched-tokens "
+        "512 "
+        "--gpu-memory-utilization 0.9");
+  InstanceSpec& spec = run.scenario.instances[0];
+  spec.parallel.tp = 2;
+  spec.parallel.pp = 2;
+  spec.engine.block_size = 32;
+  spec.engine.enable_prefix_caching = false;
+  spec.engine.async_scheduling = false;
+  spec.engine.enforce_eager = true;
+  spec.engine.num_gpu_blocks_override = 77;
+  run.scenario.model.precisions.kv_cache = NumberFormat::kFp8;
+  run.scenario.lora.adapters = 4;
+  run.scenario.resolved_json = R"({"precision": {"weights": "fp8"}})";
+  CHECK(line_with(run, "vllm serve") ==
+        "vllm serve test/small-moe --tensor-parallel-size 2 --pipeline-parallel-size 2 "
+        "--max-model-len 1024 --max-num-seqs 8 --max-num-batched-tokens 512 "
+        "--gpu-memory-utilization 0.9 --block-size 32 --no-enable-prefix-caching "
+        "--no-async-scheduling --num-gpu-blocks-override 77 --enforce-eager --kv-cache-dtype fp8 "
+        "--quantization fp8 --enable-lora --max-loras 4 --max-lora-rank 16");
+}
+
+TEST_CASE("several engines and formats vLLM cannot make while loading are told as notes") {
+  HandMadeRun run = fixed_lengths();
+  run.scenario.instances[0].count = 4;
+  run.scenario.resolved_json = R"({"precision": {"weights": "awq_int4"}})";
+  CHECK(line_with(run, "# precision.weights: awq_int4 needs a checkpoint") != "");
+  CHECK(line_with(run, "# 4 engines like the next") != "");
+  CHECK(line_with(run, "# the engines stand behind a round_robin router") != "");
+}
+
+TEST_CASE("the benchmark sends the same load") {
+  struct Case {
+    const char* why;
+    void (*change)(HandMadeRun&);
+    const char* expect;
+  };
+  const Case cases[] = {
+      {"Poisson arrivals, fixed lengths", [](HandMadeRun&) {},
+       "vllm bench serve --model test/small-moe --dataset-name random --random-input-len 128 "
+       "--random-output-len 16 --num-prompts 2 --request-rate 2 --ignore-eos --seed 1 "
+       "--percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,90,95,99"},
+      {"bursty, capped, with targets",
+       [](HandMadeRun& run) {
+         run.scenario.workload.arrival.policy.name = "gamma";
+         run.scenario.workload.arrival.burstiness = 0.5;
+         run.workload.max_concurrency = 64;
+         run.scenario.slo.ttft_ms = 500;
+         run.scenario.slo.tpot_ms = 50;
+       },
+       "vllm bench serve --model test/small-moe --dataset-name random --random-input-len 128 "
+       "--random-output-len 16 --num-prompts 2 --request-rate 2 --burstiness 0.5 "
+       "--max-concurrency 64 --ignore-eos --seed 1 --percentile-metrics ttft,tpot,itl,e2el "
+       "--metric-percentiles 50,90,95,99 --goodput ttft:500 tpot:50"},
+      {"uniform lengths are a range around their middle",
+       [](HandMadeRun& run) {
+         run.scenario.workload.arrival.policy.name = "all_at_once";
+         auto& synthetic = run.scenario.workload.synthetic;
+         synthetic.input_tokens = {Distribution::Kind::kUniform, 96, 160, 0, 0, {}};
+         synthetic.output_tokens = {Distribution::Kind::kUniform, 12, 20, 0, 0, {}};
+         run.scenario.workload.finish_eos = true;
+       },
+       "vllm bench serve --model test/small-moe --dataset-name random --random-input-len 128 "
+       "--random-output-len 16 --random-range-ratio 0.25 --num-prompts 2 --request-rate inf "
+       "--seed 1 --percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,90,95,99"},
+      {"a trace goes through vLLM's BurstGPT reader at its mean rate",
+       [](HandMadeRun& run) { run.scenario.workload.trace.emplace().path = "data/hour.csv.gz"; },
+       "vllm bench serve --model test/small-moe --dataset-name burstgpt --dataset-path "
+       "hour.burstgpt.csv --num-prompts 2 --request-rate 1 --ignore-eos --seed 1 "
+       "--percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,90,95,99"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    HandMadeRun run = fixed_lengths();
+    c.change(run);
+    CHECK(line_with(run, "vllm bench serve") == c.expect);
+  }
+}
+
+TEST_CASE("lengths the benchmark cannot draw are replaced by their means, and it says so") {
+  HandMadeRun run = fixed_lengths();
+  run.scenario.workload.synthetic.input_tokens.kind = Distribution::Kind::kLognormal;
+  CHECK(line_with(run, "vllm bench").find("--random-input-len 128 ") != std::string::npos);
+  CHECK(line_with(run, "# the random dataset has fixed or uniform lengths") != "");
+}
+
+TEST_CASE("a backend without commands of its own has none") {
+  HandMadeRun run = fixed_lengths();
+  run.scenario.instances[0].engine.backend = "static_batch";
+  CHECK(reproduce_commands(run.view()).empty());
+}

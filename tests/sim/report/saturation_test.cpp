@@ -1,0 +1,133 @@
+#include "sim/report/saturation.h"
+
+#include <algorithm>
+#include <doctest/doctest.h>
+#include <queue>
+#include <vector>
+
+#include "report_support.h"
+#include "sim/base/random.h"
+
+using namespace moesim;
+using doctest::Approx;
+
+namespace {
+
+/// First come, first served by `servers` that take `service_ms` a request.
+SaturationSection served(const std::vector<double>& arrivals_ms, int servers, double service_ms,
+                         double cut_ms = 1e18) {
+  HandMadeRun run;
+  std::priority_queue<double, std::vector<double>, std::greater<>> free;
+  for (int i = 0; i < servers; ++i) free.push(0);
+  for (const double arrival : arrivals_ms) {
+    const double start = std::max(arrival, free.top());
+    if (arrival >= cut_ms) break;
+    if (start >= cut_ms) {
+      run.leave(arrival, RequestStatus::kIncomplete);
+      continue;
+    }
+    free.pop();
+    free.push(start + service_ms);
+    run.complete({arrival, start, start + service_ms / 2, start + service_ms}, 10, 10);
+  }
+  run.end_time = std::min(run.end_time, ms(std::min(cut_ms, 9e12)));
+  return saturation(run.view(), request_statistics(run.view()));
+}
+
+std::vector<double> poisson(int count, double gap_ms, std::uint64_t seed) {
+  Rng rng(seed, "saturation_test");
+  std::vector<double> arrivals;
+  double now = 0;
+  for (int i = 0; i < count; ++i) arrivals.push_back(now += gap_ms * rng.exponential());
+  return arrivals;
+}
+
+}  // namespace
+
+TEST_CASE("M/D/1 below its capacity is stable, above it overloaded") {
+  struct Case {
+    const char* why;
+    double load;
+    int requests;
+    Verdict verdict;
+  };
+  const Case cases[] = {
+      {"half load", 0.5, 2000, Verdict::kStable},
+      {"a busy server", 0.8, 2000, Verdict::kStable},
+      {"long queues that come and go", 0.9, 5000, Verdict::kStable},
+      {"a fifth too much", 1.25, 1000, Verdict::kOverloaded},
+      {"a fifth too much, longer", 1.25, 5000, Verdict::kOverloaded},
+      {"twice too much", 2.0, 300, Verdict::kOverloaded},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      CAPTURE(seed);
+      const SaturationSection s = served(poisson(c.requests, 100 / c.load, seed), 1, 100);
+      CHECK(to_text(s.verdict) == doctest::String(to_text(c.verdict)));
+    }
+  }
+}
+
+TEST_CASE("under overload the waits grow with the excess of the load") {
+  // Constant arrivals at 1.25 of capacity: the request of time t waits (1.25 - 1) t; 1 - 1/1.25 is
+  // lost.
+  std::vector<double> arrivals;
+  for (int i = 0; i < 1000; ++i) arrivals.push_back(80.0 * i);
+  const SaturationSection s = served(arrivals, 1, 100);
+  CHECK(*s.latency_trend == Approx(0.25).epsilon(0.01));
+  CHECK(*s.offered_rps == Approx(12.5));
+  CHECK(*s.completed_rps == Approx(10).epsilon(0.01));
+  CHECK(*s.rate_deficit == Approx(0.2).epsilon(0.02));
+}
+
+TEST_CASE("an overload that was cut off is still one, and counts what is left") {
+  const SaturationSection s = served(poisson(2000, 50, 3), 1, 100, 60'000);
+  CHECK(to_text(s.verdict) == doctest::String("overloaded"));
+  CHECK(s.still_queued > 400);
+}
+
+TEST_CASE("requests that take longer than the run are no overload while nobody waits") {
+  const SaturationSection s = served(poisson(200, 100, 1), 1000, 60'000);
+  CHECK(to_text(s.verdict) == doctest::String("stable"));
+  CHECK(*s.rate_deficit < 0.15);
+}
+
+TEST_CASE("everything at once is a backlog if it has to wait for others to end") {
+  const std::vector<double> at_once(400, 0.0);
+  CHECK(to_text(served(at_once, 16, 1000).verdict) == doctest::String("backlogged"));
+  CHECK(to_text(served(at_once, 400, 1000).verdict) == doctest::String("stable"));
+}
+
+TEST_CASE("a burst that drains again is a backlog, not an overload") {
+  std::vector<double> arrivals = poisson(1000, 200, 5);
+  const double middle = arrivals[500];
+  for (int i = 0; i < 200; ++i) arrivals.push_back(middle + i);
+  std::sort(arrivals.begin(), arrivals.end());
+  CHECK(to_text(served(arrivals, 1, 100).verdict) == doctest::String("backlogged"));
+}
+
+TEST_CASE("a run cut off before most requests start is a backlog") {
+  const SaturationSection s = served(std::vector<double>(100, 0.0), 2, 1000, 3500);
+  CHECK(to_text(s.verdict) == doctest::String("backlogged"));
+  CHECK(s.still_queued == 92);
+}
+
+TEST_CASE("a closed loop adapts its load and is never overloaded") {
+  HandMadeRun run;
+  run.workload.closed_loop = true;
+  for (int i = 0; i < 200; ++i) {
+    const double sent = 100.0 * i;
+    run.complete({sent, sent + 50.0 * i, sent + 50.0 * i + 10, sent + 50.0 * i + 20}, 1, 2);
+  }
+  CHECK(to_text(saturation(run.view(), request_statistics(run.view())).verdict) ==
+        doctest::String("stable"));
+}
+
+TEST_CASE("a handful of requests has no trend") {
+  const SaturationSection s = served(poisson(5, 1, 1), 1, 100);
+  CHECK_FALSE(s.latency_trend);
+  CHECK(to_text(s.verdict) == doctest::String("stable"));
+  const HandMadeRun empty;
+  CHECK_FALSE(saturation(empty.view(), request_statistics(empty.view())).offered_rps);
+}

@@ -1,0 +1,116 @@
+#include "sim/validation/accuracy.h"
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+using namespace moesim;
+
+namespace {
+
+ComparedValue value(const char* source, bool moe, double predicted, double measured = 100) {
+  ComparedValue result;
+  result.id = std::string(source) + "-row";
+  result.metric = "weights";
+  result.measured = measured;
+  result.predicted = predicted;
+  result.source = source;
+  result.gpu = "h100_sxm";
+  result.moe = moe;
+  return result;
+}
+
+const ErrorGroup* find(const std::vector<ErrorGroup>& groups, const std::string& name) {
+  for (const ErrorGroup& group : groups) {
+    if (group.name == name) return &group;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("an error is a fraction of what was measured, or a difference from nothing") {
+  CHECK(value("s", true, 90).error() == doctest::Approx(-0.1));
+  CHECK(value("s", true, 1, 0).error() == doctest::Approx(1));
+}
+
+TEST_CASE("groups by source, class and card; classes are medians over sources") {
+  // MoE errors: a 10 %; b -20 %, 30 %, 40 %. Dense: b 1 %.
+  const std::vector<ErrorGroup> groups =
+      group_errors({value("a", true, 110), value("b", true, 80), value("b", true, 130),
+                    value("b", true, 140), value("b", false, 101)});
+  struct Case {
+    const char* name;
+    std::size_t n;
+    double median_ape, p90_ape, median_pe;
+  };
+  const Case cases[] = {
+      {"a", 1, 0.10, 0.10, 0.10},
+      {"b", 4, 0.25, 0.37, 0.155},     // 1, 20, 30, 40: p90 = 30 + 0.7 x 10
+      {"b/moe", 3, 0.30, 0.38, 0.30},  // 20, 30, 40; signed -20, 30, 40
+      {"b/dense", 1, 0.01, 0.01, 0.01},
+      {"gpu/h100_sxm", 5, 0.20, 0.36, 0.10},  // 1, 10, 20, 30, 40; signed -20, 1, 10, 30, 40
+      {"all/moe", 4, 0.20, 0.24, 0.20},       // between a and b/moe
+      {"all/dense", 1, 0.01, 0.01, 0.01},
+      {"pooled", 5, 0.20, 0.36, 0.10},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    const ErrorGroup* const group = find(groups, c.name);
+    REQUIRE(group != nullptr);
+    CHECK(group->metric == "weights");
+    CHECK(group->n == c.n);
+    CHECK(group->median_ape == doctest::Approx(c.median_ape));
+    CHECK(group->p90_ape == doctest::Approx(c.p90_ape));
+    CHECK(group->median_pe == doctest::Approx(c.median_pe));
+  }
+  CHECK(find(groups, "engine/") == nullptr);  // no name, no group
+}
+
+TEST_CASE("no rows, no groups") {
+  CHECK(group_errors({}).empty());
+}
+
+TEST_CASE("the JSON has the keys of the contract") {
+  Validation validation;
+  validation.rows = {value("a", true, 110)};
+  validation.groups = group_errors(validation.rows);
+  validation.unsupported = {{"x", "engine sglang is not modelled yet"}};
+  std::ostringstream text;
+  write_json(validation, text);
+  const nlohmann::json json = nlohmann::json::parse(text.str());
+  CHECK(json["schema_version"] == 1);
+  CHECK(
+      json["rows"].dump() ==
+      R"([{"id":"a-row","measured":100,"metric":"weights","p10":null,"p90":null,"predicted":110}])");
+  CHECK(json["groups"][0].dump() ==
+        R"({"median_ape":0.1,"median_pe":0.1,"metric":"weights","n":1,"name":"a","p90_ape":0.1})");
+  CHECK(json["unsupported"].dump() ==
+        R"([{"id":"x","reason":"engine sglang is not modelled yet"}])");
+}
+
+TEST_CASE("the table shows rows, groups, and counts by reason") {
+  Validation validation;
+  validation.rows = {value("a", true, 110)};
+  validation.rows[0].assumed = {"default sequences", "model's length"};
+  validation.groups = group_errors(validation.rows);
+  validation.unsupported = {{"x", "one"}, {"y", "two"}, {"z", "one"}};
+  std::ostringstream text;
+  write_text(validation, text);
+  CHECK(text.str() ==
+        "weights, GiB per GPU        predicted       logged      error  assumed\n"
+        "  a-row                        110.00       100.00   +10.00 %  default sequences, model's "
+        "length\n"
+        "\n"
+        "group                        metric     n   median |e|      p90 |e|     median e\n"
+        "  a                         weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "  gpu/h100_sxm              weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "  all/moe                   weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "  pooled                    weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "\n"
+        "not compared (rows by name: --format json)\n"
+        "      2  one\n"
+        "      1  two\n");
+}
