@@ -13,7 +13,8 @@ struct ArrivalSpec;
 class Arrivals {
  public:
   virtual ~Arrivals() = default;
-  /// `count` non-decreasing times in nanoseconds, the first at or after 0. closed_loop returns zeros.
+  /// `count` non-decreasing times in nanoseconds, the first at or after 0. closed_loop returns
+  /// zeros.
   [[nodiscard]] virtual std::vector<std::int64_t> times(std::int64_t count, const ArrivalSpec& spec,
                                                         Rng& rng) const = 0;
 };

@@ -10,7 +10,8 @@
 namespace moesim {
 
 /// Host-side cost of a step (serving-semantics 4.5), microseconds:
-///   schedule = s0 + s1*running + s2*admitted + s3*hashed blocks; prepare = p0 + p1*sequences; output = o0 + o1*sequences.
+///   schedule = s0 + s1*running + s2*admitted + s3*hashed blocks; prepare = p0 + p1*sequences;
+///   output = o0 + o1*sequences.
 struct HostCost {
   double s0_us = 50, s1_us = 1.5, s2_us = 20, s3_us = 1;
   double p0_us = 250, p1_us = 1;
@@ -26,15 +27,15 @@ struct LaunchCost {
   double eager_layer_us = 100;     ///< compiled, no graph: CPU per layer
 };
 
-/// Defaults and behaviour of one engine release (serving-semantics 0.2, 1.2). The scheduler branches on
-/// these fields, never on a version.
+/// Defaults and behaviour of one engine release (serving-semantics 0.2, 1.2). The scheduler
+/// branches on these fields, never on a version.
 struct EngineProfile {
-  std::string backend;             ///< "vllm" or "static_batch"
-  std::string version;             ///< "0.19"
-  bool async_scheduling = true;    ///< queue depth 2
+  std::string backend;           ///< "vllm" or "static_batch"
+  std::string version;           ///< "0.19"
+  bool async_scheduling = true;  ///< queue depth 2
   bool reserve_full_isl = true;
-  bool full_graphs = true;         ///< FULL_AND_PIECEWISE, else piecewise only
-  int graph_sizes_rule = 51;       ///< 51 (V12 on) or 67 (V09, V11) sizes for max 512
+  bool full_graphs = true;    ///< FULL_AND_PIECEWISE, else piecewise only
+  int graph_sizes_rule = 51;  ///< 51 (V12 on) or 67 (V09, V11) sizes for max 512
   double gpu_memory_utilization = 0.92;
   std::string all2all_backend = "allgather_reducescatter";
   MemoryRules memory;
@@ -45,8 +46,9 @@ struct EngineProfile {
 /// Whether a text has the form of a release: "0.19", "0.15.1", "v0.12".
 [[nodiscard]] bool is_version(const std::string& text);
 
-/// The profile of a release ("" = the newest); one newer than all known takes the newest, one older the oldest, and
-/// `note` says so. Preconditions: a known backend; for vllm, is_version(version) or "".
+/// The profile of a release ("" = the newest); one newer than all known takes the newest, one older
+/// the oldest, and `note` says so. Preconditions: a known backend; for vllm, is_version(version) or
+/// "".
 struct ProfileChoice {
   EngineProfile profile;
   std::string note;
@@ -57,9 +59,11 @@ struct ProfileChoice {
 [[nodiscard]] std::vector<std::string> known_versions(const std::string& backend);
 
 /// vLLM's default CUDA-graph capture sizes (serving-semantics 1.8), ascending.
-[[nodiscard]] std::vector<int> default_capture_sizes(int rule, int max_num_seqs, int max_num_batched_tokens);
+[[nodiscard]] std::vector<int> default_capture_sizes(int rule, int max_num_seqs,
+                                                     int max_num_batched_tokens);
 
-/// Defaults that depend on the card (serving-semantics 1.2): 8192/1024 for >= 70 GiB and not A100, else 2048/256.
+/// Defaults that depend on the card (serving-semantics 1.2): 8192/1024 for >= 70 GiB and not A100,
+/// else 2048/256.
 struct BatchDefaults {
   int max_num_batched_tokens = 2048;
   int max_num_seqs = 256;

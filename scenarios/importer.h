@@ -11,8 +11,9 @@ namespace moesim {
 class Importer {
  public:
   virtual ~Importer() = default;
-  /// Output files as (suffix, content): suffix "" is the file named by -o; others go beside it ("x.blocks.jsonl" for ".blocks.jsonl").
-  /// Throws InputError with file and line; `notes` tells what was dropped or assumed.
+  /// Output files as (suffix, content): suffix "" is the file named by -o; others go beside it
+  /// ("x.blocks.jsonl" for ".blocks.jsonl"). Throws InputError with file and line; `notes` tells
+  /// what was dropped or assumed.
   struct Result {
     std::vector<std::pair<std::string, std::string>> files;
     std::vector<std::string> notes;

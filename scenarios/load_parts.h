@@ -8,7 +8,8 @@
 #include "scenarios/scenario.h"
 #include "sim/base/reader.h"
 
-// Private to the loader: one read_<section>() per section of scenario.md, then the rules that span keys.
+// Private to the loader: one read_<section>() per section of scenario.md, then the rules that span
+// keys.
 
 namespace moesim {
 
@@ -33,7 +34,8 @@ struct LoadContext {
   [[nodiscard]] std::filesystem::path folder(const Where& where) const;
   /// The file a key names, made absolute; reports a name without a file. "-" is standard input.
   [[nodiscard]] std::filesystem::path file(Reader& in, const std::string& key) const;
-  /// Reports what went wrong in a file that `key` names; mistakes of the name itself get its full path.
+  /// Reports what went wrong in a file that `key` names; mistakes of the name itself get its full
+  /// path.
   void report(const InputError& error, const Reader& in, const std::string& key) const;
   void resolve(const std::string& key, const std::string& value, const std::string& source) {
     resolved.push_back({key, value, source});
@@ -105,7 +107,8 @@ struct DeploymentSection {
 [[nodiscard]] DeploymentSection read_deployment(Reader in, LoadContext& context);
 
 [[nodiscard]] WorkloadSpec read_workload(Reader in, LoadContext& context);
-/// A number, or one of {uniform:}, {lognormal:}, {normal:}, {empirical:}. `range` is of every value.
+/// A number, or one of {uniform:}, {lognormal:}, {normal:}, {empirical:}. `range` is of every
+/// value.
 [[nodiscard]] Distribution read_distribution(Reader& in, const std::string& key, Range range,
                                              LoadContext& context);
 
@@ -118,7 +121,8 @@ void read_placement(Reader& root, LoadContext& context);
 /// A name that can be a file name: letters, digits, - _ .
 [[nodiscard]] std::string read_safe_name(Reader& in, const std::string& key);
 
-/// The rules that span keys. `root` finds the places, `engines` are the keys of each instance entry as given.
+/// The rules that span keys. `root` finds the places, `engines` are the keys of each instance entry
+/// as given.
 struct ValidateInputs {
   Scenario& scenario;
   Reader& root;

@@ -145,6 +145,10 @@ void append_seconds(std::int64_t ns, std::string& out) {
 
 Workload parse_request_trace(const TraceText& text, const TraceSpec& spec) {
   const TraceRows rows = read_rows(text, spec);
+  if (spec.block_tokens_given && rows.block_tokens == 0) {
+    refuse_file(text.trace_name, "workload.trace.block_tokens",
+                "has no effect: the trace has no block ids", "leave it out");
+  }
   const Window window = find_window(rows, spec, text.trace_name);
   Workload workload;
   workload.arrival_ns.reserve(window.size());

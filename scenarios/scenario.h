@@ -16,7 +16,8 @@
 
 namespace moesim {
 
-/// A policy named in the scenario, resolved late by sim/build.cpp: `params` is the mapping it was given ("{}" if only a name).
+/// A policy named in the scenario, resolved late by sim/build.cpp: `params` is the mapping it was
+/// given ("{}" if only a name).
 struct Policy {
   std::string name;
   std::string params;
@@ -26,17 +27,17 @@ struct Policy {
 /// A distribution of token counts or seconds.
 struct Distribution {
   enum class Kind { kFixed, kUniform, kLognormal, kNormal, kEmpirical } kind = Kind::kFixed;
-  double a = 0;    ///< fixed value; uniform low; lognormal/normal mean
-  double b = 0;    ///< uniform high; lognormal p99; normal std
-  double min = 0;  ///< normal only
-  double max = 0;  ///< normal only
+  double a = 0;                 ///< fixed value; uniform low; lognormal/normal mean
+  double b = 0;                 ///< uniform high; lognormal p99; normal std
+  double min = 0;               ///< normal only
+  double max = 0;               ///< normal only
   std::vector<double> samples;  ///< empirical: values of the file, drawn uniformly
 };
 
 struct EngineSpec {
-  EngineProfile profile;           ///< of backend and version, with the overrides below applied
+  EngineProfile profile;  ///< of backend and version, with the overrides below applied
   std::string backend = "vllm";
-  std::string backend_version;     ///< resolved
+  std::string backend_version;  ///< resolved
   int max_model_len = 0;
   int max_num_seqs = 0;
   int max_num_batched_tokens = 0;
@@ -60,8 +61,8 @@ struct InstanceSpec {
   Role role = Role::kMixed;
   int count = 1;
   Parallel parallel;
-  int node = -1;                 ///< index into cluster nodes; resolved by the loader, so never -1 in a loaded scenario
-  EngineSpec engine;             ///< scenario engine with this entry's overrides
+  int node = -1;      ///< index into cluster nodes; the loader has replaced -1, "first that fits"
+  EngineSpec engine;  ///< scenario engine with this entry's overrides
   Where where;
 };
 
@@ -70,17 +71,17 @@ struct TraceSpec {
   std::optional<std::filesystem::path> blocks;  ///< nullopt: beside the CSV if present
   bool ignore_blocks = false;                   ///< blocks: none
   int block_tokens = 512;
-  bool block_tokens_given = false;              ///< must then agree with the blocks file's header
+  bool block_tokens_given = false;  ///< must then agree with the blocks file's header
   double start_s = 0;
   std::optional<double> end_s;
   double rate_scale = 1;
 };
 
 struct ArrivalSpec {
-  Policy policy;                 ///< poisson, gamma, constant, closed_loop, all_at_once
-  double request_rate = 0;       ///< per second; infinity = all at once
+  Policy policy;            ///< poisson, gamma, constant, closed_loop, all_at_once
+  double request_rate = 0;  ///< per second; infinity = all at once
   double burstiness = 1;
-  int max_concurrency = 0;       ///< 0 = no cap
+  int max_concurrency = 0;  ///< 0 = no cap
 };
 
 struct SyntheticSpec {
@@ -98,7 +99,7 @@ struct WorkloadSpec {
   double warmup_s = 0;
   Where warmup_where;
   std::optional<double> duration_s;
-  bool finish_eos = false;       ///< finish: eos
+  bool finish_eos = false;  ///< finish: eos
 };
 
 struct SloSpec {
@@ -123,28 +124,29 @@ struct ResolvedOption {
 struct Scenario {
   std::string name, description;
   std::uint64_t seed = 1;
-  ModelSpec model;               ///< precision applied
+  ModelSpec model;  ///< precision applied
   LoraSpec lora;
   ClusterSpec cluster;
   std::vector<std::string> kernels;  ///< per node group: auto, roofline, or a profile
   std::vector<InstanceSpec> instances;
   Policy request_router;
   WorkloadSpec workload;
-  Policy expert_routing;         ///< uniform until issue C
+  Policy expert_routing;  ///< uniform until issue C
   SloSpec slo;
   std::map<std::string, double> gpu_hour_usd;
   int uncertainty_replicas = 16;
   std::vector<VariantSpec> variants;
   std::vector<ResolvedOption> resolved;
   std::vector<std::string> warnings;
-  std::string resolved_json;     ///< the document with overrides applied, for the report
+  std::string resolved_json;  ///< the document with overrides applied, for the report
   std::filesystem::path base_dir;
 };
 
 /// "--set PATH=VALUE" or an engine flag that is short for one.
 struct Override {
   std::string path, value;
-  std::string origin = "--set";  ///< what to name in a diagnostic: "--set", "--tensor-parallel-size", "variant 'x'"
+  std::string origin =
+      "--set";  ///< what to name in a diagnostic: "--set", "--tensor-parallel-size", "variant 'x'"
 };
 
 }  // namespace moesim

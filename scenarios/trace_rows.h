@@ -38,11 +38,14 @@ inline constexpr std::uint64_t kMostTokens = 100'000'000;
 /// Adds the block ids of a blocks file to the rows of its CSV.
 void read_block_lines(std::string_view text, TraceRows& rows, TraceMistakes& mistakes);
 /// Reads the rows of a Mooncake JSONL; arrivals count from the first.
-[[nodiscard]] TraceRows read_mooncake_rows(std::string_view text, std::uint32_t block_tokens, TraceMistakes& mistakes);
+[[nodiscard]] TraceRows read_mooncake_rows(std::string_view text, std::uint32_t block_tokens,
+                                           TraceMistakes& mistakes);
 
 /// A number of tokens, at least 1; reports at `line` and `key`.
-[[nodiscard]] std::uint32_t check_tokens(std::string_view text, int line, const char* key, TraceMistakes& mistakes);
+[[nodiscard]] std::uint32_t check_tokens(std::string_view text, int line, const char* key,
+                                         TraceMistakes& mistakes);
 /// The block ids of a row must cover its prompt exactly.
-void check_block_count(const TraceRow& row, std::uint32_t block_tokens, int line, TraceMistakes& mistakes);
+void check_block_count(const TraceRow& row, std::uint32_t block_tokens, int line,
+                       TraceMistakes& mistakes);
 
 }  // namespace moesim

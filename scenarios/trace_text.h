@@ -28,8 +28,8 @@ class Lines {
 };
 
 /// Throws an InputError about a whole file.
-[[noreturn]] void refuse_file(const std::string& file, const std::string& key, const std::string& problem,
-                              const std::string& hint);
+[[noreturn]] void refuse_file(const std::string& file, const std::string& key,
+                              const std::string& problem, const std::string& hint);
 
 /// Mistakes of one file: the first 20 in full, then how many more.
 class TraceMistakes {
@@ -56,13 +56,14 @@ class TraceMistakes {
 /// Fields of a CSV line (RFC 4180 quotes; a field keeps no quotes) into `fields`.
 void split_csv(std::string_view line, std::vector<std::string_view>& fields);
 
-/// The pairs of one JSON object whose values are numbers, plain texts, true, false, null, or lists of these: what the
-/// trace formats use. Nested objects and escapes are not taken.
+/// The pairs of one JSON object whose values are numbers, plain texts, true, false, null, or lists
+/// of these: what the trace formats use. Nested objects and escapes are not taken.
 class FlatObject {
  public:
   explicit FlatObject(std::string_view line);
   enum class Kind { kNumber, kText, kList, kWord };
-  /// Moves to the next pair; false at the end and at anything that is not understood (then `failed`).
+  /// Moves to the next pair; false at the end and at anything that is not understood (then
+  /// `failed`).
   bool next();
   [[nodiscard]] bool failed() const { return failed_; }
   [[nodiscard]] std::string_view key() const { return key_; }

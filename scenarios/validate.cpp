@@ -30,7 +30,7 @@ void check_network(const Rules& rules) {
     rules.root.fail("system.network", fmt::format("{} nodes have no network between them", nodes),
                     "write network: {preset: leaf_spine, link: ndr_400g}, or use one node");
   }
-  if (nodes == 1 && !single && cluster.network.preset != NetworkPreset::kExplicit) {
+  if (nodes == 1 && !single) {
     rules.root.fail("system.network.preset", "has no effect with one node", "leave network out");
   }
 }

@@ -9,8 +9,8 @@
 
 namespace moesim {
 
-/// A stretch of a prompt with an identity: two requests whose chains start with the same elements share those
-/// tokens. `end` is the cumulative token count at which the stretch ends.
+/// A stretch of a prompt with an identity: two requests whose chains start with the same elements
+/// share those tokens. `end` is the cumulative token count at which the stretch ends.
 struct ChainElement {
   std::uint32_t id = 0;
   std::uint32_t end = 0;
@@ -21,27 +21,30 @@ inline constexpr std::uint32_t kNoRequest = std::numeric_limits<std::uint32_t>::
 /// All requests of a run, as columns. Rows are in order of first possible arrival; follow-up turns
 /// and closed-loop requests have no arrival of their own (see `predecessor`, `max_concurrency`).
 struct Workload {
-  std::vector<std::int64_t> arrival_ns;      ///< since the start; follow-ups: think time after the predecessor's end
+  std::vector<std::int64_t>
+      arrival_ns;  ///< since the start; follow-ups: think time after the predecessor's end
   std::vector<std::uint32_t> prompt_tokens;  ///< >= 1
   std::vector<std::uint32_t> output_tokens;  ///< >= 1
-  std::vector<std::uint32_t> predecessor;    ///< empty, or per row: request whose end releases this one, or kNoRequest
-  std::vector<std::uint32_t> session;        ///< empty, or per row: session index
-  std::vector<std::int32_t> priority;        ///< empty, or per row: smaller is more urgent
-  std::vector<std::uint32_t> chain_begin;    ///< empty, or size()+1 offsets into `chain`
+  std::vector<std::uint32_t>
+      predecessor;  ///< empty, or per row: request whose end releases this one, or kNoRequest
+  std::vector<std::uint32_t> session;      ///< empty, or per row: session index
+  std::vector<std::int32_t> priority;      ///< empty, or per row: smaller is more urgent
+  std::vector<std::uint32_t> chain_begin;  ///< empty, or size()+1 offsets into `chain`
   std::vector<ChainElement> chain;
-  std::uint32_t chain_ids = 0;               ///< ids are dense: 0 .. chain_ids-1
-  bool output_continues_chain = false;       ///< generated tokens carry on the last element's identity, if it reaches the
-                                             ///< end of the prompt (sessions)
-  bool closed_loop = false;                  ///< every request is issued by a free slot of `max_concurrency`
-  int max_concurrency = 0;                   ///< client semaphore; 0 = none
-  double block_tokens = 0;                   ///< of the trace, for the report; 0 = no identity
-  std::vector<std::string> names;            ///< empty, or the trace's own request ids
-  std::string description;                   ///< one line for the report
+  std::uint32_t chain_ids = 0;          ///< ids are dense: 0 .. chain_ids-1
+  bool output_continues_chain = false;  ///< generated tokens carry on the last element's identity,
+                                        ///< if it reaches the end of the prompt (sessions)
+  bool closed_loop = false;        ///< every request is issued by a free slot of `max_concurrency`
+  int max_concurrency = 0;         ///< client semaphore; 0 = none
+  double block_tokens = 0;         ///< of the trace, for the report; 0 = no identity
+  std::vector<std::string> names;  ///< empty, or the trace's own request ids
+  std::string description;         ///< one line for the report
   [[nodiscard]] std::size_t size() const { return prompt_tokens.size(); }
 };
 
-/// Draws or reads the requests of a scenario. Named random streams "arrivals", "input_tokens", "output_tokens",
-/// "turns", "think_time": changing one never shifts another. Throws InputError for a bad trace.
+/// Draws or reads the requests of a scenario. Named random streams "arrivals", "input_tokens",
+/// "output_tokens", "turns", "think_time": changing one never shifts another. Throws InputError for
+/// a bad trace.
 [[nodiscard]] Workload make_workload(const WorkloadSpec& spec, std::uint64_t seed);
 
 }  // namespace moesim

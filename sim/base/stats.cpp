@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <boost/sort/spreadsort/float_sort.hpp>
 #include <cmath>
 
 #include "sim/base/check.h"
@@ -60,7 +61,7 @@ Summary summarize(std::vector<double> samples) {
   Summary result;
   result.count = samples.size();
   if (samples.empty()) return result;
-  std::ranges::sort(samples);
+  boost::sort::spreadsort::float_sort(samples.begin(), samples.end());
   const auto count = static_cast<double>(samples.size());
   double sum = 0;
   for (const double sample : samples) sum += sample;

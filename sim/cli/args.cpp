@@ -328,8 +328,9 @@ Arguments finish(Parsed& parsed, const std::string& command) {
                                  args.per_request ? "per-request" : "timeline"));
   }
   args.overrides = flag_overrides(parsed.flags);
-  for (const std::string& set : parsed.sets) args.overrides.push_back(parse_set(set));
   if (parsed.seed) args.overrides.push_back({"seed", std::to_string(*parsed.seed), "--seed"});
+  // --set last: where a flag and --set name the same key, --set wins.
+  for (const std::string& set : parsed.sets) args.overrides.push_back(parse_set(set));
   return args;
 }
 

@@ -37,15 +37,16 @@ std::string extension(const fs::path& path) {
   throw InputError({mistake});
 }
 
-std::string check_scenario(const std::string& file) {
-  const Scenario scenario = load_scenario(file);
+std::string check_scenario(const std::string& text, const std::string& file) {
+  const fs::path folder = file == "-" ? fs::current_path() : fs::absolute(file).parent_path();
+  const Scenario scenario = load_scenario_text(text, file, folder);
   const Deployment deployment = lay_out(scenario);
   if (scenario.workload.trace) static_cast<void>(make_workload(scenario.workload, scenario.seed));
-  std::string text = fmt::format("scenario {}", scenario.name);
+  std::string what = fmt::format("scenario {}", scenario.name);
   for (const InstanceInfo& instance : deployment.instances) {
-    if (!instance.memory.feasible) return text + ", which does not fit its GPUs (moesim memory)";
+    if (!instance.memory.feasible) return what + ", which does not fit its GPUs (moesim memory)";
   }
-  return text;
+  return what;
 }
 
 /// Loads a file as what it is; says what it was.
@@ -56,13 +57,15 @@ std::string check_file(const std::string& file) {
     trace.path = file;
     return fmt::format("trace of {} requests", read_request_trace(trace).size());
   }
-  const Document document = Document::load(file);
+  const std::string text = read_file(file);  // once: it may be standard input
+  const Document document = Document::parse(text, file);
   const auto has = [&](const char* key) { return document.get(key).has_value(); };
   if (has("architectures") || has("model_type"))
-    return fmt::format("model {}", read_hf_config(read_file(file), file, file).model_type);
+    return fmt::format("model {}", read_hf_config(text, file, file).model_type);
   if (has("gpu") && !has("workload"))
     return fmt::format("system {}", load_system(fs::absolute(file), "", {file, 0, 0}).name);
-  if (has("schema_version") || has("workload") || has("deployment")) return check_scenario(file);
+  if (has("schema_version") || has("workload") || has("deployment"))
+    return check_scenario(text, file);
   unknown_kind(file);
 }
 

@@ -70,7 +70,7 @@ void flatten(const Json& node, const std::string& path,
   std::size_t index = 0;
   for (const auto& [key, value] : node.items()) {
     const std::string part = node.is_array() ? std::to_string(index++) : key;
-    flatten(value, path.empty() ? part : path + "." + part, out);
+    flatten(value, path.empty() ? part : fmt::format("{}.{}", path, part), out);
   }
 }
 

@@ -84,6 +84,13 @@ std::vector<Item> list_engines() {
   return items;
 }
 
+/// Expert placements a scenario may name.
+std::vector<Item> list_placements() {
+  return {{"linear",
+           "consecutive experts on consecutive ranks; without expert parallelism every rank has a "
+           "slice of all"}};
+}
+
 struct Kind {
   const char* name;
   std::vector<Item> (*list)();
@@ -98,7 +105,8 @@ constexpr std::array kKinds{
     Kind{"schedulers", registered<Scheduler>},
     Kind{"request_routers", registered<RequestRouter>},
     Kind{"arrivals", registered<Arrivals>},
-    Kind{"expert_routing", registered<ExpertRouting>},
+    Kind{"generators", registered<ExpertRouting>},
+    Kind{"placements", list_placements},
     Kind{"importers", registered<Importer>},
 };
 

@@ -50,7 +50,10 @@ void print_mistakes(const InputError& error) {
 int run_and_report(int argc, const char* const* argv) {
   try {
     const int code = run(argc, argv);
-    std::cout.flush();
+    if (!std::cout.flush()) {
+      std::cerr << "moesim: standard output could not be written\n";
+      return kExitBadInput;
+    }
     return code;
   } catch (const UsageError& error) {
     std::cerr << "moesim: " << error.what() << '\n';

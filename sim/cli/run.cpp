@@ -231,7 +231,11 @@ bool leaves_calibration(const std::vector<Case>& cases) {
 
 void print(const Arguments& args, const RunResult& base, const Comparison* comparison) {
   if (args.format == OutputFormat::kJson) {
-    write_json(base, std::cout);
+    if (comparison != nullptr) {
+      write_json(base, *comparison, std::cout);
+    } else {
+      write_json(base, std::cout);
+    }
     return;
   }
   write_text(base, std::cout);

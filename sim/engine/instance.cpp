@@ -90,7 +90,8 @@ void Instance::launch(InFlight& step) {
     provenance_ns_[i] += step.cost.provenance_ns[i];
 
   record.gpu_start = std::max(stage_free_[0], record.launched);
-  record.gap = idle_ ? 0 : record.gpu_start - stage_free_[0];
+  // A stage that waited for tokens still in the pipeline did not wait for the host.
+  record.gap = idle_ ? 0 : record.gpu_start - std::max(stage_free_[0], collected_end_);
   SimTime end = record.gpu_start;
   for (std::size_t s = 0; s < stage_free_.size(); ++s) {
     end = std::max(end, stage_free_[s]) + to_sim_time(Seconds(step.cost.stage_ns[s] * 1e-9));
@@ -122,6 +123,7 @@ void Instance::collect(Observer* observer) {
   InFlight& step = ring_[oldest_];
   const SimTime now = next_time_;  // already includes the output cost
   cpu_free_ = now;
+  collected_end_ = step.record.gpu_end;
   scheduler_->complete(state_, now, step.batch);
   for (const std::uint32_t request : step.batch.finishing) {
     completed_.push_back(request);

@@ -77,7 +77,8 @@ class Instance {
   SimTime next_time_ = kNever;
   SimTime cpu_free_ = 0;
   std::vector<SimTime> stage_free_;
-  bool idle_ = true;  ///< nothing was in flight or queued since the last step
+  SimTime collected_end_ = 0;  ///< GPU end of the last step whose output was processed
+  bool idle_ = true;           ///< nothing was in flight or queued since the last step
   std::int64_t token_load_ = 0;
   std::vector<std::uint32_t> completed_;
   std::array<double, kProvenanceCount> provenance_ns_{};

@@ -149,19 +149,17 @@ std::int64_t KvCache::blocks_needed_in_full(const TokenChain& chain, std::uint32
   const std::int64_t length = std::min<std::int64_t>(tokens, config_.max_model_len);
   for (std::size_t g = 0; g < config_.groups.size(); ++g) {
     const KvGroup& group = config_.groups[g];
-    std::int64_t blocks = blocks_for(g, length);
+    std::int64_t blocks = std::max<std::int64_t>(0, blocks_for(g, length) - hit);
+    if (hit > 0) blocks += free_in_hit(g, chain, hit);
     if (group.kind == AttentionKind::kSliding || group.kind == AttentionKind::kChunked) {
       const std::int64_t before =
           group.kind == AttentionKind::kChunked ? group.window : group.window - 1;
       const std::int64_t reach = before + config_.max_num_batched_tokens;
       const std::int64_t most =
           blocks_for(g, std::min<std::int64_t>(reach, config_.max_model_len)) + 1;
-      blocks = std::min(blocks - hit, most);
-    } else {
-      blocks -= hit;
+      blocks = std::min(blocks, most);
     }
-    need += std::max<std::int64_t>(0, blocks);
-    if (hit > 0) need += free_in_hit(g, chain, hit);
+    need += blocks;
   }
   return need;
 }

@@ -93,7 +93,8 @@ void Simulation::act(Instance& instance, Observer* observer) {
     end_time_ = std::max(end_time_, now);
     if (options_.completed != nullptr) options_.completed->fetch_add(1, std::memory_order_relaxed);
     released(request, now);
-    if (client_head_ < client_queue_.size() && in_system_ < workload_.max_concurrency) {
+    // One that the engine refuses makes room for the next at once.
+    while (client_head_ < client_queue_.size() && in_system_ < workload_.max_concurrency) {
       send(client_queue_[client_head_++], now);
     }
   }

@@ -288,7 +288,7 @@ Json delta_json(const MetricDelta& delta) {
 
 }  // namespace
 
-void write_json(const RunResult& result, std::ostream& out) {
+Json report_json(const RunResult& result) {
   Json json;
   put_identity(result, json);
   json["summary"] = summary_json(result);
@@ -313,7 +313,7 @@ void write_json(const RunResult& result, std::ostream& out) {
   json["warnings"] = result.warnings;
   json["simulator"] = simulator_json(result.simulator);
   if (!result.reproduce.empty()) json["reproduce"] = result.reproduce;
-  out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  return json;
 }
 
 void write_json(const MemoryReport& report, std::ostream& out) {
@@ -336,7 +336,7 @@ void write_json(const MemoryReport& report, std::ostream& out) {
   out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
-void write_json(const Comparison& comparison, std::ostream& out) {
+Json comparison_json(const Comparison& comparison) {
   Json json = {{"schema_version", kReportSchemaVersion}, {"tool_version", tool_version()}};
   json["baseline"] = comparison.baseline;
   json["variants"] = Json::array();
@@ -357,7 +357,21 @@ void write_json(const Comparison& comparison, std::ostream& out) {
     }
     json["variants"].push_back(entry);
   }
+  return json;
+}
+
+void write_json(const RunResult& result, std::ostream& out) {
+  out << report_json(result).dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+void write_json(const RunResult& result, const Comparison& comparison, std::ostream& out) {
+  Json json = report_json(result);
+  json["comparison"] = comparison_json(comparison);
   out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+void write_json(const Comparison& comparison, std::ostream& out) {
+  out << comparison_json(comparison).dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
 }  // namespace moesim

@@ -223,6 +223,14 @@ std::vector<std::string> make_warnings(const RunView& view, const RequestStatist
         "interrupted after {:.6g} s of simulated time; the figures are of what ran until then",
         static_cast<double>(view.end_time) * 1e-9));
   }
+  const auto unfinished = std::count(view.requests.status.begin(), view.requests.status.end(),
+                                     RequestStatus::kIncomplete);
+  if (view.scenario.workload.duration_s && unfinished > 0 && !view.interrupted) {
+    add(fmt::format(
+        "cut off at duration_s: {} requests were not done; they count as failed, and their "
+        "tokens are in no throughput",
+        unfinished));
+  }
   for (const auto* list : {&view.scenario.warnings, &view.deployment.warnings, &view.warnings})
     for (const std::string& warning : *list) add(warning);
   if (view.scenario.model.hypothetical)

@@ -13,11 +13,16 @@ constexpr SimTime kSecond = 1'000'000'000;
 /// 115 days: an idle gap beyond it would make the buckets large; later seconds cannot be the peak.
 constexpr SimTime kMaxBuckets = 10'000'000;
 
+/// Of the requests with an arrival of their own: a follow-up turn's is a think time.
 SimTime first_counted_arrival(const Workload& workload, SimTime warmup) {
   if (workload.closed_loop) return warmup;
-  const auto first =
-      std::lower_bound(workload.arrival_ns.begin(), workload.arrival_ns.end(), warmup);
-  return first == workload.arrival_ns.end() ? warmup : *first;
+  SimTime first = kNever;
+  for (std::size_t row = 0; row < workload.arrival_ns.size(); ++row) {
+    const bool follow_up = !workload.predecessor.empty() && workload.predecessor[row] != kNoRequest;
+    if (!follow_up && workload.arrival_ns[row] >= warmup)
+      first = std::min(first, workload.arrival_ns[row]);
+  }
+  return first == kNever ? warmup : first;
 }
 
 /// Multiples of `grid` that add up to the rounded sum: every term is rounded down, and what is

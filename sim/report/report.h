@@ -49,6 +49,8 @@ struct MemoryReport {
 
 // Writers: one format a file, from plain data only. Doubles have at most six significant digits.
 void write_json(const RunResult& result, std::ostream& out);
+/// The report of the base, with `comparison` beside its sections.
+void write_json(const RunResult& result, const Comparison& comparison, std::ostream& out);
 void write_json(const MemoryReport& report, std::ostream& out);
 void write_json(const Comparison& comparison, std::ostream& out);
 void write_text(const RunResult& result, std::ostream& out);

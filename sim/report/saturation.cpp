@@ -102,6 +102,7 @@ double mean_service_s(const RequestTable& table, const std::vector<std::size_t>&
 bool had_burst(const std::vector<Point>& points, double service_s) {
   if (points.empty()) return false;
   std::vector<double> waits;
+  waits.reserve(points.size());
   for (const Point& point : points) waits.push_back(point.wait_s);
   const double worst = *std::max_element(waits.begin(), waits.end());
   // Everything at once: the waits of later batches are typical of nothing.

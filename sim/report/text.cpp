@@ -32,6 +32,7 @@ void row(std::ostream& out, const char* label, const std::string& text) {
 std::string layout_text(const std::vector<NodeInfo>& nodes,
                         const std::vector<InstanceSummary>& instances) {
   std::vector<std::string> parts;
+  parts.reserve(nodes.size());
   for (const NodeInfo& node : nodes)
     parts.push_back(fmt::format("{} x {}", node.count * node.gpus_per_node, node.profile));
   if (instances.empty()) return fmt::format("{}", fmt::join(parts, " + "));
@@ -212,6 +213,8 @@ void write_origin(const RunResult& result, std::ostream& out) {
 void write_text(const RunResult& result, std::ostream& out) {
   out << fmt::format("{}: {}, {} {} on {}\n\n", result.name, result.model.id, result.backend,
                      result.backend_version, layout_text(result.nodes, result.instances));
+  if (!result.warnings.empty() && result.warnings.front().starts_with("interrupted"))
+    out << result.warnings.front() << "\n\n";
   write_throughput(result, out);
   write_latency(result.latency, out);
   write_slo_and_cost(result, out);

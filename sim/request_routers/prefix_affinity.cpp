@@ -15,8 +15,8 @@ constexpr double kRelativeImbalance = 1.5;
 
 /// Cache-aware routing: the instance whose (approximate, never trimmed) prefix tree matches most of
 /// the prompt; with little to match, the one with the smallest tree; when loads are far apart, the
-/// least loaded. Matches are in workload block ids, so requests without identity always take the
-/// second rule.
+/// least loaded. Equal matches go to the instance with fewer requests. Matches are in workload
+/// block ids, so requests without identity always take the second rule.
 class PrefixAffinity final : public RequestRouter {
  public:
   bool needs_load() const override { return true; }
@@ -53,7 +53,8 @@ class PrefixAffinity final : public RequestRouter {
     std::uint32_t best_match = 0;
     for (std::size_t i = 0; i < loads.size(); ++i) {
       const std::uint32_t match = matched(request, i);
-      if (match > best_match) {
+      const bool less_loaded = requests(loads[i]) < requests(loads[best]);
+      if (match > best_match || (match == best_match && match > 0 && less_loaded)) {
         best_match = match;
         best = i;
       }

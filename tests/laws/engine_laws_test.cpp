@@ -62,7 +62,8 @@ class Ledger final : public Observer {
 };
 
 struct Run {
-  explicit Run(const RandomScenario& scenario, const std::string& scheduler = "vllm_v1")
+  explicit Run(const RandomScenario& scenario, const std::string& scheduler = "vllm_v1",
+               std::uint64_t max_actions = kMaxActions)
       : workload(scenario.workload),
         table(make_table(workload, scenario.config.limits)),
         pricer(scenario.price, scenario.config.limits.pipeline_stages),
@@ -70,7 +71,7 @@ struct Run {
                  pricer),
         ledger(scenario.config.limits) {
     run_to_end(
-        instance, workload, &ledger, [&](SimTime) { instance.check(); }, kMaxActions);
+        instance, workload, &ledger, [&](SimTime) { instance.check(); }, max_actions);
     cut = instance.next_time() != kNever;
     complete = std::all_of(table.status.begin(), table.status.end(),
                            [](RequestStatus s) { return s == RequestStatus::kCompleted; });
@@ -182,6 +183,34 @@ TEST_CASE("an engine that stops has nothing to do, or a head of the queue that c
     CHECK((too_big || too_long));
   }
   CHECK(stopped_with_work > 0);  // the scenarios do reach this
+}
+
+// What one request of max_model_len holds at most (serving-semantics 2.4). With less nothing is
+// promised. By priority and without scheduler_reserve_full_isl, requests of equal priority can
+// evict each other for ever, as in vLLM.
+TEST_CASE("a pool that holds one longest request is enough for everybody") {
+  for (std::uint64_t seed = 1; seed <= 5 * kScenarios; ++seed) {
+    CAPTURE(seed);
+    RandomScenario scenario = random_scenario(seed);
+    PlainConfig& config = scenario.config;
+    Limits& limits = config.limits;
+    limits.chunked_prefill = true;
+    if (limits.priority) limits.reserve_full_isl = true;
+    const auto blocks = [&](int tokens) {
+      return (tokens + config.block_size - 1) / config.block_size;
+    };
+    config.usable_blocks = 0;
+    for (const KvGroup& group : config.groups) {
+      int most = blocks(limits.max_model_len);
+      const int before = group.kind == AttentionKind::kChunked ? group.window : group.window - 1;
+      const int reach = std::min(before + limits.max_num_batched_tokens, limits.max_model_len);
+      if (group.kind == AttentionKind::kLinear) most = 1;
+      if (group.window > 0) most = std::min(most, blocks(reach) + 1);
+      config.usable_blocks += most;
+    }
+    Run run(scenario, "vllm_v1", 100 * kMaxActions);
+    CHECK(run.complete);
+  }
 }
 
 TEST_CASE("every scheduler serves everybody when a longest request fits") {

@@ -63,6 +63,7 @@ class PlainInstance {
   std::size_t next_arrival_ = 0;
   std::deque<std::size_t> flight_;  ///< calls, oldest first
   std::vector<SimTime> stage_free_;
+  SimTime collected_end_ = 0;
   int admitted_ = 0, hashed_blocks_ = 0;
   std::uint64_t steps_ = 0;
   bool slept_ = true;
@@ -176,7 +177,7 @@ void PlainInstance::launch(PlainCall& call, SimTime& now) {
   StepCost cost;
   pricer_.price({steps_++, call.decodes, call.decode_context, chunks, rows}, cost);
   call.gpu_start = std::max(call.launched, stage_free_[0]);
-  call.gap = slept_ ? 0 : call.gpu_start - stage_free_[0];
+  call.gap = slept_ ? 0 : call.gpu_start - std::max(stage_free_[0], collected_end_);
   slept_ = false;
   SimTime end = call.gpu_start;
   for (std::size_t s = 0; s < stage_free_.size(); ++s) {
@@ -191,6 +192,7 @@ void PlainInstance::collect(SimTime now) {
   PlainCall& call = result_.calls[flight_.front()];
   flight_.pop_front();
   call.out_done = now;
+  collected_end_ = call.gpu_end;
   deliver(now);
   for (const PlainPart& part : call.parts) {
     if (!part.samples) continue;
@@ -338,7 +340,7 @@ void PlainInstance::admit_waiting(PlainCall& call, int& budget, SimTime now) {
     const std::int64_t room = tables_.pool().free_count();
     if (limits.reserve_full_isl && tables_.needed_in_full(id, hit, tokens) > room) return;
     const std::int64_t slots = std::min<std::int64_t>(cached + n, limits.max_model_len);
-    if (tables_.needed(id, hit, slots) + tables_.free_in_hit(id, hit) > room) return;
+    if (tables_.needed(id, hit, slots) > room) return;
 
     waiting_.pop_front();
     running_.push_back(id);

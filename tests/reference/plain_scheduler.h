@@ -18,33 +18,30 @@
 ///
 /// Decisions that the specification leaves open, taken alike by both sides:
 /// a. Identity. A block belongs to the chain element that holds its last token (a straddling block
-/// to
-///    the later one). Beyond the chain: to the last element where generated tokens carry it on
+///    to the later one). Beyond the chain: to the last element where generated tokens carry it on
 ///    (`output_continues_chain`, and the element reaches the end of the prompt); else to an id of
 ///    the request's own, which it gets at its first preemption; else it has none.
 /// b. A block completed while another one owns the same identity stays without one. If the owner is
 ///    evicted later, the content is gone.
 /// c. Blocks of known tokens (prompt; after a preemption also what was generated) get their
-/// identity
-///    when scheduled; the others when the request is released: full blocks of the tokens computed,
-///    less one token under async scheduling - at a preemption only if the last token is in flight.
+///    identity when scheduled; the others when the request is released: full blocks of the tokens
+///    computed, less one token under async scheduling - at a preemption only if the last token is
+///    in flight.
 /// d. Blocks that left a window are freed at the start of schedule(), before any allocation, for
-/// all
-///    requests that may run in it: first, in running order, the requests that drop a block with an
-///    identity (group by group, last block first), then all the others.
+///    all requests that may run in it: first, in running order, the requests that drop a block with
+///    an identity (group by group, last block first), then all the others.
 /// e. Pipeline parallelism: a request whose last token is in flight cannot decode, async or not.
 ///    A preempted request whose last token is in flight is not admitted before that token is out.
 /// f. A request whose last token is in flight stays in the running list, holds its blocks and may
-/// be a
-///    victim; if it was, it leaves the queue when the token arrives. With ends by eos under async
-///    scheduling it runs one step more, whose token is thrown away, if max_model_len permits.
+///    be a victim; if it was, it leaves the queue when the token arrives. With ends by eos under
+///    async scheduling it runs one step more, whose token is thrown away, if max_model_len permits.
 /// g. A schedule call that puts nothing into the step costs no time. If it preempted somebody and
-/// no
-///    batch is in flight, the next call follows at once.
+///    no batch is in flight, the next call follows at once.
 /// h. A group of linear-attention layers holds one block per request, however long; with such
-/// layers there is
-///    no prefix caching (a hit would need their state).
+///    layers there is no prefix caching (a hit would need their state).
 /// i. hash_blocks of the host cost are the whole blocks in each chunk, when caching is on.
+/// j. The gap before a step is the first stage's wait since it was free and the output that was
+///    processed last had left the pipeline; none after a sleep.
 namespace moesim::reference {
 
 struct PlainConfig {

@@ -79,12 +79,10 @@ std::int64_t PlainTables::find_hit(Id id, std::int64_t tokens) const {
   return length;
 }
 
-std::int64_t PlainTables::free_in_hit(Id id, std::int64_t hit) const {
+std::int64_t PlainTables::free_in_hit(Id id, std::size_t g, std::int64_t hit) const {
   std::int64_t result = 0;
-  for (std::size_t g = 0; g < config_.groups.size(); ++g) {
-    for (std::int64_t b = first_visible(g, hit * config_.block_size); b < hit; ++b) {
-      if (!pool_.in_use(*pool_.find(*identity(id, g, b)))) ++result;
-    }
+  for (std::int64_t b = first_visible(g, hit * config_.block_size); b < hit; ++b) {
+    if (!pool_.in_use(*pool_.find(*identity(id, g, b)))) ++result;
   }
   return result;
 }
@@ -94,23 +92,26 @@ std::int64_t PlainTables::needed(Id id, std::int64_t hit, std::int64_t slots) co
   for (std::size_t g = 0; g < config_.groups.size(); ++g) {
     const auto held = static_cast<std::int64_t>(tables_[id].blocks[g].size());
     result += std::max<std::int64_t>(0, blocks_for(g, slots) - std::max(hit, held));
+    result += free_in_hit(id, g, hit);
   }
   return result;
 }
 
 std::int64_t PlainTables::needed_in_full(Id id, std::int64_t hit, std::int64_t tokens) const {
-  std::int64_t result = free_in_hit(id, hit);
+  std::int64_t result = 0;
   const std::int64_t longest = config_.limits.max_model_len;
   for (std::size_t g = 0; g < config_.groups.size(); ++g) {
     const KvGroup& group = config_.groups[g];
-    std::int64_t blocks = blocks_for(g, std::min(tokens, longest)) - hit;
+    std::int64_t blocks =
+        std::max<std::int64_t>(0, blocks_for(g, std::min(tokens, longest)) - hit) +
+        free_in_hit(id, g, hit);
     if (group.kind == AttentionKind::kSliding || group.kind == AttentionKind::kChunked) {
       const std::int64_t before =
           group.kind == AttentionKind::kSliding ? group.window - 1 : group.window;
       const std::int64_t reach = std::min(before + config_.limits.max_num_batched_tokens, longest);
       blocks = std::min(blocks, ceil_div(reach, config_.block_size) + 1);
     }
-    result += std::max<std::int64_t>(0, blocks);
+    result += blocks;
   }
   return result;
 }

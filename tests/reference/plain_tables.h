@@ -59,6 +59,7 @@ class PlainTables {
   [[nodiscard]] std::optional<PlainBlocks::Identity> identity(Id id, std::size_t g,
                                                               std::int64_t block) const;
   [[nodiscard]] bool hits(Id id, std::int64_t length) const;
+  [[nodiscard]] std::int64_t free_in_hit(Id id, std::size_t g, std::int64_t hit) const;
 
   const PlainConfig config_;
   const Workload& workload_;

@@ -182,6 +182,14 @@ TEST_CASE("a block size that contradicts the header") {
               {{1, "block_tokens", "512 here, 256 in the scenario", "leave"}}) == "");
 }
 
+TEST_CASE("a block size for a trace without blocks") {
+  TraceSpec spec;
+  spec.block_tokens_given = true;
+  CHECK(compare(
+            mistakes({.trace = kCsv, .trace_name = "t.csv", .blocks = {}, .blocks_name = {}}, spec),
+            {{0, "workload.trace.block_tokens", "no effect", "leave it out"}}) == "");
+}
+
 TEST_CASE("Mooncake traces that are refused") {
   const Case cases[] = {
       {"not JSON", "{timestamp: 0}\n", {{1, "", "not a flat JSON object", "timestamp"}}},

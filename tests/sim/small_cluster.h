@@ -45,7 +45,8 @@ class FormulaSteps final : public StepPricer {
 
   void price(const StepWork& work, StepCost& cost) override {
     const auto context = static_cast<double>(work.decode_context[0]);
-    double ns = formula_.step_ns + formula_.decode_ns * work.decodes + formula_.context_ns * context;
+    double ns =
+        formula_.step_ns + formula_.decode_ns * work.decodes + formula_.context_ns * context;
     for (const PromptChunk& chunk : work.chunks) ns += formula_.prompt_ns * chunk.tokens;
     cost.stage_ns.assign(static_cast<std::size_t>(stages_), ns);
     seen.push_back({work.decodes,
@@ -160,10 +161,9 @@ class SmallRun {
     for (std::size_t i = 0; i < static_cast<std::size_t>(cluster.instances); ++i) {
       pricers_.push_back(
           std::make_unique<FormulaSteps>(cluster.formula, cluster.limits.pipeline_stages));
-      simulation_->add(std::make_unique<Instance>(cluster.config(i), simulation_->workload(),
-                                                  simulation_->table(),
-                                                  made<Scheduler>(cluster.scheduler),
-                                                  *pricers_.back()));
+      simulation_->add(std::make_unique<Instance>(
+          cluster.config(i), simulation_->workload(), simulation_->table(),
+          made<Scheduler>(cluster.scheduler), *pricers_.back()));
     }
     simulation_->run(observed ? &recorder_ : nullptr);
   }

@@ -106,6 +106,35 @@ TEST_CASE("pipeline stages are servers one after the other") {
                                                         {150'000, 150'000, 250'000, 250'000}}));
 }
 
+TEST_CASE("the gap of a step is the GPU's wait for the host, not for work or for the pipeline") {
+  struct Case {
+    std::string why;
+    int stages;
+    std::vector<SimTime> expect;  // of the three steps of one request
+  };
+  const std::vector<Case> cases = {
+      {"5 us of output, then 30 us of scheduling and preparing", 1, {0, 35'000, 35'000}},
+      {"with two stages the first waits for the second as well, which is not the host's",
+       2,
+       {0, 35'000, 35'000}},
+  };
+  for (const Case& c : cases) {
+    INFO(c.why);
+    Situation s;
+    s.limits.pipeline_stages = c.stages;
+    s.requests = {{0, 4, 3}};
+    PlainConfig config = config_of(s);
+    config.host = host_us(10, 20, 5);
+    FormulaPricer pricer(kFlat, c.stages);
+    const PlainResult result = run_engine(config, workload_of(s), pricer);
+    std::vector<SimTime> gaps;
+    for (const PlainCall& call : result.calls) {
+      if (!call.empty()) gaps.push_back(call.gap);
+    }
+    CHECK(gaps == c.expect);
+  }
+}
+
 TEST_CASE("host costs follow the sizes of the step") {
   Situation s;
   s.caching = true;

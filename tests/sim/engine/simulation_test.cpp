@@ -57,8 +57,8 @@ struct TwoInstances {
 TEST_CASE("a request goes through the table's columns as it is served") {
   SmallCluster cluster;
   cluster.limits.max_model_len = 16;
-  const SmallRun run(cluster,
-                     asked({{100, 4, 3}, {5000, 15, 9}, {9000, 16, 1}, {9000, 99, 1}, {9500, 4, 1}}));
+  const SmallRun run(
+      cluster, asked({{100, 4, 3}, {5000, 15, 9}, {9000, 16, 1}, {9000, 99, 1}, {9500, 4, 1}}));
   struct Case {
     std::string why;
     RequestStatus status;
@@ -153,7 +153,10 @@ TEST_CASE("the end of a request releases its follow-ups after their think time")
        {{100, 4, 2}, {50, 4, 1}, {0, 4, 1}},
        {kFirst, 0, 1},
        {100, 2150, 3150}},
-      {"two follow-ups of the same request", 0, {{0, 4, 1}, {5, 4, 1}, {3, 4, 1}}, {kFirst, 0, 0},
+      {"two follow-ups of the same request",
+       0,
+       {{0, 4, 1}, {5, 4, 1}, {3, 4, 1}},
+       {kFirst, 0, 0},
        {0, 1005, 1003}},
       {"a refused request releases its follow-up at once",
        0,
@@ -222,8 +225,9 @@ TEST_CASE("the horizon stops the clock, and what is unfinished is incomplete") {
 
 TEST_CASE("a router that needs no load is asked once per request, with zeros") {
   std::vector<Scripted::Asked> log;
-  const TwoInstances world(asked({{0, 4, 9}, {0, 4, 9}, {0, 4, 9}}),
-                           std::make_unique<Scripted>(std::vector<std::size_t>{1, 0, 1}, false, log));
+  const TwoInstances world(
+      asked({{0, 4, 9}, {0, 4, 9}, {0, 4, 9}}),
+      std::make_unique<Scripted>(std::vector<std::size_t>{1, 0, 1}, false, log));
   CHECK(world.simulation.table().instance == std::vector<std::uint16_t>{1, 0, 1});
   REQUIRE(log.size() == 3);
   for (const Scripted::Asked& asked : log) {
@@ -249,9 +253,7 @@ TEST_CASE("a router that needs load sees it as it is when the request arrives") 
        {0, 0, 0},
        {1, 0, 4 + 9}},
       {"ten ns later both run; tokens are of prompt and output", {0, 1, 5 + 2}, {0, 1, 4 + 9}},
-      {"the first instance is done at 2000, the second runs two",
-       {0, 0, 0},
-       {0, 2, 4 + 9 + 6 + 3}},
+      {"the first instance is done at 2000, the second runs two", {0, 0, 0}, {0, 2, 4 + 9 + 6 + 3}},
       {"long after, nothing is left", {0, 0, 0}, {0, 0, 0}},
   };
   REQUIRE(log.size() == 5);
@@ -304,8 +306,14 @@ TEST_CASE("a run can be watched and stopped from outside") {
   CHECK(completed == 2);
   CHECK_FALSE(all.simulation().stopped_early());
 
-  stop = true;
-  const SmallRun none(cluster, asked({{0, 4, 1}}));
-  CHECK(none.simulation().stopped_early());
-  CHECK(none.count(RequestStatus::kIncomplete) == 1);
+  stop = true;  // looked at every few thousand actions
+  for (const int cap : {0, 100}) {
+    CAPTURE(cap);
+    Workload workload = asked(std::vector<Ask>(20'000));
+    workload.max_concurrency = cap;
+    const SmallRun cut(cluster, workload);
+    CHECK(cut.simulation().stopped_early());
+    CHECK(cut.count(RequestStatus::kCompleted) < 10'000);
+    CHECK(cut.count(RequestStatus::kCompleted) + cut.count(RequestStatus::kIncomplete) == 20'000);
+  }
 }

@@ -118,3 +118,17 @@ TEST_CASE("instances are merged in their order") {
   CHECK(metrics.all_gaps().count() == 3);
   CHECK(metrics.all_gaps().summary().max == Approx(300));
 }
+
+TEST_CASE(
+    "the seconds of the peak begin with the first request that counts, not with a think time") {
+  HandMadeRun run;
+  run.scenario.workload.warmup_s = 1;
+  run.workload.arrival_ns = {0, ms(1700), ms(1500), ms(2600)};
+  run.workload.predecessor = {kNoRequest, kNoRequest, 0, kNoRequest};
+  Metrics metrics(1, run.scenario, run.workload);
+  const TermTimes terms{};
+  metrics.step(hand_made_step(0, 1700, 1900, terms));  // 4 tokens in the second from 1.7 s
+  metrics.step(hand_made_step(1, 1900, 2650, terms));  // 4 in the same
+  metrics.step(hand_made_step(2, 2650, 2750, terms));  // 4 in the next
+  CHECK(metrics.max_output_tokens_per_s() == 8);
+}

@@ -36,7 +36,6 @@ TEST_CASE("least loaded fills idle instances before it doubles up") {
   cluster.instances = 3;
   cluster.router = "least_loaded";
   // Long, short, long; at 3500 only the second instance is free again, at 3600 all have one.
-  const SmallRun run(cluster,
-                     asked({{0, 4, 9}, {0, 4, 2}, {0, 4, 9}, {3500, 4, 9}, {3600, 4, 1}}));
+  const SmallRun run(cluster, asked({{0, 4, 9}, {0, 4, 2}, {0, 4, 9}, {3500, 4, 9}, {3600, 4, 1}}));
   CHECK(run.table().instance == std::vector<std::uint16_t>{0, 1, 2, 1, 0});
 }

@@ -135,7 +135,9 @@ TEST_CASE("contexts of a batch are cut by attention windows like everybody's") {
   const Case cases[] = {
       {"full attention sees all", {AttentionKind::kFull, 0, 1}, {6, 7, 8}},
       {"a sliding window of 7", {AttentionKind::kSliding, 7, 1}, {6, 7, 7}},
-      {"chunks of 7: the eighth token begins a new one", {AttentionKind::kChunked, 7, 1}, {6, 7, 1}},
+      {"chunks of 7: the eighth token begins a new one",
+       {AttentionKind::kChunked, 7, 1},
+       {6, 7, 1}},
   };
   for (const Case& c : cases) {
     CAPTURE(c.why);
