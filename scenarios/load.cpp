@@ -264,6 +264,19 @@ void check_variants(const Document& document, const Scenario& scenario, LoadCont
   }
 }
 
+/// The document with the defaults it leaves out filled in, for the report: two files that mean the
+/// same look the same. The capture sizes (51 numbers that follow from two others) stay in
+/// `engine.resolved`.
+std::string resolved_json(Document document, const std::vector<ResolvedOption>& resolved) {
+  for (const ResolvedOption& option : resolved) {
+    const bool list = option.value.starts_with('[');
+    if (option.source != "default" || list || document.get(option.key)) continue;
+    const bool text = option.key.ends_with("backend_version");
+    document.set(option.key, text ? fmt::format("\"{}\"", option.value) : option.value, {});
+  }
+  return document.to_json();
+}
+
 Scenario load(Document document, const fs::path& base_dir, const std::vector<Override>& overrides) {
   Diagnostics diagnostics;
   LoadContext::Cache cache;
@@ -281,7 +294,7 @@ Scenario load(Document document, const fs::path& base_dir, const std::vector<Ove
   assign_nodes(scenario);
   scenario.resolved = std::move(context.resolved);
   scenario.warnings = without_repeats(context.warnings);
-  scenario.resolved_json = document.to_json();
+  scenario.resolved_json = resolved_json(std::move(document), scenario.resolved);
   return scenario;
 }
 

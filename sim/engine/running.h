@@ -28,8 +28,7 @@ struct Slot {
   std::int64_t known = 0;     ///< prompt plus generated tokens at admission
   std::int64_t generated =
       0;  ///< output tokens scheduled; decoding: grows with the counter since `joined`
-  std::int64_t joined = 0;       ///< cohort counter when it began to decode
-  std::uint64_t last_batch = 0;  ///< number of the batch that made its last token, while late
+  std::int64_t joined = 0;  ///< cohort counter when it began to decode
   DecodeSet::Member member;
   KvCache::Holding kv;
   std::uint32_t prev = kNoSlot, next = kNoSlot;

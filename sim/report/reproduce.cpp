@@ -54,9 +54,10 @@ void add_engine_flags(const EngineSpec& engine, Command& out) {
   if (engine.long_prefill_token_threshold != 0)
     out.flag("--long-prefill-token-threshold", engine.long_prefill_token_threshold);
   if (engine.priority_scheduling) out.flag("--scheduling-policy", "priority");
-  if (engine.async_scheduling && !engine.profile.async_scheduling) out.flag("--async-scheduling");
-  if (!engine.async_scheduling && engine.profile.async_scheduling)
-    out.flag("--no-async-scheduling");
+  const bool async_by_default =
+      engine_profile(engine.backend, engine.backend_version).profile.async_scheduling;
+  if (engine.async_scheduling != async_by_default)
+    out.flag(engine.async_scheduling ? "--async-scheduling" : "--no-async-scheduling");
   if (engine.num_gpu_blocks_override)
     out.flag("--num-gpu-blocks-override", *engine.num_gpu_blocks_override);
   if (engine.enforce_eager) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <fmt/format.h>
@@ -208,11 +209,29 @@ void write_origin(const RunResult& result, std::ostream& out) {
                   result.seed, result.digest));
 }
 
+/// The limits that decide most, and where those come from that are not defaults; report.json has
+/// all.
+void write_engine(const std::vector<ResolvedOption>& resolved, std::ostream& out) {
+  constexpr std::array<const char*, 4> kKeys{"max_model_len", "max_num_seqs",
+                                             "max_num_batched_tokens", "gpu_memory_utilization"};
+  std::vector<std::string> parts;
+  for (const char* key : kKeys) {
+    const auto found = std::find_if(
+        resolved.begin(), resolved.end(),
+        [&](const ResolvedOption& option) { return option.key == fmt::format("engine.{}", key); });
+    if (found == resolved.end()) continue;
+    const std::string from = found->source == "default" ? "" : fmt::format(" ({})", found->source);
+    parts.push_back(fmt::format("{} {}{}", key, found->value, from));
+  }
+  if (!parts.empty()) row(out, "engine", fmt::format("{}\n", fmt::join(parts, ", ")));
+}
+
 }  // namespace
 
 void write_text(const RunResult& result, std::ostream& out) {
   out << fmt::format("{}: {}, {} {} on {}\n\n", result.name, result.model.id, result.backend,
                      result.backend_version, layout_text(result.nodes, result.instances));
+  write_engine(result.resolved, out);
   if (!result.warnings.empty() && result.warnings.front().starts_with("interrupted"))
     out << result.warnings.front() << "\n\n";
   write_throughput(result, out);

@@ -101,6 +101,16 @@ TEST_CASE("every gallery scenario prints and reports what it did before") {
   }
 }
 
+TEST_CASE("the README shows what the quickstart really prints") {
+  const std::string readme = without_wall_time(read(fs::path(MOESIM_ROOT) / "README.md"));
+  const std::string printed =
+      without_wall_time(read(fs::path(MOESIM_TEST_DIR) / "golden/01_quickstart/stdout.txt"));
+  const std::string first = printed.substr(0, printed.find("in use, mean"));
+  CHECK(readme.find(first) != std::string::npos);
+  const std::size_t last = printed.find("simulated ");
+  CHECK(readme.find(printed.substr(last, printed.find('\n', last) - last)) != std::string::npos);
+}
+
 TEST_CASE("no golden folder is left without its scenario") {
   for (const auto& entry : fs::directory_iterator(fs::path(MOESIM_TEST_DIR) / "golden")) {
     if (!entry.is_directory()) continue;

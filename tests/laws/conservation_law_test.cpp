@@ -145,7 +145,7 @@ TEST_CASE("all blocks are free at the end, and as many were taken as tokens need
   CHECK(compared > 100);
 }
 
-TEST_CASE("nothing happens before its cause") {
+TEST_CASE("in a cluster nothing happens before its cause") {
   for (std::uint64_t seed = 1; seed <= kLoads; ++seed) {
     CAPTURE(seed);
     const ClusterLoad load = random_load(seed);
