@@ -22,8 +22,7 @@ struct RequestTable {
   std::vector<SimTime> last_token;  ///< set when a request's rhythm of one token a step is broken
   std::vector<std::uint32_t>
       output_tokens;  ///< tokens it will generate here: the workload's, cut by max_model_len
-  std::vector<std::uint32_t>
-      generated;  ///< tokens out so far (kept exact at completion and at cut-off)
+  std::vector<std::uint32_t> generated;  ///< tokens so far; at a cut-off those in flight count
   std::vector<std::uint32_t>
       cached_tokens;  ///< prompt tokens served from the prefix cache at first admission
   std::vector<std::uint16_t> preemptions;

@@ -17,6 +17,7 @@ struct StepTime::StageState {
   std::vector<std::unique_ptr<ExpertPool>> experts;  ///< per class, null for dense layers
   std::vector<Memo> by_tokens, by_rows;
   Memo large;
+  Provenance expert_provenance = Provenance::kRoofline;  ///< of the draws priced last
   int attention_layers = 0;
   std::vector<Op> scratch;
 };
@@ -71,13 +72,14 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
       state->attention_layers += layers.layers;
       std::unique_ptr<ExpertPool> pool;
       if (layers.spec.moe) {
-        const StageState* raw = state.get();
+        StageState* raw = state.get();
         pool = std::make_unique<ExpertPool>(
             *routing_,
             [this, raw, layers](int tokens, std::span<const std::uint32_t> counts) {
-              return raw->kernels->time(family_->experts(raw->shard, layers, tokens, counts))
-                         .time.value() *
-                     kNs;
+              const KernelTime time =
+                  raw->kernels->time(family_->experts(raw->shard, layers, tokens, counts));
+              raw->expert_provenance = time.provenance;
+              return time.time.value() * kNs;
             },
             layers.spec.num_experts, layers.spec.top_k, layers.layers, seed_,
             static_cast<int>(state->by_tokens.size()));
@@ -187,7 +189,7 @@ void StepTime::price(const StepWork& work, StepCost& cost) {
       if (pool == nullptr) continue;
       const double ns = pool->layers_ns(dispatched.padded, work.step);
       sum.terms[index(Term::kExpertGemm)] += ns;
-      sum.provenance[static_cast<std::size_t>(Provenance::kRoofline)] += ns;
+      sum.provenance[static_cast<std::size_t>(stage.expert_provenance)] += ns;
       sum.total += ns;
     }
     const double exposed = launch_ns(stage, dispatched.mode) - sum.total;
