@@ -185,7 +185,7 @@ struct CommandSpec {
   const char* inputs;
   const char* description;
   std::size_t least, most;  ///< arguments
-  std::initializer_list<void (*)(CLI::App&, Parsed&)> options;
+  std::vector<void (*)(CLI::App&, Parsed&)> options;
 };
 const std::array kCommands{
     CommandSpec{"run",

@@ -30,7 +30,6 @@ ExpertPool::ExpertPool(const ExpertRouting& routing, Price price, int experts, i
                        int layers, std::uint64_t seed, int max_tokens)
     : routing_(&routing),
       price_(std::move(price)),
-      experts_(experts),
       top_k_(top_k),
       layers_(layers),
       seed_(seed),

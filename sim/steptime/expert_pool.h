@@ -45,7 +45,7 @@ class ExpertPool {
 
   const ExpertRouting* routing_;
   Price price_;
-  int experts_, top_k_, layers_;
+  int top_k_, layers_;
   std::uint64_t seed_;
   std::vector<Pool> pools_;
   std::vector<std::uint32_t> counts_;

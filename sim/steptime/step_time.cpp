@@ -45,11 +45,7 @@ std::size_t index(Term term) {
 StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLayout& kv,
                    const EngineSpec& engine, std::unique_ptr<ExpertRouting> routing,
                    std::uint64_t seed)
-    : model_(&model),
-      family_(make_family(model)),
-      routing_(std::move(routing)),
-      engine_(engine),
-      seed_(seed) {
+    : family_(make_family(model)), routing_(std::move(routing)), engine_(engine), seed_(seed) {
   const std::vector<int>& sizes = engine_.cudagraph_capture_sizes;
   if (!sizes.empty() && !engine_.enforce_eager) {
     padded_.resize(static_cast<std::size_t>(sizes.back()) + 1);

@@ -97,7 +97,6 @@ class StepTime final : public StepPricer {
   void price_attention(StageState& stage, const StepWork& work, Memo& sum) const;
   [[nodiscard]] double launch_ns(const StageState& stage, GraphMode mode) const;
 
-  const ModelSpec* model_;
   std::unique_ptr<Family> family_;
   std::unique_ptr<ExpertRouting> routing_;
   std::vector<std::unique_ptr<StageState>> stages_;
