@@ -22,7 +22,7 @@ median_cpu() {
 field() {
   local name=$1
   shift
-  "$@" --format json | sed -n "s/^ *\"$name\": \([0-9.e+-]*\),*$/\1/p" | head -n 1
+  "$@" --format json | sed -n '/^  "simulator"/,$p' | sed -n "s/^ *\"$name\": \([0-9.e+-]*\),*$/\1/p" | head -n 1
 }
 row() { printf '%-52s %14s  %s\n' "$1" "$2" "$3"; }
 
@@ -42,6 +42,11 @@ note="goal 1 M; share of plain steps ${plain:-0}"
 [ -n "$floor_ns" ] &&
   note="$note; $(awk -v n="$steps" -v s="$seconds" -v f="$floor_ns" 'BEGIN {printf "%.0f x the floor", s / n * 1e9 / f}')"
 row "aggregated, 10 k requests, cap 256: steps / CPU s" "$rate" "$note"
+long=("${run[@]}" --set workload.synthetic.num_prompts=100000)
+seconds=$(median_cpu "${long[@]}")
+steps=$(field steps "${long[@]}")
+row "the same, 100 k requests: steps / CPU s" \
+  "$(awk -v n="$steps" -v s="$seconds" 'BEGIN {printf "%.2f M", n / s / 1e6}')" "start and pools weigh less"
 
 if [ -d "$traces" ]; then
   hour=("$program" run tests/bench/scenarios/azure_hour.yaml --quiet --set "workload.trace=$traces/azure_conv_2023.csv.gz")
