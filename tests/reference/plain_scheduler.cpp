@@ -16,7 +16,7 @@ namespace {
 struct Request {
   std::int64_t prompt = 0, output = 0;
   std::int32_t priority = 0;
-  std::int64_t generated = 0;  ///< output tokens sampled or about to be (placeholders)
+  std::int64_t generated = 0;  ///< output tokens sampled or in flight
   std::int64_t out = 0;        ///< output tokens handed out
   std::int64_t known = 0;      ///< tokens at admission: what it computes before it decodes
   std::int64_t computed = 0;
