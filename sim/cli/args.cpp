@@ -171,6 +171,20 @@ void add_import_options(CLI::App& app, Parsed& parsed) {
       ->group("output");
 }
 
+void add_fit_options(CLI::App& app, Parsed& parsed) {
+  app.add_option("--system", parsed.args.system, "system the samples were measured on")
+      ->required()
+      ->type_name("NAME")
+      ->group("fit");
+  app.add_option("--kernels", parsed.args.kernels, "framework and version, e.g. vllm-0.24")
+      ->required()
+      ->type_name("NAME")
+      ->group("fit");
+  app.add_option("-o,--out", parsed.out, "profile to write; - is standard output")
+      ->type_name("FILE")
+      ->group("output");
+}
+
 void add_validate_options(CLI::App& app, Parsed& parsed) {
   app.add_option("--json", parsed.json, "also write the JSON here; - is standard output")
       ->type_name("FILE")
@@ -212,6 +226,12 @@ const std::array kCommands{
                 2,
                 2,
                 {add_format}},
+    CommandSpec{"fit",
+                "SAMPLES...",
+                "Fit a kernel profile to measured kernels (tables or folders of them).",
+                1,
+                kMany,
+                {add_fit_options}},
     CommandSpec{"import",
                 "KIND FILE...",
                 "Convert a foreign trace or model to our format (moesim list importers).",

@@ -27,6 +27,7 @@ struct Arguments {
   OutputFormat format = OutputFormat::kTable;
   std::optional<std::filesystem::path> save_dir;
   std::optional<std::string> out;   ///< -o: one output file
+  std::string system, kernels;      ///< fit: of the samples; "h100_sxm", "vllm-0.24"
   std::optional<std::string> json;  ///< --json: the result as JSON, whatever is printed
   bool strict = false, check = false, per_request = false, timeline = false, quiet = false;
   int jobs = 1;

@@ -11,6 +11,7 @@ namespace moesim {
 [[nodiscard]] int check_command(const Arguments& args);
 [[nodiscard]] int list_command(const Arguments& args);
 [[nodiscard]] int diff_command(const Arguments& args);
+[[nodiscard]] int fit_command(const Arguments& args);
 [[nodiscard]] int import_command(const Arguments& args);
 [[nodiscard]] int validate_command(const Arguments& args);
 

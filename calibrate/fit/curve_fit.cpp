@@ -1,0 +1,174 @@
+#include "calibrate/fit/curve_fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "calibrate/fit/least_squares.h"
+#include "sim/base/check.h"
+#include "sim/base/random.h"
+#include "sim/base/stats.h"
+
+namespace moesim {
+
+namespace {
+
+constexpr int kFolds = 5;
+constexpr std::size_t kFormSamples = 1500;   ///< enough for a form's few coefficients
+constexpr double kP80 = 1.2815515655446004;  ///< 80 % of a normal lies within this many sigma
+
+using Pointers = std::vector<const KernelSample*>;
+
+std::uint64_t hash(const std::string& key) {
+  std::uint64_t h = 0xcbf29ce484222325ULL;  // FNV-1a
+  for (const char c : key) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  return mix64(h);
+}
+
+/// An even subset: every n-th sample.
+Pointers thinned(const Pointers& samples) {
+  const std::size_t stride = (samples.size() + kFormSamples - 1) / kFormSamples;
+  Pointers out;
+  for (std::size_t i = 0; i < samples.size(); i += stride) out.push_back(samples[i]);
+  return out;
+}
+
+void fit_form(const Pointers& all, const DeviceCeilings& device, const CurvePlan& plan,
+              KernelCurve& curve) {
+  Bounded bounds;
+  for (const Coefficient& c : plan.form->coefficients) {
+    bounds.start.push_back(c.start);
+    bounds.low.push_back(c.low);
+    bounds.high.push_back(c.high);
+  }
+  const Pointers samples = thinned(all);
+  const Residuals residuals = [&](std::span<const double> c, std::span<double> out) {
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      const double time = plan.form->seconds(samples[i]->shape, c, device);
+      out[i] = std::log(time / samples[i]->seconds);
+    }
+  };
+  curve.coefficients = fit_bounded(bounds, samples.size(), residuals, plan.width, plan.starts);
+  // Four digits, as they are written: a curve read back predicts the same to the bit.
+  for (double& c : curve.coefficients) {
+    const double scale = std::pow(10.0, 3 - std::floor(std::log10(c)));
+    c = std::round(c * scale) / scale;
+  }
+}
+
+void set_axes(const std::vector<Coordinates>& x, const CurvePlan& plan, EfficiencyTable& table) {
+  table.axes.clear();
+  for (std::size_t a = 0; a < plan.axes.size(); ++a) {
+    const auto coordinate = static_cast<std::size_t>(plan.axes[a]);
+    double low = std::numeric_limits<double>::infinity();
+    double high = -low;
+    for (const Coordinates& point : x) {
+      low = std::min(low, point[coordinate]);
+      high = std::max(high, point[coordinate]);
+    }
+    const double step = plan.steps[a];
+    TableAxis axis;
+    axis.coordinate = plan.axes[a];
+    axis.step = step;
+    axis.low = std::floor(low / step) * step;
+    axis.count = static_cast<int>(std::ceil((high - axis.low) / step - 1e-9)) + 1;
+    table.axes.push_back(axis);
+  }
+}
+
+void fit_efficiency(const Pointers& samples, const DeviceCeilings& device, const CurvePlan& plan,
+                    KernelCurve& curve) {
+  std::vector<Coordinates> x;
+  std::vector<double> residual;
+  for (const KernelSample* s : samples) {
+    x.push_back(plan.form->coordinates(s->shape));
+    residual.push_back(
+        std::log(s->seconds / plan.form->seconds(s->shape, curve.coefficients, device)));
+  }
+  if (plan.axes.empty()) return;
+  set_axes(x, plan, curve.table);
+  fit_table(x, residual, plan.table, curve.table);
+}
+
+KernelCurve fit_once(const Pointers& samples, const DeviceCeilings& device, const CurvePlan& plan) {
+  KernelCurve curve;
+  curve.form = plan.form;
+  fit_form(samples, device, plan, curve);
+  fit_efficiency(samples, device, plan, curve);
+  return curve;
+}
+
+struct Errors {
+  double p50 = 0, p90 = 0, p80 = 0;  ///< of |predicted/measured - 1|; p80 of the logarithm
+};
+
+Errors errors_of(const std::vector<double>& logs) {
+  std::vector<double> relative, size;
+  for (const double e : logs) {
+    relative.push_back(std::abs(std::expm1(e)));
+    size.push_back(std::abs(e));
+  }
+  std::sort(relative.begin(), relative.end());
+  std::sort(size.begin(), size.end());
+  return {percentile(relative, 50), percentile(relative, 90), percentile(size, 80)};
+}
+
+double round4(double value) {
+  return std::round(value * 1e4) / 1e4;
+}
+
+}  // namespace
+
+double log_error(const KernelCurve& curve, const KernelSample& sample,
+                 const DeviceCeilings& device) {
+  return std::log(curve.at(sample.shape, device).time.value() / sample.seconds);
+}
+
+KernelCurve fit_curve(std::span<const KernelSample> samples, const DeviceCeilings& device,
+                      const CurvePlan& plan) {
+  Pointers good;
+  std::set<std::string> shapes;
+  for (const KernelSample& s : samples) {
+    if (s.suspect) continue;
+    good.push_back(&s);
+    shapes.insert(s.shape_key);
+  }
+  MOESIM_CHECK(good.size() >= 3, "a curve needs three samples");
+  KernelCurve curve = fit_once(good, device, plan);
+  curve.op = samples.front().op;
+  curve.kernel = samples.front().kernel;
+  curve.dtype = samples.front().dtype;
+
+  std::vector<double> in_sample, left_out, form_alone;
+  for (const KernelSample* s : good) in_sample.push_back(log_error(curve, *s, device));
+  for (int fold = 0; fold < kFolds; ++fold) {
+    Pointers train, test;
+    for (const KernelSample* s : good)
+      (hash(s->shape_key) % kFolds == static_cast<std::uint64_t>(fold) ? test : train).push_back(s);
+    if (test.empty() || train.size() < 3) continue;
+    const KernelCurve partial = fit_once(train, device, plan);
+    for (const KernelSample* s : test) {
+      left_out.push_back(log_error(partial, *s, device));
+      const double form = plan.form->seconds(s->shape, partial.coefficients, device);
+      form_alone.push_back(std::log(form / s->seconds));
+    }
+  }
+  const Errors in = errors_of(in_sample);
+  // A single shape cannot be left out: its own residuals are all there is to say.
+  const Errors left = left_out.empty() ? in : errors_of(left_out);
+  const Errors form = form_alone.empty() ? in : errors_of(form_alone);
+  curve.spread_near = round4(in.p80 / kP80);
+  curve.spread_far = round4(std::max(in.p80, left.p80) / kP80);
+  curve.quality = {static_cast<int>(good.size()),
+                   static_cast<int>(shapes.size()),
+                   round4(form.p50),
+                   round4(form.p90),
+                   round4(left.p50),
+                   round4(left.p90),
+                   round4(in.p50),
+                   round4(in.p90)};
+  return curve;
+}
+
+}  // namespace moesim

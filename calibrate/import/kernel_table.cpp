@@ -1,0 +1,160 @@
+#include "calibrate/import/kernel_table.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "calibrate/import/kernel_rows.h"
+#include "sim/base/files.h"
+
+namespace moesim {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kMostMistakes = 20;
+
+// Systems as file names end: "_a100_sxm", "_b200_sxm", "_gb200".
+std::string system_in(const std::string& stem) {
+  static const char* const kSystems[] = {"a100_sxm", "a100_pcie", "h100_sxm",    "h100_pcie",
+                                         "h200_sxm", "b200_sxm",  "gb200",       "l40s",
+                                         "l4",       "rtx_4090",  "rtx_pro_6000"};
+  for (const std::string system : kSystems) {
+    if (stem.size() > system.size() + 1 && stem.ends_with("_" + system)) return system;
+  }
+  return "";
+}
+
+struct Kind {
+  std::vector<std::string_view> columns;  ///< all must be there
+  void (*read)(KernelTable&, KernelSamples&);
+};
+
+// The first that fits; more telling columns first.
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> kKinds{
+      {{"dispatch_us"}, read_message_rows},
+      {{"nccl", "bytes"}, read_message_rows},
+      {{"mode", "gpus", "bytes"}, read_message_rows},
+      {{"network", "bytes"}, read_message_rows},
+      {{"topk", "tokens", "inter"}, read_moe_rows},
+      {{"activated_experts"}, read_moe_rows},
+      {{"kv_heads", "seq_len"}, read_attention_rows},
+      {{"kv_heads", "past_len"}, read_attention_rows},
+      {{"n_decode", "kv_decode"}, read_attention_rows},
+      {{"t_skew_us"}, read_attention_rows},
+      {{"heads", "seq_len"}, read_mla_rows},
+      {{"heads", "past_len"}, read_mla_rows},
+      {{"op", "heads", "tokens"}, read_mla_rows},
+      {{"m", "n", "k"}, read_gemm_rows},
+      {{"op", "m", "k"}, read_stream_rows},
+      {{"input_layernorm_us"}, read_stream_rows},
+      {{"layer", "tokens"}, read_stream_rows},
+      {{"layer", "sequences"}, read_stream_rows},
+  };
+  return kKinds;
+}
+
+}  // namespace
+
+KernelTable::KernelTable(CsvTable table, const fs::path& path) : table_(std::move(table)) {
+  const std::string stem = path.stem().string();
+  system_ = system_in(stem);
+  family_ = system_.empty() ? stem : stem.substr(0, stem.size() - system_.size() - 1);
+}
+
+bool KernelTable::has(std::string_view column) const {
+  return table_.column(column).has_value();
+}
+
+const CsvRow::Cell* KernelTable::cell(std::size_t row,
+                                      std::initializer_list<std::string_view> names) const {
+  for (const std::string_view name : names) {
+    if (const auto column = table_.column(name)) return &table_.rows()[row].cells[*column];
+  }
+  return nullptr;
+}
+
+std::string KernelTable::text(std::size_t row, std::initializer_list<std::string_view> names) {
+  const CsvRow::Cell* found = cell(row, names);
+  return found == nullptr ? "" : found->text;
+}
+
+double KernelTable::number(std::size_t row, std::initializer_list<std::string_view> names,
+                           double otherwise) {
+  const CsvRow::Cell* found = cell(row, names);
+  if (found == nullptr) return otherwise;
+  double value = 0;
+  const char* const end = found->text.data() + found->text.size();
+  const auto [stop, error] = std::from_chars(found->text.data(), end, value);
+  if (error == std::errc() && stop == end && std::isfinite(value)) return value;
+  mistake(row, std::string(*names.begin()), "'" + found->text + "' is not a number");
+  return 0;
+}
+
+void KernelTable::mistake(std::size_t row, const std::string& column, const std::string& problem) {
+  if (diagnostics_.size() >= kMostMistakes) return;
+  const CsvRow& cells = table_.rows()[row];
+  const auto place = table_.column(column);
+  diagnostics_.add({table_.where(cells.cells[place.value_or(0)]), column, problem,
+                    "correct the row or take it out"});
+}
+
+void KernelTable::throw_if_any() {
+  diagnostics_.throw_if_any();
+}
+
+double weight_bytes_of(const std::string& dtype) {
+  if (dtype == "bfloat16" || dtype == "float16" || dtype == "half") return 2;
+  if (dtype == "fp8" || dtype == "int8_wo" || dtype == "sq" || dtype == "fp8_block") return 1;
+  if (dtype == "int4_wo") return 0.5 + 2.0 / 128;  // a 16-bit scale per 128 weights
+  if (dtype == "nvfp4") return 0.5 + 1.0 / 16;     // an 8-bit scale per 16
+  if (dtype == "w4a16_mxfp4" || dtype == "w4a8_mxfp4_mxfp8") return 0.5 + 1.0 / 32;
+  return 0;
+}
+
+double input_bytes_of(const std::string& dtype) {
+  if (dtype == "fp8" || dtype == "fp8_block" || dtype == "sq" || dtype == "w4a8_mxfp4_mxfp8")
+    return 1;
+  return dtype == "nvfp4" ? 0.5625 : 2;
+}
+
+KernelSamples read_kernel_table(const fs::path& path) {
+  KernelTable table(CsvTable::parse(read_file(path), path.string()), path);
+  for (const Kind& kind : kinds()) {
+    if (!std::ranges::all_of(kind.columns, [&](std::string_view c) { return table.has(c); }))
+      continue;
+    KernelSamples samples;
+    kind.read(table, samples);
+    table.throw_if_any();
+    return samples;
+  }
+  throw_input_error({{path.string(), 1, 1},
+                     "",
+                     "no kernel measurements of a known kind",
+                     "its columns tell the kind: see calibrate/README.md"});
+}
+
+KernelSamples read_kernel_tables(const std::vector<fs::path>& paths) {
+  KernelSamples all;
+  for (const fs::path& path : paths) {
+    std::vector<fs::path> files{path};
+    std::error_code error;
+    if (fs::is_directory(path, error)) {
+      files.clear();
+      for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
+        if (entry.path().extension() == ".csv") files.push_back(entry.path());
+      }
+      std::ranges::sort(files);
+    }
+    for (const fs::path& file : files) {
+      KernelSamples one = read_kernel_table(file);
+      std::ranges::move(one.samples, std::back_inserter(all.samples));
+      std::ranges::move(one.notes, std::back_inserter(all.notes));
+    }
+  }
+  return all;
+}
+
+}  // namespace moesim

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "calibrate/fit/sample.h"
+#include "sim/base/csv.h"
+
+namespace moesim {
+
+/// A CSV of kernel measurements, read by column name. Mistakes are collected, not thrown.
+class KernelTable {
+ public:
+  /// `family` and `system` are read from the file's name where it has the form FAMILY_SYSTEM.csv
+  /// ("moe_h100_sxm.csv"), else left empty.
+  KernelTable(CsvTable table, const std::filesystem::path& path);
+
+  [[nodiscard]] const std::string& system() const { return system_; }
+  [[nodiscard]] const std::string& family() const { return family_; }
+  [[nodiscard]] std::size_t rows() const { return table_.rows().size(); }
+  [[nodiscard]] bool has(std::string_view column) const;
+  /// First of several names a column may have (ours, AIConfigurator's); its text, "" if absent.
+  [[nodiscard]] std::string text(std::size_t row, std::initializer_list<std::string_view> names);
+  /// A finite number; a mistake is noted and 0 returned. Absent column: `otherwise`.
+  [[nodiscard]] double number(std::size_t row, std::initializer_list<std::string_view> names,
+                              double otherwise = 0);
+  void mistake(std::size_t row, const std::string& column, const std::string& problem);
+  /// Throws InputError if there were mistakes.
+  void throw_if_any();
+
+ private:
+  [[nodiscard]] const CsvRow::Cell* cell(std::size_t row,
+                                         std::initializer_list<std::string_view> names) const;
+  CsvTable table_;
+  std::string family_, system_;
+  Diagnostics diagnostics_;
+};
+
+/// Reads one measurement table: the public tables of operator latencies (gemm, moe, attention_*,
+/// mla_*, nccl, custom_allreduce, deepep_*, quantize), Vidur's and the vLLM layer profiles. The
+/// kind is recognised by its columns. Rows of kinds that no form describes are skipped and told in
+/// `notes`. Throws InputError for a table of no known kind and for every mistake in one.
+struct KernelSamples {
+  std::vector<KernelSample> samples;
+  std::vector<std::string> notes;
+};
+[[nodiscard]] KernelSamples read_kernel_table(const std::filesystem::path& path);
+
+/// A folder's tables in the order of their paths, or one file.
+[[nodiscard]] KernelSamples read_kernel_tables(const std::vector<std::filesystem::path>& paths);
+
+}  // namespace moesim

@@ -1,0 +1,9 @@
+#include "calibrate/import/kernel_rows.h"
+
+namespace moesim {
+
+void read_stream_rows(KernelTable& table, KernelSamples& out) {
+  out.notes.push_back(table.family() + ": not read yet");
+}
+
+}  // namespace moesim
