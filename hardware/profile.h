@@ -15,6 +15,7 @@ struct KernelProfile {
   std::string system;     ///< "h100_sxm"
   std::string framework;  ///< "vllm", "sglang", "trtllm", "native"
   std::string version;    ///< "0.24"
+  int sm_version = 0;     ///< of the system: tells near donors from far ones
   struct Source {
     std::string name;  ///< repository or table
     std::string commit;

@@ -21,12 +21,14 @@ class ProfileReader {
   KernelProfile read(const Json& root) {
     KernelProfile profile;
     known(root, "",
-          {"schema_version", "system", "framework", "version", "provenance", "ops", "notes"});
+          {"schema_version", "system", "framework", "version", "sm_version", "provenance", "ops",
+           "notes"});
     if (whole(root, "", "schema_version") != 1)
       mistake("schema_version", "unknown schema", "this program reads schema 1");
     profile.system = text(root, "", "system");
     profile.framework = text(root, "", "framework");
     profile.version = text(root, "", "version");
+    profile.sm_version = whole(root, "", "sm_version");
     if (const Json* provenance = object(root, "", "provenance"))
       read_provenance(*provenance, profile.provenance);
     const auto ops = root.find("ops");

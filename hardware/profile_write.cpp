@@ -67,9 +67,9 @@ std::string provenance_text(const KernelProfile::Provenance& p) {
 std::string write_profile(const KernelProfile& profile) {
   std::string out = fmt::format(
       "{{\n\"schema_version\":1,\n\"system\":{},\n\"framework\":{},\n\"version\":{},\n"
-      "\"provenance\":{},\n\"ops\":[\n",
+      "\"sm_version\":{},\n\"provenance\":{},\n\"ops\":[\n",
       quoted(profile.system), quoted(profile.framework), quoted(profile.version),
-      provenance_text(profile.provenance));
+      profile.sm_version, provenance_text(profile.provenance));
   for (std::size_t i = 0; i < profile.curves.size(); ++i)
     out += curve_text(profile.curves[i]) + (i + 1 < profile.curves.size() ? ",\n" : "\n");
   return out + "]\n}\n";

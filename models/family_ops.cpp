@@ -76,8 +76,9 @@ Op gemm(Term term, int repeat, std::int64_t m, std::int64_t n, std::int64_t k,
   return op;
 }
 
-Op elementwise(Term term, int repeat, double flops, double bytes) {
+Op elementwise(Term term, MemoryPart part, int repeat, double flops, double bytes) {
   Op op;
+  op.part = part;
   op.kind = OpKind::kElementwise;
   op.term = term;
   op.repeat = repeat;
@@ -98,7 +99,7 @@ Op hidden_all_reduce(const Shard& shard, int repeat, int tokens) {
 void append_embedding(const Shard& shard, int tokens, std::vector<Op>& out) {
   if (!shard.has_embedding) return;
   const double row = kActivationBytes * shard.model->hidden;
-  out.push_back(elementwise(Term::kEmbedding, 1, 0, 2 * tokens * row));
+  out.push_back(elementwise(Term::kEmbedding, MemoryPart::kEmbedding, 1, 0, 2 * tokens * row));
   if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, 1, tokens));
 }
 
@@ -106,8 +107,8 @@ void append_norms(const Shard& shard, int repeat, int tokens, std::vector<Op>& o
   // Reads and writes both the hidden state and the residual: 4 T H b, about 5 operations an element
   // (4.1).
   const double elements = static_cast<double>(tokens) * shard.model->hidden;
-  out.push_back(
-      elementwise(Term::kElementwise, repeat, 5 * elements, 4 * elements * kActivationBytes));
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kNorm, repeat, 5 * elements,
+                            4 * elements * kActivationBytes));
 }
 
 void append_gqa_projections(const Shard& shard, const LayerClass& layers, int tokens,
@@ -118,12 +119,12 @@ void append_gqa_projections(const Shard& shard, const LayerClass& layers, int to
   const int repeat = layers.layers * (layers.spec.cross_attention ? 2 : 1);
   out.push_back(gemm(Term::kAttentionProj, repeat, tokens, slice.qkv_width, model.hidden, format));
   const double rotary_width = slice.head_dim * (slice.heads + slice.kv_heads);
-  out.push_back(
-      elementwise(Term::kElementwise, repeat, 0, 2 * kActivationBytes * tokens * rotary_width));
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, repeat, 0,
+                            2 * kActivationBytes * tokens * rotary_width));
   const double kv_width = slice.kv_heads * (slice.head_dim + slice.v_head_dim);
   const double stored = static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec).value());
-  out.push_back(
-      elementwise(Term::kElementwise, repeat, 0, tokens * (kActivationBytes * kv_width + stored)));
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, repeat, 0,
+                            tokens * (kActivationBytes * kv_width + stored)));
   out.push_back(gemm(Term::kAttentionProj, repeat, tokens, model.hidden, slice.out_width, format));
   if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, repeat, tokens));
 }
@@ -149,8 +150,8 @@ void append_gated(const Shard& shard, Term term, int repeat, int tokens, int wid
   const int inputs = model.expert_matrices - 1;  // gate and up, or up alone (Switch)
   out.push_back(gemm(term, repeat, tokens, std::int64_t{inputs} * width, model.hidden, format));
   const double elements = static_cast<double>(tokens) * width;
-  out.push_back(
-      elementwise(term, repeat, 4 * elements, kActivationBytes * elements * (inputs + 1)));
+  out.push_back(elementwise(term, MemoryPart::kActivation, repeat, 4 * elements,
+                            kActivationBytes * elements * (inputs + 1)));
   out.push_back(gemm(term, repeat, tokens, model.hidden, width, format));
 }
 
@@ -170,14 +171,15 @@ void append_router(const Shard& shard, const LayerClass& layers, int tokens, std
   const double scores = static_cast<double>(tokens) * layer.num_experts;
   const double chosen = static_cast<double>(tokens) * layer.top_k;
   constexpr double kPairBytes = 8;  // a 4-byte id and a 4-byte weight
-  out.push_back(
-      elementwise(Term::kRouter, n, 5 * scores, kLogitBytes * scores + kPairBytes * chosen));
+  out.push_back(elementwise(Term::kRouter, MemoryPart::kRouting, n, 5 * scores,
+                            kLogitBytes * scores + kPairBytes * chosen));
   // Align: ids are sorted by expert, read and written once. The sum over a token's experts reads
   // every row.
   const double pairs = expected_pairs(shard, layer, tokens);
-  out.push_back(elementwise(Term::kElementwise, n, 0, 2 * kPairBytes * pairs));
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kAlign, n, 0, 2 * kPairBytes * pairs));
   const double row = kActivationBytes * model.hidden;
-  out.push_back(elementwise(Term::kElementwise, n, pairs * model.hidden, (pairs + tokens) * row));
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kExpertSum, n, pairs * model.hidden,
+                            (pairs + tokens) * row));
 }
 
 }  // namespace
@@ -214,7 +216,8 @@ void append_sampling(const Shard& shard, int rows, std::vector<Op>& out) {
     out.push_back(gather);
   }
   constexpr double kPasses = 4;  // softmax, top-k and top-p: 4 to 8 passes over fp32 logits (4.3)
-  Op sampling = elementwise(Term::kSampling, 1, 5 * logits, kPasses * kLogitBytes * logits);
+  Op sampling = elementwise(Term::kSampling, MemoryPart::kOther, 1, 5 * logits,
+                            kPasses * kLogitBytes * logits);
   sampling.kind = OpKind::kSampling;
   sampling.m = rows;
   sampling.n = model.vocab;
@@ -236,6 +239,7 @@ Op attention_op(const Shard& shard, const LayerClass& layers, OpKind kind, doubl
   op.k = slice.heads;
   op.kv_heads = slice.kv_heads;
   op.head_dim = slice.head_dim;
+  op.window = layers.spec.attention == AttentionKind::kFull ? 0 : layers.spec.window;
   return op;
 }
 
@@ -249,6 +253,7 @@ Op gqa_decode(const Shard& shard, const LayerClass& layers, int sequences, std::
   op.weight_bytes =
       context * static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec).value());
   op.n = kv_tokens;
+  op.pairs = context;
   op.sequences = sequences;
   return op;
 }
@@ -261,6 +266,8 @@ Op gqa_prefill(const Shard& shard, const LayerClass& layers, int new_tokens, int
   op.weight_bytes =
       visible.keys * static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec).value());
   op.n = static_cast<std::int64_t>(visible.keys);
+  op.pairs = visible.pairs;
+  op.longest = op.n;
   op.sequences = 1;
   return op;
 }
@@ -278,10 +285,16 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
     if (rows == 0) continue;
     ++op.active_experts;
     op.m += rows;
+    op.busiest = std::max<std::int64_t>(op.busiest, rows);
     op.padded_rows += (rows + tile - 1) / tile * tile;
   }
   op.n = shard.expert_slice(layers.spec);
   op.k = model.hidden;
+  op.tokens = tokens;
+  op.experts = static_cast<int>(tokens_per_expert.size());
+  op.total_experts = layers.spec.num_experts;
+  op.top_k = layers.spec.top_k;
+  op.matrices = model.expert_matrices;
   const std::int64_t weights = std::int64_t{model.expert_matrices} * op.k * op.n;
   op.flops = 2.0 * static_cast<double>(op.padded_rows) * static_cast<double>(weights);
   op.weight_bytes = payload_bytes(op.active_experts * weights, expert_bits_per_weight(format));

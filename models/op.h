@@ -43,6 +43,21 @@ enum class OpKind : std::uint8_t {
   kSendRecv,   ///< activations to the next pipeline stage
 };
 
+/// What a memory-bound operator is; measured kernels tell some apart, and composite kernels contain
+/// others.
+enum class MemoryPart : std::uint8_t {
+  kOther,
+  kNorm,
+  kRotary,
+  kKvWrite,
+  kActivation,  ///< gate times up
+  kRouting,     ///< router scores and top-k: inside a fused expert kernel
+  kAlign,       ///< sort of token-expert pairs: likewise
+  kExpertSum,   ///< weighted sum over a token's experts: likewise
+  kEmbedding,
+  kState,  ///< linear attention: its recurrent state
+};
+
 /// One unit of work of a step on one rank. A model says what work there is; sim/steptime says how
 /// long it takes. `flops` counts multiply and add; bytes are on this rank. Shapes are kept for
 /// measured profiles.
@@ -59,8 +74,29 @@ struct Op {
                k = 0;  ///< GEMM shape; attention: m query tokens, n context tokens, k heads
   int sequences = 0;   ///< attention: sequences in the batch
   int kv_heads = 0, head_dim = 0;  ///< attention: on this rank
+  int window = 0;                  ///< attention: 0 for full
+  double pairs = 0;                ///< attention: (query, visible key) pairs
+  std::int64_t longest = 0;        ///< attention: keys of the longest sequence, 0 if not known
   int active_experts = 0;          ///< grouped GEMM: experts with at least one token
   std::int64_t padded_rows = 0;    ///< grouped GEMM: rows after padding to the M tile
+  std::int64_t busiest = 0;        ///< grouped GEMM: rows of the busiest expert
+  int tokens = 0;                  ///< grouped GEMM: tokens the layer sees
+  int experts = 0, total_experts = 0, top_k = 0,
+      matrices = 3;                      ///< grouped GEMM: local, of the layer
+  MemoryPart part = MemoryPart::kOther;  ///< memory-bound operators
 };
+
+/// Adds the sequences of `more` to an attention operator of the same layers: engines attend all
+/// prompt chunks of a step in one call.
+inline void add_sequences(Op& batch, const Op& more) {
+  batch.flops += more.flops;
+  batch.weight_bytes += more.weight_bytes;
+  batch.activation_bytes += more.activation_bytes;
+  batch.m += more.m;
+  batch.n += more.n;
+  batch.pairs += more.pairs;
+  batch.sequences += more.sequences;
+  batch.longest = batch.longest > more.longest ? batch.longest : more.longest;
+}
 
 }  // namespace moesim

@@ -16,6 +16,11 @@ struct HostCost {
   double s0_us = 50, s1_us = 1.5, s2_us = 20, s3_us = 1;
   double p0_us = 250, p1_us = 1;
   double o0_us = 100, o1_us = 3;
+
+  [[nodiscard]] HostCost scaled(double factor) const {
+    return {s0_us * factor, s1_us * factor, s2_us * factor, s3_us * factor,
+            p0_us * factor, p1_us * factor, o0_us * factor, o1_us * factor};
+  }
 };
 
 /// CPU launch cost of one forward pass: serving-semantics 4.5 "Launch cost".

@@ -94,7 +94,7 @@ struct EngineInputs {
 
 struct SystemSection {
   ClusterSpec cluster;
-  std::vector<std::string> kernels;
+  std::vector<KernelSource> kernels;
   bool complete = false;  ///< every node's profile could be read
 };
 [[nodiscard]] SystemSection read_system(Reader in, LoadContext& context);

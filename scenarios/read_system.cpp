@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <utility>
 
+#include "hardware/profile.h"
 #include "scenarios/load_parts.h"
 
 namespace moesim {
@@ -56,9 +57,32 @@ LinkSpec read_link(Reader& in, const std::string& key, LoadContext& context) {
 
 struct NodeEntry {
   NodeGroup group;
-  std::string kernels = "auto";
+  KernelSource kernels;
   bool complete = false;
 };
+
+/// auto, roofline, the name of a shipped profile of the system, or a file.
+KernelSource read_kernels(Reader& in, const std::string& system, LoadContext& context) {
+  KernelSource source;
+  source.name = in.text_or("kernels", "auto");
+  source.roofline = source.name == "roofline";
+  if (source.roofline || source.name == "auto") return source;
+  std::vector<std::string> known{"auto", "roofline"};
+  for (const ProfileName& shipped : shipped_profiles()) {
+    if (shipped.system != system) continue;
+    known.push_back(shipped.framework + "-" + shipped.version);
+    if (known.back() == source.name) source.file = shipped.file;
+  }
+  if (!source.file.empty()) return source;
+  if (source.name.ends_with(".json")) {
+    source.file = context.folder(in.where("kernels")) / source.name;
+    (void)load_profile(source.file);
+  } else {
+    in.fail("kernels", "unknown kernel profile '" + source.name + "'",
+            nearest_name_hint(source.name, known));
+  }
+  return source;
+}
 
 NodeEntry read_node(Reader& in, LoadContext& context) {
   NodeEntry entry;
@@ -66,10 +90,7 @@ NodeEntry read_node(Reader& in, LoadContext& context) {
     entry.group.system = *std::move(system);
     entry.complete = true;
   }
-  entry.kernels = in.text_or("kernels", "auto");
-  if (entry.kernels != "auto" && entry.kernels != "roofline") {
-    in.fail("kernels", "kernel profiles are not modelled yet", "write roofline, or leave it out");
-  }
+  entry.kernels = read_kernels(in, entry.group.system.name, context);
   entry.group.count = static_cast<int>(in.integer_or("count", 1, {.min = 1, .max = 10000}));
   const int usual = entry.complete ? entry.group.system.node.gpus : entry.group.gpus;
   entry.group.gpus = static_cast<int>(in.integer_or("gpus", usual, {.min = 1, .max = 256}));

@@ -120,6 +120,13 @@ struct ResolvedOption {
   std::string key, value, source;
 };
 
+/// Where a node group's kernel times come from (`system.nodes[].kernels`).
+struct KernelSource {
+  std::string name = "auto";   ///< as written: auto, roofline, vllm-0.24, or a file
+  bool roofline = false;       ///< datasheet only
+  std::filesystem::path file;  ///< of the profile named; empty for auto
+};
+
 /// A checked scenario: plain data, immutable once loaded.
 struct Scenario {
   std::string name, description;
@@ -127,7 +134,7 @@ struct Scenario {
   ModelSpec model;  ///< precision applied
   LoraSpec lora;
   ClusterSpec cluster;
-  std::vector<std::string> kernels;  ///< per node group: auto, roofline, or a profile
+  std::vector<KernelSource> kernels;  ///< per node group
   std::vector<InstanceSpec> instances;
   Policy request_router;
   WorkloadSpec workload;

@@ -1,6 +1,7 @@
 #include "sim/build.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
 #include "sim/engine/simulation.h"
+#include "sim/steptime/measured.h"
 #include "sim/steptime/roofline.h"
 #include "sim/steptime/step_time.h"
 
@@ -93,6 +95,35 @@ KvCache::Config kv_config(const InstanceInfo& info) {
   return config;
 }
 
+/// Host costs are fitted to few runs and to estimates: a standard deviation of 30 % (assumed).
+double host_factor(const FamilyNoise& noise) {
+  constexpr double kSpread = 0.3;
+  return std::exp(kSpread * noise[static_cast<std::size_t>(OperatorFamily::kHost)]);
+}
+
+/// The kernels of one pipeline stage: measured profiles, unless the scenario asks for the
+/// datasheet.
+std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const InstanceInfo& info,
+                                          std::size_t node, const Collectives& collectives,
+                                          std::vector<int> tp_gpus, int next_gpu,
+                                          const FamilyNoise& noise) {
+  const SystemSpec& system = scenario.cluster.nodes[node].system;
+  const int tp = static_cast<int>(tp_gpus.size());
+  auto roofline = std::make_unique<Roofline>(system, collectives, std::move(tp_gpus), next_gpu);
+  const KernelSource& source = scenario.kernels[node];
+  KernelChoice choice;
+  choice.none = source.roofline;
+  choice.system = system.name;
+  choice.sm_version = system.gpu.sm_version;
+  // Static batches are what vLLM's kernels would do without its scheduler.
+  choice.framework =
+      info.engine.profile.backend == "static_batch" ? "vllm" : info.engine.profile.backend;
+  choice.version = info.engine.profile.version;
+  choice.file = source.file;
+  return std::make_unique<Measured>(choice, system, scenario.model.precisions, tp,
+                                    std::move(roofline), noise);
+}
+
 }  // namespace
 
 Deployment lay_out(const Scenario& scenario) {
@@ -129,6 +160,8 @@ struct World::Parts {
   std::unique_ptr<Simulation> simulation;
   std::vector<std::string> warnings;
 
+  FamilyNoise noise{};
+
   void add_step_time(const InstanceInfo& info);
   void add_instances(const RunOptions& options);
   void warn_about_requests();
@@ -146,8 +179,8 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
     const bool last = stage + 1 == info.parallel.pp;
     const int next_gpu = last ? -1 : info.gpus[static_cast<std::size_t>((stage + 1) * tp)];
     stages.push_back({make_shard(scenario.model, info.parallel, stage).shard,
-                      std::make_unique<Roofline>(system, *collectives.back(),
-                                                 std::vector<int>(first, first + tp), next_gpu)});
+                      make_kernels(scenario, info, node, *collectives.back(),
+                                   std::vector<int>(first, first + tp), next_gpu, noise)});
   }
   step_times.push_back(std::make_unique<StepTime>(
       scenario.model, std::move(stages), info.memory.kv, info.engine,
@@ -176,7 +209,7 @@ void World::Parts::add_instances(const RunOptions& options) {
     config.id = InstanceId{static_cast<std::uint32_t>(i)};
     config.limits = limits_of(scenario, info);
     config.kv = kv_config(info);
-    config.host = info.engine.profile.host;
+    config.host = info.engine.profile.host.scaled(host_factor(noise));
     config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
     const bool is_static = info.engine.backend == "static_batch";
     simulation->add(
@@ -213,6 +246,7 @@ World::World(const Scenario& scenario, Deployment deployment, const RunOptions& 
     MOESIM_CHECK(info.memory.feasible, "only a feasible deployment is built");
   }
   parts_->topology = std::make_unique<Topology>(parts_->scenario.cluster);
+  parts_->noise = options.noise;
   parts_->add_instances(options);
   parts_->warnings = parts_->scenario.warnings;
   parts_->warn_about_requests();

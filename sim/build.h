@@ -10,6 +10,7 @@
 #include "sim/engine/observer.h"
 #include "sim/report/deployment.h"
 #include "sim/report/run_view.h"
+#include "sim/steptime/kernel_model.h"
 
 namespace moesim {
 
@@ -23,6 +24,7 @@ struct RunOptions {
   bool check = false;                              ///< verify invariants while running (slower)
   const std::atomic<bool>* stop = nullptr;         ///< end early when set
   std::atomic<std::int64_t>* completed = nullptr;  ///< requests done so far, for a progress bar
+  FamilyNoise noise{};  ///< step times of one replica of the uncertainty; zero is the nominal run
 };
 
 /// A scenario made ready to run: cluster graph, step-time model, engines, requests. The only place

@@ -20,22 +20,4 @@ CurvePlan plan_for(const std::string& op, const std::string& /*kernel*/,
   return plan;
 }
 
-DeviceCeilings ceilings_of(const SystemSpec& system, const std::string& dtype) {
-  DeviceCeilings ceilings;
-  ceilings.memory_bandwidth = system.gpu.mem_bw.value();
-  ceilings.sms = system.gpu.sm_count;
-  ceilings.l2_bytes = static_cast<double>(system.gpu.l2.value());
-  ceilings.link_bandwidth = system.node.intra_bw.value();
-  ceilings.nic_bandwidth = system.node.inter_bw.value();
-  FlopsPerSecond peak = system.gpu.bf16_peak;
-  const FlopsPerSecond none(0);
-  if ((dtype == "fp8" || dtype == "fp8_block") && system.gpu.fp8_peak > none)
-    peak = system.gpu.fp8_peak;
-  if (dtype == "sq" && system.gpu.int8_peak > none) peak = system.gpu.int8_peak;
-  if ((dtype == "nvfp4" || dtype == "w4a8_mxfp4_mxfp8") && system.gpu.fp4_peak > none)
-    peak = dtype == "nvfp4" ? system.gpu.fp4_peak : system.gpu.fp8_peak;
-  ceilings.peak = peak.value();
-  return ceilings;
-}
-
 }  // namespace moesim

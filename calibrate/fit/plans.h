@@ -3,15 +3,12 @@
 #include <string>
 
 #include "calibrate/fit/curve_fit.h"
-#include "hardware/system.h"
+#include "hardware/dtypes.h"
 
 namespace moesim {
 
 /// How curves of an operator are fitted; null form if the operator is unknown.
 [[nodiscard]] CurvePlan plan_for(const std::string& op, const std::string& kernel,
                                  const std::string& dtype);
-
-/// Ceilings of a system for kernels of a dtype (published names, as in samples).
-[[nodiscard]] DeviceCeilings ceilings_of(const SystemSpec& system, const std::string& dtype);
 
 }  // namespace moesim

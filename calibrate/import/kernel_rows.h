@@ -1,6 +1,7 @@
 #pragma once
 
 #include "calibrate/import/kernel_table.h"
+#include "hardware/dtypes.h"
 
 namespace moesim {
 
@@ -11,10 +12,5 @@ void read_attention_rows(KernelTable& table, KernelSamples& out);
 void read_mla_rows(KernelTable& table, KernelSamples& out);
 void read_message_rows(KernelTable& table, KernelSamples& out);
 void read_stream_rows(KernelTable& table, KernelSamples& out);
-
-/// Bytes per weight element of a published dtype name, scales included; 0 if unknown.
-[[nodiscard]] double weight_bytes_of(const std::string& dtype);
-/// Bytes per activation element a kernel of this dtype multiplies.
-[[nodiscard]] double input_bytes_of(const std::string& dtype);
 
 }  // namespace moesim

@@ -105,21 +105,6 @@ void KernelTable::throw_if_any() {
   diagnostics_.throw_if_any();
 }
 
-double weight_bytes_of(const std::string& dtype) {
-  if (dtype == "bfloat16" || dtype == "float16" || dtype == "half") return 2;
-  if (dtype == "fp8" || dtype == "int8_wo" || dtype == "sq" || dtype == "fp8_block") return 1;
-  if (dtype == "int4_wo") return 0.5 + 2.0 / 128;  // a 16-bit scale per 128 weights
-  if (dtype == "nvfp4") return 0.5 + 1.0 / 16;     // an 8-bit scale per 16
-  if (dtype == "w4a16_mxfp4" || dtype == "w4a8_mxfp4_mxfp8") return 0.5 + 1.0 / 32;
-  return 0;
-}
-
-double input_bytes_of(const std::string& dtype) {
-  if (dtype == "fp8" || dtype == "fp8_block" || dtype == "sq" || dtype == "w4a8_mxfp4_mxfp8")
-    return 1;
-  return dtype == "nvfp4" ? 0.5625 : 2;
-}
-
 KernelSamples read_kernel_table(const fs::path& path) {
   KernelTable table(CsvTable::parse(read_file(path), path.string()), path);
   for (const Kind& kind : kinds()) {

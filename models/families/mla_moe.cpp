@@ -30,7 +30,8 @@ class MlaMoe final : public FamilyBase {
     op.activation_bytes =
         kActivationBytes * (sequences * heads * (2 * latent + mla.rope_dim)) + up_weights(shard);
     op.m = sequences;
-    op.n = kv_tokens;
+    op.n = static_cast<std::int64_t>(visible);
+    op.pairs = visible;
     op.sequences = sequences;
     return op;
   }
@@ -55,6 +56,8 @@ class MlaMoe final : public FamilyBase {
         up_weights(shard);
     op.m = new_tokens;
     op.n = static_cast<std::int64_t>(visible.keys);
+    op.pairs = pairs;
+    op.longest = op.n;
     op.sequences = 1;
     return op;
   }
@@ -78,10 +81,11 @@ class MlaMoe final : public FamilyBase {
       out.push_back(gemm(Term::kAttentionProj, n, tokens, index_width, mla.q_rank, format));
     }
     const double rotary = static_cast<double>(tokens) * mla.rope_dim * (shard.heads + 1);
-    out.push_back(elementwise(Term::kElementwise, n, 0, 2 * kActivationBytes * rotary));
+    out.push_back(
+        elementwise(Term::kElementwise, MemoryPart::kRotary, n, 0, 2 * kActivationBytes * rotary));
     const double written =
         kActivationBytes * static_cast<double>(latent_width) + latent_bytes(shard, layers);
-    out.push_back(elementwise(Term::kElementwise, n, 0, tokens * written));
+    out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, n, 0, tokens * written));
     const std::int64_t out_width = std::int64_t{shard.heads} * mla.v_dim;
     out.push_back(gemm(Term::kAttentionProj, n, tokens, model.hidden, out_width, format));
     if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, n, tokens));

@@ -57,6 +57,7 @@ int fit_command(const Arguments& args) {
   profile.system = args.system;
   profile.framework = framework;
   profile.version = version;
+  profile.sm_version = system.gpu.sm_version;
   profile.curves = fit_curves(chosen, system);
   for (const std::string& note : read.notes) std::cerr << note << '\n';
   if (args.out) write_file(*args.out, write_profile(profile));

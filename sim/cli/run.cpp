@@ -25,6 +25,7 @@
 #include "sim/report/compare.h"
 #include "sim/report/report.h"
 #include "sim/report/timeline.h"
+#include "sim/uncertainty.h"
 
 namespace moesim {
 namespace {
@@ -124,6 +125,7 @@ void save_case(const Arguments& args, const Case& run, const RunView& view,
 /// What all cases of a command share.
 struct Session {
   const Arguments& args;
+  int replica_jobs = 1;  ///< replicas of one case simulated at a time
   std::atomic<std::int64_t> completed{0}, requests{0};  ///< for the progress bar
 };
 
@@ -146,12 +148,15 @@ void simulate_case(Session& session, Case& run) {
   run.interrupted = view.interrupted;
   run.result = make_result(view, metrics, stopwatch.elapsed());
   run.samples = request_samples(view);
+  if (!run.interrupted)
+    run.result->uncertainty =
+        estimate_uncertainty(run.scenario, run.deployment, session.replica_jobs, &stop_requested);
   save_case(args, run, view, timeline ? &*timeline : nullptr);
 }
 
 /// Runs every case that fits, `jobs` at a time. Results do not depend on how many.
 void simulate_cases(const Arguments& args, std::vector<Case>& cases) {
-  Session session{args, {}, {}};
+  Session session{args, std::max(1, args.jobs / static_cast<int>(cases.size())), {}, {}};
   std::optional<ProgressBar> bar;
   if (!args.quiet && ProgressBar::is_wanted())
     bar.emplace(cases.front().scenario.name, session.completed, session.requests);

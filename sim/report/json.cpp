@@ -286,6 +286,19 @@ Json delta_json(const MetricDelta& delta) {
   return out;
 }
 
+void write_uncertainty(const UncertaintySection& section, Json& json) {
+  for (const HeadlineInterval& interval : section.intervals) {
+    Json out = {{"p10", number(interval.p10)},
+                {"p50", number(interval.p50)},
+                {"p90", number(interval.p90)},
+                {"method", fmt::format("{} {}", section.replicas, section.method)}};
+    out["drivers"] = Json::array();
+    for (const auto& driver : interval.drivers)
+      out["drivers"].push_back({{"name", driver.name}, {"share", number(driver.share)}});
+    json["uncertainty"][interval.headline] = std::move(out);
+  }
+}
+
 }  // namespace
 
 Json report_json(const RunResult& result) {
@@ -308,6 +321,7 @@ Json report_json(const RunResult& result) {
     put(json["cost"], "total_usd", result.cost->usd_total);
     put(json["cost"], "usd_per_million_output_tokens", result.cost->usd_per_million_output_tokens);
   }
+  if (result.uncertainty) write_uncertainty(*result.uncertainty, json);
   json["provenance"] = Json::object();
   for (const auto& [name, share] : result.provenance) json["provenance"][name] = number(share);
   json["warnings"] = result.warnings;

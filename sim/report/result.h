@@ -113,6 +113,22 @@ struct CostSection {
   std::optional<double> usd_total, usd_per_million_output_tokens;
 };
 
+/// Interval of one headline number over replicas with other step times, and what drives its width.
+struct HeadlineInterval {
+  std::string headline;  ///< as in `summary`: "mean_ttft_ms", "output_throughput", ...
+  double p10 = 0, p50 = 0, p90 = 0;
+  struct Driver {
+    std::string name;  ///< family of operators
+    double share = 0;  ///< of the variance; they sum to 1
+  };
+  std::vector<Driver> drivers;  ///< largest first
+};
+struct UncertaintySection {
+  int replicas = 0;
+  std::string method;  ///< one phrase
+  std::vector<HeadlineInterval> intervals;
+};
+
 struct SimulatorSection {
   double wall_time_ms = 0, cpu_time_ms = 0;
   std::uint64_t steps = 0, events = 0, plain_steps = 0;
@@ -172,6 +188,7 @@ struct RunResult {
   std::optional<CommunicationSection> communication;
   std::vector<PhaseBreakdown> breakdown;  ///< phases that occurred
   std::optional<CostSection> cost;
+  std::optional<UncertaintySection> uncertainty;
   std::vector<std::pair<std::string, double>> provenance;  ///< share of step time, by class
   std::vector<std::string> warnings;
   SimulatorSection simulator;

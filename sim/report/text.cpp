@@ -194,6 +194,29 @@ void write_breakdown(const std::vector<PhaseBreakdown>& phases, std::ostream& ou
   line("cpu gap", [](const PhaseBreakdown& phase) { return short_number(phase.cpu_gap_ms); });
 }
 
+/// Intervals of the numbers people quote, and the family that widens the first of them most.
+void write_intervals(const UncertaintySection& section, std::ostream& out) {
+  std::vector<std::string> parts;
+  const HeadlineInterval* widest = nullptr;
+  for (const auto& [headline, label] :
+       {std::pair<std::string, std::string>{"mean_ttft_ms", "mean TTFT {} to {} ms"},
+        {"mean_tpot_ms", "mean TPOT {} to {} ms"},
+        {"output_throughput", "{} to {} output tokens/s"}}) {
+    for (const HeadlineInterval& interval : section.intervals) {
+      if (interval.headline != headline) continue;
+      parts.push_back(
+          fmt::format(fmt::runtime(label), short_number(interval.p10), short_number(interval.p90)));
+      if (headline == "mean_tpot_ms") widest = &interval;
+    }
+  }
+  if (parts.empty()) return;
+  std::string text = fmt::format("{}", fmt::join(parts, ", "));
+  if (widest != nullptr && !widest->drivers.empty())
+    text += fmt::format("; TPOT mostly by {} ({})", widest->drivers.front().name,
+                        percent(widest->drivers.front().share));
+  row(out, "P10 to P90", text);
+}
+
 void write_origin(const RunResult& result, std::ostream& out) {
   if (!result.provenance.empty()) {
     std::vector<std::string> parts;
@@ -202,6 +225,7 @@ void write_origin(const RunResult& result, std::ostream& out) {
     out << '\n';
     row(out, "times are", fmt::format("{}", fmt::join(parts, ", ")));
   }
+  if (result.uncertainty) write_intervals(*result.uncertainty, out);
   const SimulatorSection& s = result.simulator;
   row(out, "simulated",
       fmt::format("{} steps in {} s; seed {}, digest {:016x}",

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "models/op.h"
@@ -25,9 +26,25 @@ struct KernelTime {
   Provenance provenance = Provenance::kRoofline;
 };
 
+/// Operators whose errors go together: a bias of the expert kernels moves every step alike
+/// (steptime.md 4).
+enum class OperatorFamily : std::uint8_t {
+  kGemm,
+  kExperts,
+  kAttention,
+  kCollective,
+  kMemory,  ///< element-wise kernels and sampling
+  kHost,    ///< scheduler, launch and input preparation
+};
+inline constexpr int kFamilyCount = 6;
+[[nodiscard]] const char* family_name(OperatorFamily family);
+
+/// Deviation of every family in one replica, in standard deviations of its spread; 0 is nominal.
+using FamilyNoise = std::array<double, kFamilyCount>;
+
 /// How long one operator takes on one device. Pure: the same Op, the same answer.
 ///
-/// Implemented by Roofline (datasheet); measured profiles stand behind the same interface.
+/// Implemented by Roofline (datasheet) and Measured (kernel profiles).
 class KernelModel {
  public:
   virtual ~KernelModel() = default;

@@ -6,12 +6,6 @@
 
 namespace moesim {
 
-const char* provenance_name(Provenance provenance) {
-  static constexpr const char* kNames[kProvenanceCount] = {
-      "measured", "interpolated", "extrapolated", "donor", "roofline", "datasheet", "assumed"};
-  return kNames[static_cast<int>(provenance)];
-}
-
 Roofline::Roofline(const SystemSpec& system, const Collectives& collectives,
                    std::vector<int> tp_gpus, int next_stage_gpu)
     : system_(system),

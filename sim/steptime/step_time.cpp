@@ -128,7 +128,7 @@ const StepTime::Memo& StepTime::row_memo(StageState& stage, int rows) {
   return memo;
 }
 
-/// Decode attention from sums, prompt chunks one by one (a mixed batch costs the sum of both
+/// Decode attention from sums, all prompt chunks in one call (a mixed batch costs the sum of both
 /// parts: 4.1).
 void StepTime::price_attention(StageState& stage, const StepWork& work, Memo& sum) const {
   for (std::size_t c = 0; c < stage.classes.size(); ++c) {
@@ -140,10 +140,17 @@ void StepTime::price_attention(StageState& stage, const StepWork& work, Memo& su
       add_op(*stage.kernels, family_->attention_decode(stage.shard, layers, work.decodes, context),
              sum);
     }
+    if (work.chunks.empty()) continue;
+    Op prompts;
     for (const PromptChunk& chunk : work.chunks) {
-      add_op(*stage.kernels,
-             family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context), sum);
+      const Op one = family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context);
+      if (prompts.sequences == 0) {
+        prompts = one;
+      } else {
+        add_sequences(prompts, one);
+      }
     }
+    add_op(*stage.kernels, prompts, sum);
   }
 }
 

@@ -1,0 +1,38 @@
+#include "hardware/dtypes.h"
+
+namespace moesim {
+
+double weight_bytes_of(const std::string& dtype) {
+  if (dtype == "bfloat16" || dtype == "float16" || dtype == "half") return 2;
+  if (dtype == "fp8" || dtype == "int8_wo" || dtype == "sq" || dtype == "fp8_block") return 1;
+  if (dtype == "int4_wo") return 0.5 + 2.0 / 128;  // a 16-bit scale per 128 weights
+  if (dtype == "nvfp4") return 0.5 + 1.0 / 16;     // an 8-bit scale per 16
+  if (dtype == "w4a16_mxfp4" || dtype == "w4a8_mxfp4_mxfp8") return 0.5 + 1.0 / 32;
+  return 0;
+}
+
+double input_bytes_of(const std::string& dtype) {
+  if (dtype == "fp8" || dtype == "fp8_block" || dtype == "sq" || dtype == "w4a8_mxfp4_mxfp8")
+    return 1;
+  return dtype == "nvfp4" ? 0.5625 : 2;
+}
+
+DeviceCeilings ceilings_of(const SystemSpec& system, const std::string& dtype) {
+  DeviceCeilings ceilings;
+  ceilings.memory_bandwidth = system.gpu.mem_bw.value();
+  ceilings.sms = system.gpu.sm_count;
+  ceilings.l2_bytes = static_cast<double>(system.gpu.l2.value());
+  ceilings.link_bandwidth = system.node.intra_bw.value();
+  ceilings.nic_bandwidth = system.node.inter_bw.value();
+  FlopsPerSecond peak = system.gpu.bf16_peak;
+  const FlopsPerSecond none(0);
+  if ((dtype == "fp8" || dtype == "fp8_block") && system.gpu.fp8_peak > none)
+    peak = system.gpu.fp8_peak;
+  if (dtype == "sq" && system.gpu.int8_peak > none) peak = system.gpu.int8_peak;
+  if ((dtype == "nvfp4" || dtype == "w4a8_mxfp4_mxfp8") && system.gpu.fp4_peak > none)
+    peak = dtype == "nvfp4" ? system.gpu.fp4_peak : system.gpu.fp8_peak;
+  ceilings.peak = peak.value();
+  return ceilings;
+}
+
+}  // namespace moesim

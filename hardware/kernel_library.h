@@ -1,0 +1,56 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "hardware/kernel_curve.h"
+#include "hardware/profile.h"
+
+namespace moesim {
+
+/// Which profile a run asks for.
+struct KernelChoice {
+  std::string system;     ///< "h200_sxm"
+  int sm_version = 0;     ///< 90; donors are near in this
+  std::string framework;  ///< "vllm"
+  std::string version;    ///< of the engine; the nearest profile of the framework is meant
+  /// A profile file the scenario names; searched before all others. Empty: none.
+  std::filesystem::path file;
+  bool none = false;   ///< no profiles at all: the datasheet answers everything
+  bool donors = true;  ///< may borrow from other systems and frameworks
+};
+
+/// A curve for an operator, and where it is from.
+struct FoundCurve {
+  std::shared_ptr<const KernelCurve> curve;  ///< null: no profile has the operator
+  std::string profile;                       ///< "h100_sxm/vllm-0.24"
+  bool donor = false;                        ///< another system, framework or number format
+  double extra_spread = 0;  ///< standard deviation the borrowing adds, of the logarithm
+};
+
+/// Finds measured curves among the shipped profiles: the system's own first, then the nearest donor
+/// (same framework on a near GPU, another framework on the same GPU, ...; steptime.md 1). Files are
+/// scanned by line and only the curves that are asked for are parsed, once per process; safe to use
+/// from several threads.
+class KernelLibrary {
+ public:
+  explicit KernelLibrary(KernelChoice choice);
+  ~KernelLibrary();
+  KernelLibrary(KernelLibrary&&) noexcept;
+
+  /// `kernels` and `dtypes` in order of preference; a kernel that is not named is taken last. An
+  /// empty list means any. `gpus`-like distinctions are part of the kernel's name.
+  [[nodiscard]] FoundCurve find(const std::string& op, std::span<const std::string> kernels,
+                                std::span<const std::string> dtypes) const;
+  /// The profile of the system and framework itself, "" if there is none.
+  [[nodiscard]] std::string own_profile() const;
+
+ private:
+  struct Index;
+  std::unique_ptr<Index> index_;
+};
+
+}  // namespace moesim

@@ -1,0 +1,63 @@
+#include "sim/steptime/kernel_names.h"
+
+namespace moesim {
+
+namespace {
+
+constexpr int kAda = 89, kBlackwell = 100;
+
+}  // namespace
+
+KernelNames gemm_kernels(NumberFormat weights, int sm_version) {
+  switch (weights) {
+    case NumberFormat::kFp8:
+      if (sm_version < kAda) return {{}, {"int8_wo", "bfloat16"}};
+      return {{}, {"fp8", "fp8_block", "bfloat16"}};
+    case NumberFormat::kFp8Block:
+      if (sm_version < kAda) return {{}, {"int8_wo", "bfloat16"}};
+      return {{}, {"fp8_block", "fp8", "bfloat16"}};
+    case NumberFormat::kInt8:
+      return {{}, {"sq", "fp8", "int8_wo", "bfloat16"}};
+    case NumberFormat::kAwqInt4:
+    case NumberFormat::kGptqInt4:
+    case NumberFormat::kQ4KM:
+      return {{}, {"int4_wo", "bfloat16"}};
+    case NumberFormat::kMxfp4:
+    case NumberFormat::kNvfp4:
+      if (sm_version >= kBlackwell) return {{}, {"nvfp4", "fp8", "bfloat16"}};
+      return {{}, {"int4_wo", "bfloat16"}};
+    default:
+      return {{}, {"bfloat16"}};
+  }
+}
+
+KernelNames expert_kernels(const std::string& framework, NumberFormat weights, bool gated,
+                           int sm_version) {
+  std::vector<std::string> kernels =
+      framework == "trtllm" ? std::vector<std::string>{"cutlass", "deepgemm", "default"}
+                            : std::vector<std::string>{"triton", "marlin", "cutlass"};
+  if (!gated) kernels.insert(kernels.begin(), "nongated");
+  std::vector<std::string> dtypes = gemm_kernels(weights, sm_version).dtypes;
+  // Per-tensor fp8 experts run the same Triton kernel as block-scaled ones; the per-tensor rows of
+  // vLLM's table are another, slower kernel (tables' README, remark 7).
+  if (weights == NumberFormat::kFp8 && framework != "trtllm" && sm_version >= kAda)
+    dtypes = {"fp8_block", "fp8", "bfloat16"};
+  if (weights == NumberFormat::kMxfp4) {
+    dtypes = sm_version >= kBlackwell
+                 ? std::vector<std::string>{"w4a8_mxfp4_mxfp8", "nvfp4", "w4a16_mxfp4"}
+                 : std::vector<std::string>{"w4a16_mxfp4", "int4_wo", "bfloat16"};
+  }
+  if (weights == NumberFormat::kNvfp4 && sm_version < kBlackwell)
+    dtypes = {"w4a16_mxfp4", "int4_wo", "bfloat16"};
+  return {kernels, dtypes};
+}
+
+KernelNames attention_kernels(NumberFormat kv, bool latent) {
+  const bool narrow =
+      kv == NumberFormat::kFp8 || kv == NumberFormat::kFp8Block || kv == NumberFormat::kInt8;
+  if (latent) return narrow ? KernelNames{{}, {"fp8", "bfloat16"}} : KernelNames{{}, {"bfloat16"}};
+  if (narrow) return {{}, {"bfloat16/fp8", "fp8/fp8", "bfloat16/bfloat16"}};
+  return {{}, {"bfloat16/bfloat16"}};
+}
+
+}  // namespace moesim

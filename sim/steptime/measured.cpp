@@ -1,0 +1,208 @@
+#include "sim/steptime/measured.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "hardware/dtypes.h"
+#include "sim/steptime/kernel_names.h"
+
+namespace moesim {
+
+namespace {
+
+/// Spread of the datasheet roofline against the same measurements: a standard deviation of the
+/// logarithm, from its error over the public tables (ACCURACY.md).
+constexpr double kRooflineSpread = 0.35;
+
+std::size_t index(NumberFormat format) {
+  return static_cast<std::size_t>(format);
+}
+std::size_t index(OperatorFamily family) {
+  return static_cast<std::size_t>(family);
+}
+
+ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const std::string& op,
+                 const KernelNames& names) {
+  ReadyCurve result;
+  result.found = library.find(op, names.kernels, names.dtypes);
+  const std::string dtype = result.found.curve ? result.found.curve->dtype : "";
+  // "bfloat16/fp8": attention multiplies in the first.
+  const std::string computed = dtype.substr(0, dtype.find('/'));
+  result.device = ceilings_of(system, computed);
+  result.input_bytes = input_bytes_of(computed);
+  return result;
+}
+
+double kv_element_bytes(NumberFormat kv) {
+  return payload_bits(kv) / 8.0;
+}
+
+KernelShape attention_shape(const Op& op) {
+  KernelShape shape;
+  shape.batch = op.sequences;
+  shape.queries = static_cast<double>(op.m);
+  shape.kv_tokens = static_cast<double>(op.n);
+  shape.pairs_qk = op.pairs;
+  shape.longest = op.longest > 0 ? static_cast<double>(op.longest)
+                                 : shape.kv_tokens / std::max(1.0, shape.batch);
+  shape.heads = static_cast<double>(op.k);
+  shape.kv_heads = op.kv_heads;
+  shape.head_dim = op.head_dim;
+  shape.window = op.window;
+  shape.kv_bytes = kv_element_bytes(op.weight_format);
+  return shape;
+}
+
+}  // namespace
+
+Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
+                   const Precisions& precisions, int tp_gpus, std::unique_ptr<KernelModel> roofline,
+                   const FamilyNoise& noise)
+    : roofline_(std::move(roofline)),
+      noise_(noise),
+      tp_gpus_(tp_gpus),
+      nvlink_(system.node.nvlink) {
+  const KernelLibrary library(choice);
+  const int sm = system.gpu.sm_version;
+  for (const NumberFormat weights :
+       {precisions.attention, precisions.dense_ffn, precisions.shared_experts, precisions.lm_head,
+        precisions.activation}) {
+    ReadyCurve& curve = gemm_[index(weights)];
+    if (curve.found.curve == nullptr)
+      curve = ready(library, system, "gemm", gemm_kernels(weights, sm));
+  }
+  for (const bool gated : {true, false}) {
+    (gated ? experts_ : experts_ungated_) = ready(
+        library, system, "moe", expert_kernels(choice.framework, precisions.experts, gated, sm));
+  }
+  const KernelNames attention = attention_kernels(precisions.kv_cache, false);
+  decode_ = ready(library, system, "attention_generation", attention);
+  prefill_ = ready(library, system, "attention_context", attention);
+  const KernelNames latent = attention_kernels(precisions.kv_cache, true);
+  mla_decode_ = ready(library, system, "mla_generation", latent);
+  mla_prefill_ = ready(library, system, "mla_context", latent);
+  mla_absorb_ = ready(library, system, "mla_bmm", {{"mla_gen_pre"}, {"bfloat16"}});
+  mla_unfold_ = ready(library, system, "mla_bmm", {{"mla_gen_post"}, {"bfloat16"}});
+}
+
+KernelTime Measured::answer(const ReadyCurve& ready, const KernelShape& shape,
+                            OperatorFamily family) const {
+  constexpr double kAmongData = 0.5;
+  const KernelCurve::Answer found = ready.found.curve->at(shape, ready.device);
+  Provenance provenance = Provenance::kExtrapolated;
+  if (ready.found.donor) {
+    provenance = Provenance::kDonor;
+  } else if (found.inside && found.support > 0) {
+    provenance = found.support >= kAmongData ? Provenance::kMeasured : Provenance::kInterpolated;
+  }
+  const double z = noise_[index(family)];
+  if (z == 0) return {found.time, provenance};
+  const double spread = std::hypot(found.spread, ready.found.extra_spread);
+  return {found.time * std::exp(spread * z), provenance};
+}
+
+KernelTime Measured::fallback(const Op& op, OperatorFamily family) const {
+  KernelTime time = roofline_->time(op);
+  time.time = time.time * std::exp(kRooflineSpread * noise_[index(family)]);
+  return time;
+}
+
+KernelTime Measured::gemm(const Op& op) const {
+  const ReadyCurve& curve = gemm_[index(op.weight_format)];
+  if (curve.found.curve == nullptr || op.m == 0) return fallback(op, OperatorFamily::kGemm);
+  KernelShape shape;
+  shape.m = static_cast<double>(op.m);
+  shape.n = static_cast<double>(op.n);
+  shape.k = static_cast<double>(op.k);
+  shape.weight_bytes = bits_per_weight(op.weight_format) / 8;
+  shape.input_bytes = curve.input_bytes;
+  return answer(curve, shape, OperatorFamily::kGemm);
+}
+
+KernelTime Measured::grouped(const Op& op) const {
+  const bool gated = op.matrices == 3;
+  const ReadyCurve& curve = gated ? experts_ : experts_ungated_;
+  if (curve.found.curve == nullptr || op.active_experts == 0)
+    return fallback(op, OperatorFamily::kExperts);
+  KernelShape shape;
+  shape.tokens = op.tokens;
+  shape.pairs = static_cast<double>(op.m);
+  shape.active = op.active_experts;
+  shape.padded_rows = static_cast<double>(op.padded_rows);
+  shape.busiest = static_cast<double>(op.busiest);
+  shape.experts = op.experts;
+  shape.total_experts = op.total_experts;
+  shape.topk = op.top_k;
+  shape.hidden = static_cast<double>(op.k);
+  shape.inter = static_cast<double>(op.n);
+  shape.matrices = op.matrices;
+  shape.weight_bytes = expert_bits_per_weight(op.weight_format) / 8;
+  shape.input_bytes = curve.input_bytes;
+  return answer(curve, shape, OperatorFamily::kExperts);
+}
+
+KernelTime Measured::attention(const Op& op) const {
+  const bool decode = op.kind == OpKind::kAttentionDecode;
+  const ReadyCurve& curve = decode ? decode_ : prefill_;
+  if (curve.found.curve == nullptr || op.n == 0) return fallback(op, OperatorFamily::kAttention);
+  KernelShape shape = attention_shape(op);
+  shape.input_bytes = curve.input_bytes;
+  return answer(curve, shape, OperatorFamily::kAttention);
+}
+
+KernelTime Measured::latent_decode(const Op& op) const {
+  const ReadyCurve& curve = mla_decode_;
+  if (curve.found.curve == nullptr || op.n == 0) return fallback(op, OperatorFamily::kAttention);
+  KernelTime total = answer(curve, attention_shape(op), OperatorFamily::kAttention);
+  // The batched products that fold W_UK into queries and unfold W_UV stand in tables of their own.
+  for (const ReadyCurve* part : {&mla_absorb_, &mla_unfold_}) {
+    if (part->found.curve == nullptr) continue;
+    KernelShape shape;
+    shape.heads = static_cast<double>(op.k);
+    shape.tokens = static_cast<double>(op.m);
+    shape.weight_bytes = 2;
+    total.time = total.time + answer(*part, shape, OperatorFamily::kAttention).time;
+  }
+  return total;
+}
+
+KernelTime Measured::latent_prefill(const Op& op) const {
+  const ReadyCurve& curve = mla_prefill_;
+  if (curve.found.curve == nullptr || op.n == 0) return fallback(op, OperatorFamily::kAttention);
+  return answer(curve, attention_shape(op), OperatorFamily::kAttention);
+}
+
+KernelTime Measured::streamed(const Op& op) const {
+  return fallback(op, OperatorFamily::kMemory);
+}
+
+KernelTime Measured::all_reduce(const Op& op) const {
+  return fallback(op, OperatorFamily::kCollective);
+}
+
+KernelTime Measured::time(const Op& op) const {
+  switch (op.kind) {
+    case OpKind::kGemm:
+      return gemm(op);
+    case OpKind::kGroupedGemm:
+      return grouped(op);
+    case OpKind::kAttentionDecode:
+    case OpKind::kAttentionPrefill:
+      return attention(op);
+    case OpKind::kMlaDecode:
+      return latent_decode(op);
+    case OpKind::kMlaPrefill:
+      return latent_prefill(op);
+    case OpKind::kElementwise:
+    case OpKind::kSampling:
+      return streamed(op);
+    case OpKind::kAllReduce:
+      return all_reduce(op);
+    case OpKind::kSendRecv:
+      return fallback(op, OperatorFamily::kCollective);
+  }
+  return {};
+}
+
+}  // namespace moesim

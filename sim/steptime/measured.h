@@ -1,0 +1,56 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hardware/kernel_library.h"
+#include "hardware/system.h"
+#include "models/model.h"
+#include "sim/steptime/kernel_model.h"
+
+namespace moesim {
+
+/// A curve made ready for queries on the simulated device.
+struct ReadyCurve {
+  FoundCurve found;        ///< curve null: in no profile
+  DeviceCeilings device;   ///< of the simulated system, for the curve's number format
+  double input_bytes = 2;  ///< per activation element the kernel multiplies
+};
+
+/// Step-time operators from measured kernel profiles: form times efficiency table, a donor where
+/// the system's own profile has nothing, the datasheet roofline where no profile has
+/// (steptime.md 1-2). Provenance says which. Queries allocate nothing.
+class Measured final : public KernelModel {
+ public:
+  /// `roofline` answers what no profile can. `noise` moves every family of operators by its spread.
+  /// Curves are looked up for the number formats of `precisions` alone.
+  Measured(const KernelChoice& choice, const SystemSpec& system, const Precisions& precisions,
+           int tp_gpus, std::unique_ptr<KernelModel> roofline, const FamilyNoise& noise);
+  [[nodiscard]] KernelTime time(const Op& op) const override;
+
+ private:
+  [[nodiscard]] KernelTime answer(const ReadyCurve& ready, const KernelShape& shape,
+                                  OperatorFamily family) const;
+  [[nodiscard]] KernelTime fallback(const Op& op, OperatorFamily family) const;
+  [[nodiscard]] KernelTime gemm(const Op& op) const;
+  [[nodiscard]] KernelTime grouped(const Op& op) const;
+  [[nodiscard]] KernelTime attention(const Op& op) const;
+  [[nodiscard]] KernelTime latent_decode(const Op& op) const;
+  [[nodiscard]] KernelTime latent_prefill(const Op& op) const;
+  [[nodiscard]] KernelTime streamed(const Op& op) const;
+  [[nodiscard]] KernelTime all_reduce(const Op& op) const;
+
+  static constexpr std::size_t kFormats = 11;  ///< of NumberFormat
+  std::unique_ptr<KernelModel> roofline_;
+  FamilyNoise noise_;
+  int tp_gpus_;
+  std::array<ReadyCurve, kFormats> gemm_;
+  ReadyCurve experts_, experts_ungated_, decode_, prefill_, mla_decode_, mla_prefill_, mla_absorb_,
+      mla_unfold_;
+  ReadyCurve custom_all_reduce_, nccl_all_reduce_;
+  bool nvlink_;
+};
+
+}  // namespace moesim
