@@ -152,7 +152,7 @@ KernelLibrary::~KernelLibrary() = default;
 KernelLibrary::KernelLibrary(KernelLibrary&&) noexcept = default;
 
 FoundCurve KernelLibrary::find(const std::string& op, std::span<const std::string> kernels,
-                               std::span<const std::string> dtypes) const {
+                               std::span<const std::string> dtypes, bool exact_kernel) const {
   const KernelChoice& choice = index_->choice;
   double least = std::numeric_limits<double>::infinity();
   std::shared_ptr<ProfileFile> best_file;
@@ -169,6 +169,7 @@ FoundCurve KernelLibrary::find(const std::string& op, std::span<const std::strin
       const auto dtype = std::ranges::find(dtypes, entry.dtype);
       if (!dtypes.empty() && dtype == dtypes.end()) continue;
       const auto kernel = std::ranges::find(kernels, entry.kernel);
+      if (exact_kernel && kernel == kernels.end()) continue;
       const auto later = static_cast<double>(dtype - dtypes.begin());
       double cost = explicit_file ? -1 : 0;
       cost += framework ? kOtherFramework : 0;

@@ -41,10 +41,11 @@ class KernelLibrary {
   ~KernelLibrary();
   KernelLibrary(KernelLibrary&&) noexcept;
 
-  /// `kernels` and `dtypes` in order of preference; a kernel that is not named is taken last. An
-  /// empty list means any. `gpus`-like distinctions are part of the kernel's name.
+  /// `kernels` and `dtypes` in order of preference; an empty list means any. A kernel that is not
+  /// named is taken last, or never if `exact_kernel`.
   [[nodiscard]] FoundCurve find(const std::string& op, std::span<const std::string> kernels,
-                                std::span<const std::string> dtypes) const;
+                                std::span<const std::string> dtypes,
+                                bool exact_kernel = false) const;
   /// The profile of the system and framework itself, "" if there is none.
   [[nodiscard]] std::string own_profile() const;
 

@@ -76,8 +76,10 @@ Op gemm(Term term, int repeat, std::int64_t m, std::int64_t n, std::int64_t k,
   return op;
 }
 
-Op elementwise(Term term, MemoryPart part, int repeat, double flops, double bytes) {
+Op elementwise(Term term, MemoryPart part, int repeat, std::int64_t rows, double flops,
+               double bytes) {
   Op op;
+  op.m = rows;
   op.part = part;
   op.kind = OpKind::kElementwise;
   op.term = term;
@@ -99,7 +101,7 @@ Op hidden_all_reduce(const Shard& shard, int repeat, int tokens) {
 void append_embedding(const Shard& shard, int tokens, std::vector<Op>& out) {
   if (!shard.has_embedding) return;
   const double row = kActivationBytes * shard.model->hidden;
-  out.push_back(elementwise(Term::kEmbedding, MemoryPart::kEmbedding, 1, 0, 2 * tokens * row));
+  out.push_back(elementwise(Term::kEmbedding, MemoryPart::kEmbedding, 1, tokens, 0, 2 * tokens * row));
   if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, 1, tokens));
 }
 
@@ -107,7 +109,7 @@ void append_norms(const Shard& shard, int repeat, int tokens, std::vector<Op>& o
   // Reads and writes both the hidden state and the residual: 4 T H b, about 5 operations an element
   // (4.1).
   const double elements = static_cast<double>(tokens) * shard.model->hidden;
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kNorm, repeat, 5 * elements,
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kNorm, repeat, tokens, 5 * elements,
                             4 * elements * kActivationBytes));
 }
 
@@ -119,11 +121,11 @@ void append_gqa_projections(const Shard& shard, const LayerClass& layers, int to
   const int repeat = layers.layers * (layers.spec.cross_attention ? 2 : 1);
   out.push_back(gemm(Term::kAttentionProj, repeat, tokens, slice.qkv_width, model.hidden, format));
   const double rotary_width = slice.head_dim * (slice.heads + slice.kv_heads);
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, repeat, 0,
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, repeat, tokens, 0,
                             2 * kActivationBytes * tokens * rotary_width));
   const double kv_width = slice.kv_heads * (slice.head_dim + slice.v_head_dim);
   const double stored = static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec).value());
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, repeat, 0,
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, repeat, tokens, 0,
                             tokens * (kActivationBytes * kv_width + stored)));
   out.push_back(gemm(Term::kAttentionProj, repeat, tokens, model.hidden, slice.out_width, format));
   if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, repeat, tokens));
@@ -150,7 +152,7 @@ void append_gated(const Shard& shard, Term term, int repeat, int tokens, int wid
   const int inputs = model.expert_matrices - 1;  // gate and up, or up alone (Switch)
   out.push_back(gemm(term, repeat, tokens, std::int64_t{inputs} * width, model.hidden, format));
   const double elements = static_cast<double>(tokens) * width;
-  out.push_back(elementwise(term, MemoryPart::kActivation, repeat, 4 * elements,
+  out.push_back(elementwise(term, MemoryPart::kActivation, repeat, tokens, 4 * elements,
                             kActivationBytes * elements * (inputs + 1)));
   out.push_back(gemm(term, repeat, tokens, model.hidden, width, format));
 }
@@ -171,14 +173,14 @@ void append_router(const Shard& shard, const LayerClass& layers, int tokens, std
   const double scores = static_cast<double>(tokens) * layer.num_experts;
   const double chosen = static_cast<double>(tokens) * layer.top_k;
   constexpr double kPairBytes = 8;  // a 4-byte id and a 4-byte weight
-  out.push_back(elementwise(Term::kRouter, MemoryPart::kRouting, n, 5 * scores,
+  out.push_back(elementwise(Term::kRouter, MemoryPart::kRouting, n, tokens, 5 * scores,
                             kLogitBytes * scores + kPairBytes * chosen));
   // Align: ids are sorted by expert, read and written once. The sum over a token's experts reads
   // every row.
   const double pairs = expected_pairs(shard, layer, tokens);
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kAlign, n, 0, 2 * kPairBytes * pairs));
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kAlign, n, tokens, 0, 2 * kPairBytes * pairs));
   const double row = kActivationBytes * model.hidden;
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kExpertSum, n, pairs * model.hidden,
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kExpertSum, n, tokens, pairs * model.hidden,
                             (pairs + tokens) * row));
 }
 
@@ -216,7 +218,7 @@ void append_sampling(const Shard& shard, int rows, std::vector<Op>& out) {
     out.push_back(gather);
   }
   constexpr double kPasses = 4;  // softmax, top-k and top-p: 4 to 8 passes over fp32 logits (4.3)
-  Op sampling = elementwise(Term::kSampling, MemoryPart::kOther, 1, 5 * logits,
+  Op sampling = elementwise(Term::kSampling, MemoryPart::kOther, 1, rows, 5 * logits,
                             kPasses * kLogitBytes * logits);
   sampling.kind = OpKind::kSampling;
   sampling.m = rows;

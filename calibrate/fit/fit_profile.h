@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "calibrate/fit/sample.h"
@@ -9,9 +10,18 @@
 
 namespace moesim {
 
-/// One curve per (op, kernel, dtype) among the samples, in that order. All samples must be of one
-/// system and framework. Deterministic; the caller fills system, framework, version and provenance.
-[[nodiscard]] std::vector<KernelCurve> fit_curves(std::span<const KernelSample> samples,
-                                                  const SystemSpec& system);
+/// Samples of a system and framework; those that name neither belong to every one.
+[[nodiscard]] std::vector<KernelSample> select_samples(std::span<const KernelSample> samples,
+                                                       const std::string& system,
+                                                       const std::string& framework);
+
+/// Fits one curve per (op, kernel, dtype) of the samples, in that order; operators without a plan
+/// and those with fewer than eight samples are left out. Fills `sm_version`, `curves` and
+/// the samples' digest of `profile`, whose names and provenance the caller has set. Deterministic.
+void fit_profile(std::span<const KernelSample> samples, const SystemSpec& system,
+                 KernelProfile& profile);
+
+/// The report beside a profile: errors by curve, Markdown.
+[[nodiscard]] std::string fit_report(const KernelProfile& profile);
 
 }  // namespace moesim

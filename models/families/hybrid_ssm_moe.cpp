@@ -46,7 +46,7 @@ class HybridSsmMoe final : public FamilyBase {
     const double width = static_cast<double>(shard.model->hidden) / shard.parallel.tp;
     const double moved = 2 * kStateBytes * (sequences * state + 2 * tokens * width);
     Op op =
-        elementwise(Term::kAttention, MemoryPart::kState, layers.layers, 4 * tokens * state, moved);
+        elementwise(Term::kAttention, MemoryPart::kState, layers.layers, tokens, 4 * tokens * state, moved);
     op.sequences = sequences;
     return op;
   }

@@ -16,7 +16,7 @@ class SwitchEncDec final : public FamilyBase {
   Op attention_decode(const Shard& shard, const LayerClass& layers, int sequences,
                       std::int64_t kv_tokens) const override {
     if (layers.spec.encoder)
-      return elementwise(Term::kAttention, MemoryPart::kOther, layers.layers, 0, 0);
+      return elementwise(Term::kAttention, MemoryPart::kOther, layers.layers, 0, 0, 0);
     return gqa_decode(shard, layers, sequences, kv_tokens);
   }
 
@@ -25,7 +25,7 @@ class SwitchEncDec final : public FamilyBase {
   Op attention_prefill(const Shard& shard, const LayerClass& layers, int new_tokens,
                        int cached) const override {
     if (!layers.spec.encoder)
-      return elementwise(Term::kAttention, MemoryPart::kOther, layers.layers, 0, 0);
+      return elementwise(Term::kAttention, MemoryPart::kOther, layers.layers, 0, 0, 0);
     Op op = gqa_prefill(shard, layers, new_tokens, cached);
     const AttentionSlice slice = attention_slice(shard, layers.spec);
     // Keys and values in 16 bit, never cached.

@@ -180,6 +180,20 @@ void add_fit_options(CLI::App& app, Parsed& parsed) {
       ->required()
       ->type_name("NAME")
       ->group("fit");
+  app.add_option("--source", parsed.args.sources, "NAME,COMMIT,LICENCE of a measurement; repeatable")
+      ->required()
+      ->type_name("TEXT")
+      ->group("fit");
+  app.add_option("--date", parsed.args.date, "when the measurements were published, YYYY-MM-DD")
+      ->required()
+      ->type_name("DATE")
+      ->group("fit");
+  app.add_option("--notes", parsed.args.notes, "a sentence for the profile")
+      ->type_name("TEXT")
+      ->group("fit");
+  app.add_option("--report", parsed.args.report, "errors by curve, Markdown")
+      ->type_name("FILE")
+      ->group("output");
   app.add_option("-o,--out", parsed.out, "profile to write; - is standard output")
       ->type_name("FILE")
       ->group("output");
@@ -231,7 +245,7 @@ const std::array kCommands{
                 "Fit a kernel profile to measured kernels (tables or folders of them).",
                 1,
                 kMany,
-                {add_fit_options}},
+                {add_fit_options, add_quiet}},
     CommandSpec{"import",
                 "KIND FILE...",
                 "Convert a foreign trace or model to our format (moesim list importers).",

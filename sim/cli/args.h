@@ -28,6 +28,9 @@ struct Arguments {
   std::optional<std::filesystem::path> save_dir;
   std::optional<std::string> out;   ///< -o: one output file
   std::string system, kernels;      ///< fit: of the samples; "h100_sxm", "vllm-0.24"
+  std::string date, notes;          ///< fit: for the profile's provenance
+  std::vector<std::string> sources; ///< fit: "repository,commit,licence"
+  std::optional<std::string> report;  ///< fit: errors by curve, Markdown
   std::optional<std::string> json;  ///< --json: the result as JSON, whatever is printed
   bool strict = false, check = false, per_request = false, timeline = false, quiet = false;
   int jobs = 1;

@@ -1,8 +1,8 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <iostream>
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "calibrate/fit/fit_profile.h"
@@ -10,6 +10,7 @@
 #include "sim/base/files.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
+#include "sim/report/report.h"
 
 namespace moesim {
 
@@ -18,50 +19,48 @@ namespace {
 /// "vllm-0.24" -> vllm, 0.24.
 std::pair<std::string, std::string> framework_and_version(const std::string& name) {
   const std::size_t dash = name.rfind('-');
-  if (dash == std::string::npos || dash + 1 == name.size())
+  if (dash == std::string::npos || dash == 0 || dash + 1 == name.size())
     throw UsageError(
         fmt::format("fit: --kernels '{}' has no version; write it as vllm-0.24", name));
   return {name.substr(0, dash), name.substr(dash + 1)};
 }
 
-void print_quality(const KernelProfile& profile, std::ostream& out) {
-  out << fmt::format("{:24}{:12}{:18}{:>8}{:>7}  {:>13} {:>13} {:>13}\n", "op", "kernel", "dtype",
-                     "points", "shapes", "form left out", "left out", "in sample");
-  for (const KernelCurve& c : profile.curves) {
-    const FitQuality& q = c.quality;
-    out << fmt::format(
-        "{:24}{:12}{:18}{:>8}{:>7}  {:5.1f} /{:5.1f} % {:5.1f} /{:5.1f} % {:5.1f} /{:5.1f} %\n",
-        c.op, c.kernel, c.dtype, q.points, q.shapes, 100 * q.form_p50, 100 * q.form_p90,
-        100 * q.left_p50, 100 * q.left_p90, 100 * q.in_p50, 100 * q.in_p90);
-    if (std::getenv("MOESIM_FIT_DEBUG")) {
-      for (size_t i = 0; i < c.coefficients.size(); ++i)
-        out << fmt::format("   {}={:.4g}", c.form->coefficients[i].name, c.coefficients[i]);
-      out << "\n";
-    }
-  }
+/// "repository,commit,licence".
+KernelProfile::Source source_of(const std::string& text) {
+  const std::size_t first = text.find(',');
+  const std::size_t second = first == std::string::npos ? first : text.find(',', first + 1);
+  if (second == std::string::npos)
+    throw UsageError(fmt::format("fit: --source '{}' is not NAME,COMMIT,LICENCE", text));
+  return {text.substr(0, first), text.substr(first + 1, second - first - 1),
+          text.substr(second + 1)};
 }
 
 }  // namespace
 
 int fit_command(const Arguments& args) {
-  const auto [framework, version] = framework_and_version(args.kernels);
+  KernelProfile profile;
+  profile.system = args.system;
+  std::tie(profile.framework, profile.version) = framework_and_version(args.kernels);
+  profile.provenance = {args.date, "moesim fit " + tool_version(), {"imported"}, {}, "", args.notes};
+  for (const std::string& source : args.sources)
+    profile.provenance.sources.push_back(source_of(source));
   const SystemSpec system =
       load_system(args.system, std::filesystem::current_path(), {"--system", 0, 0});
   const KernelSamples read = read_kernel_tables({args.inputs.begin(), args.inputs.end()});
-  std::vector<KernelSample> chosen;
-  for (const KernelSample& s : read.samples) {
-    if (!s.system.empty() && s.system != args.system) continue;
-    if (s.framework.empty() || s.framework == framework) chosen.push_back(s);
+  const std::vector<KernelSample> samples =
+      select_samples(read.samples, profile.system, profile.framework);
+  if (samples.empty())
+    throw_input_error({{args.inputs.front(), 0, 0},
+                       "",
+                       fmt::format("no samples of {} on {}", profile.framework, profile.system),
+                       "the tables' column src and the end of their names tell whose they are"});
+  fit_profile(samples, system, profile);
+  if (!args.quiet) {
+    for (const std::string& note : read.notes) std::cerr << "moesim: " << note << '\n';
   }
-  KernelProfile profile;
-  profile.system = args.system;
-  profile.framework = framework;
-  profile.version = version;
-  profile.sm_version = system.gpu.sm_version;
-  profile.curves = fit_curves(chosen, system);
-  for (const std::string& note : read.notes) std::cerr << note << '\n';
+  if (args.report) write_file(*args.report, fit_report(profile));
   if (args.out) write_file(*args.out, write_profile(profile));
-  print_quality(profile, std::cout);
+  if (args.out != "-" && !args.quiet) std::cout << fit_report(profile);
   return kExitOk;
 }
 

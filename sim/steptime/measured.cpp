@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "hardware/dtypes.h"
+#include "hardware/stream_bytes.h"
 #include "sim/steptime/kernel_names.h"
 
 namespace moesim {
@@ -23,9 +24,9 @@ std::size_t index(OperatorFamily family) {
 }
 
 ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const std::string& op,
-                 const KernelNames& names) {
+                 const KernelNames& names, bool exact_kernel = false) {
   ReadyCurve result;
-  result.found = library.find(op, names.kernels, names.dtypes);
+  result.found = library.find(op, names.kernels, names.dtypes, exact_kernel);
   const std::string dtype = result.found.curve ? result.found.curve->dtype : "";
   // "bfloat16/fp8": attention multiplies in the first.
   const std::string computed = dtype.substr(0, dtype.find('/'));
@@ -62,6 +63,7 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
     : roofline_(std::move(roofline)),
       noise_(noise),
       tp_gpus_(tp_gpus),
+      node_gpus_(system.node.gpus),
       nvlink_(system.node.nvlink) {
   const KernelLibrary library(choice);
   const int sm = system.gpu.sm_version;
@@ -82,8 +84,20 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
   const KernelNames latent = attention_kernels(precisions.kv_cache, true);
   mla_decode_ = ready(library, system, "mla_generation", latent);
   mla_prefill_ = ready(library, system, "mla_context", latent);
-  mla_absorb_ = ready(library, system, "mla_bmm", {{"mla_gen_pre"}, {"bfloat16"}});
-  mla_unfold_ = ready(library, system, "mla_bmm", {{"mla_gen_post"}, {"bfloat16"}});
+  mla_absorb_ = ready(library, system, "mla_bmm", {{"mla_gen_pre"}, {"bfloat16"}}, true);
+  mla_unfold_ = ready(library, system, "mla_bmm", {{"mla_gen_post"}, {"bfloat16"}}, true);
+  const auto stream = [&](const char* kernel) {
+    return ready(library, system, "stream", {{kernel}, {}}, true);
+  };
+  norm_ = stream("norm");
+  rotary_ = stream("rotary");
+  activation_ = stream("activation");
+  embedding_ = stream("embedding");
+  sampler_ = ready(library, system, "sampler", {});
+  if (nvlink_) {
+    custom_all_reduce_ = ready(library, system, "custom_allreduce", {{"graph"}, {}}, true);
+    nccl_all_reduce_ = ready(library, system, "nccl", {{"all_reduce"}, {""}}, true);
+  }
 }
 
 KernelTime Measured::answer(const ReadyCurve& ready, const KernelShape& shape,
@@ -173,12 +187,61 @@ KernelTime Measured::latent_prefill(const Op& op) const {
   return answer(curve, attention_shape(op), OperatorFamily::kAttention);
 }
 
+/// Bytes and rows are counted alike here and where curves are fitted (hardware/stream_bytes.h).
 KernelTime Measured::streamed(const Op& op) const {
-  return fallback(op, OperatorFamily::kMemory);
+  const bool fused_experts = experts_.found.curve != nullptr;
+  const bool fused_write = decode_.found.curve != nullptr;
+  const ReadyCurve* curve = nullptr;
+  if (op.kind == OpKind::kSampling) {
+    curve = &sampler_;
+  } else {
+    switch (op.part) {
+      case MemoryPart::kRouting:
+      case MemoryPart::kAlign:
+      case MemoryPart::kExpertSum:
+        if (fused_experts) return {Seconds(0), Provenance::kMeasured};
+        break;
+      case MemoryPart::kKvWrite:
+        if (fused_write) return {Seconds(0), Provenance::kMeasured};
+        break;
+      case MemoryPart::kNorm:
+        curve = &norm_;
+        break;
+      case MemoryPart::kRotary:
+        curve = &rotary_;
+        break;
+      case MemoryPart::kActivation:
+        curve = &activation_;
+        break;
+      case MemoryPart::kEmbedding:
+        curve = &embedding_;
+        break;
+      default:
+        break;
+    }
+  }
+  if (curve == nullptr || curve->found.curve == nullptr || op.m == 0)
+    return fallback(op, OperatorFamily::kMemory);
+  KernelShape shape;
+  shape.rows = static_cast<double>(op.m);
+  shape.bytes = op.kind == OpKind::kSampling
+                    ? sampler_bytes(static_cast<double>(op.n)) * shape.rows
+                    : op.activation_bytes;
+  return answer(*curve, shape, OperatorFamily::kMemory);
 }
 
+// The framework's own all-reduce, its fallback to NCCL for large messages included; measured inside
+// NVLink nodes. Elsewhere the collective formulas answer.
 KernelTime Measured::all_reduce(const Op& op) const {
-  return fallback(op, OperatorFamily::kCollective);
+  const bool one_node = nvlink_ && tp_gpus_ > 1 && tp_gpus_ <= node_gpus_;
+  const ReadyCurve& curve =
+      custom_all_reduce_.found.curve != nullptr ? custom_all_reduce_ : nccl_all_reduce_;
+  if (!one_node || curve.found.curve == nullptr) return fallback(op, OperatorFamily::kCollective);
+  KernelShape shape;
+  shape.bytes = op.message_bytes;
+  shape.gpus = tp_gpus_;
+  shape.nodes = 1;
+  return answer(curve, shape, OperatorFamily::kCollective);
 }
 
 KernelTime Measured::time(const Op& op) const {

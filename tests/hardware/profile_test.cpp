@@ -1,0 +1,112 @@
+#include "hardware/profile.h"
+
+#include <doctest/doctest.h>
+#include <string>
+
+#include "hardware/dtypes.h"
+#include "sim/base/diagnostic.h"
+
+namespace moesim {
+namespace {
+
+KernelProfile small_profile() {
+  KernelProfile profile;
+  profile.system = "h100_sxm";
+  profile.framework = "vllm";
+  profile.version = "0.24";
+  profile.sm_version = 90;
+  profile.provenance = {"2026-08-21", "moesim fit", {"imported"}, {{"a/b", "c0ffee", "MIT"}}, "0", ""};
+  KernelCurve curve;
+  curve.op = "gemm";
+  curve.dtype = "bfloat16";
+  curve.form = find_form("gemm");
+  for (const Coefficient& c : curve.form->coefficients) curve.coefficients.push_back(c.start);
+  curve.table.axes = {{0, 0, 1, 2}, {2, 8, 2, 2}};
+  curve.table.values = {0.125F, -0.25F, 0, 0.5F};
+  curve.table.near = {9, 0, 3, 9};
+  curve.spread_near = 0.05;
+  curve.spread_far = 0.1;
+  profile.curves.push_back(curve);
+  return profile;
+}
+
+std::string mistakes_of(const std::string& text) {
+  try {
+    (void)read_profile(text, "p.json");
+  } catch (const InputError& error) {
+    std::string all;
+    for (const Diagnostic& d : error.diagnostics())
+      all += d.key + ": " + d.problem + "; " + d.hint + "\n";
+    return all;
+  }
+  return "";
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("a profile read back is the same to the byte and predicts the same") {
+  const KernelProfile profile = small_profile();
+  const std::string text = write_profile(profile);
+  const KernelProfile again = read_profile(text, "p.json");
+  CHECK(write_profile(again) == text);
+  KernelShape shape;
+  shape.m = 3;
+  shape.n = 4096;
+  shape.k = 1000;
+  shape.weight_bytes = 2;
+  DeviceCeilings device;
+  device.memory_bandwidth = 3e12;
+  device.peak = 1e15;
+  device.sms = 132;
+  CHECK(again.curves[0].at(shape, device).time.value() ==
+        profile.curves[0].at(shape, device).time.value());
+}
+
+TEST_CASE("mistakes in a profile are told all at once, with their place") {
+  std::string text = write_profile(small_profile());
+  text = replaced(text, "\"launch_us\":2", "\"launch_us\":-2");
+  text = replaced(text, "\"near\":\"9039\"", "\"near\":\"90\"");
+  text = replaced(text, "\"version\"", "\"versoin\"");
+  const std::string mistakes = mistakes_of(text);
+  CHECK(mistakes.find("ops.0.coefficients.launch_us: -2 is outside its range") != std::string::npos);
+  CHECK(mistakes.find("ops.0.table: log_milli and near need 4 entries") != std::string::npos);
+  CHECK(mistakes.find("versoin: unknown key") != std::string::npos);
+}
+
+TEST_CASE("malformed profiles are refused without a crash") {
+  const std::string good = write_profile(small_profile());
+  for (const auto& [from, to] : {std::pair<std::string, std::string>{"\"ops\":[", "\"ops\":{"},
+                                 {"\"form\":\"gemm\"", "\"form\":\"gem\""},
+                                 {"\"step\":1", "\"step\":0"},
+                                 {"\"count\":2", "\"count\":1e9"},
+                                 {"[125,", "[\"x\","},
+                                 {"\"far\":0.1", "\"far\":0.01"},
+                                 {"\"axis\":\"log2 m\"", "\"axis\":\"m\""},
+                                 {"\"schema_version\":1", "\"schema_version\":2"},
+                                 {"\"sources\":[{", "\"sources\":[],\"x\":[{"}}) {
+    CAPTURE(from);
+    CHECK(mistakes_of(replaced(good, from, to)) != "");
+  }
+  CHECK(mistakes_of("[]") != "");
+  CHECK(mistakes_of("") != "");
+}
+
+TEST_CASE("the curve with most points answers for any kernel") {
+  KernelProfile profile = small_profile();
+  profile.curves[0].kernel = "a";
+  profile.curves[0].quality.points = 10;
+  profile.curves.push_back(profile.curves[0]);
+  profile.curves[1].kernel = "b";
+  profile.curves[1].quality.points = 20;
+  CHECK(profile.find("gemm", "", "bfloat16")->kernel == "b");
+  CHECK(profile.find("gemm", "a", "bfloat16")->kernel == "a");
+  CHECK(profile.find("gemm", "", "fp8") == nullptr);
+}
+
+}  // namespace moesim
