@@ -59,6 +59,7 @@ SummarySection make_summary(const RunView& view, const Metrics& metrics,
 LatencySection make_latency(const Metrics& metrics, const RequestStatistics& stats) {
   LatencySection out;
   out.time_to_first_token = stats.ttft_ms;
+  out.time_to_second_token = stats.ttst_ms;
   out.time_per_output_token = stats.tpot_ms;
   out.request_latency = stats.e2el_ms;
   out.queue_time = stats.queue_ms;

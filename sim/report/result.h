@@ -21,7 +21,8 @@ inline constexpr int kReportSchemaVersion = 1;
 
 /// Latencies in milliseconds, token counts in tokens.
 struct LatencySection {
-  std::optional<Summary> time_to_first_token, inter_token_latency, request_latency;
+  std::optional<Summary> time_to_first_token, time_to_second_token, inter_token_latency;
+  std::optional<Summary> request_latency;
   std::optional<Summary> time_per_output_token, queue_time;
   std::optional<Summary> output_sequence_length, input_sequence_length;
 };

@@ -205,6 +205,7 @@ void PlainInstance::collect(SimTime now) {
     } else {
       ++call.gaps[now - r.last_token];
     }
+    if (r.out == 2) told.second_token = now;
     r.last_token = now;
     if (r.out == r.output) retire(part.request, now);
   }

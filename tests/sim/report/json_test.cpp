@@ -113,8 +113,9 @@ TEST_CASE("every other section has the glossary's keys") {
   CHECK(keys(report["memory"]["per_gpu"]["weights"]) ==
         std::set<std::string>{"attention", "dense_ffn", "routed_experts", "redundant_experts",
                               "shared_experts", "router", "embedding", "lm_head", "lora", "other"});
-  for (const char* metric : {"time_to_first_token", "inter_token_latency", "request_latency",
-                             "output_sequence_length", "input_sequence_length"}) {
+  for (const char* metric :
+       {"time_to_first_token", "time_to_second_token", "inter_token_latency", "request_latency",
+        "output_sequence_length", "input_sequence_length"}) {
     CAPTURE(metric);
     CHECK(keys(report["latency"][metric]) ==
           std::set<std::string>{"unit", "count", "mean", "std", "min", "max", "p1", "p5", "p25",
