@@ -200,6 +200,13 @@ TEST_CASE("the id of a run depends on its scenario and seed alone") {
   const std::string id = run.result().run_id;
   run.complete({0, 0, 1, 3}, 1, 2);
   CHECK(run.result().run_id == id);
+  run.scenario.resolved_json =
+      R"({"engine": {"max_num_seqs": 8}, "name": "hand-made", "schema_version": 1})";
+  CHECK(run.result().run_id == id);  // the same in another order
+  run.scenario.resolved_json =
+      R"({"engine": {"max_num_seqs": 9}, "name": "hand-made", "schema_version": 1})";
+  CHECK(run.result().run_id != id);
+  run = HandMadeRun();
   run.scenario.seed = 2;
   CHECK(run.result().run_id != id);
 }
