@@ -129,6 +129,7 @@ void save_case(const Arguments& args, const Case& run, const RunView& view,
 /// What all cases of a command share.
 struct Session {
   const Arguments& args;
+  bool compares = false;
   std::atomic<std::int64_t> completed{0}, requests{0};  ///< for the progress bar
 };
 
@@ -152,13 +153,13 @@ void simulate_case(Session& session, Case& run) {
     view.warnings.push_back(left_out_of_trace(*timeline));
   run.interrupted = view.interrupted;
   run.result = make_result(view, metrics, stopwatch.elapsed());
-  run.samples = request_samples(view);
+  if (session.compares) run.samples = request_samples(view);
   save_case(args, run, view, timeline ? &*timeline : nullptr);
 }
 
 /// Runs every case that fits, `jobs` at a time. Results do not depend on how many.
 void simulate_cases(const Arguments& args, std::vector<Case>& cases) {
-  Session session{args, {}, {}};
+  Session session{args, cases.size() > 1, {}, {}};
   std::optional<ProgressBar> bar;
   if (!args.quiet && ProgressBar::is_wanted())
     bar.emplace(cases.front().scenario.name, session.completed, session.requests);

@@ -189,6 +189,7 @@ struct MetricDelta {
   std::optional<double> rel;  ///< absent if the base is 0
   std::optional<double> p10, p90;
   std::optional<bool> significant;
+  bool exact = false;  ///< does not depend on the requests: needs no interval
 };
 struct Change {
   std::string path;
