@@ -44,6 +44,32 @@ bool is_jsonl(std::string_view text) {
   return first != std::string_view::npos && text[first] == '{';
 }
 
+/// Ids that ascend, as most traces have them, cannot repeat.
+bool ids_ascend(const std::vector<TraceRow>& rows) {
+  std::optional<std::uint64_t> last;
+  for (const TraceRow& row : rows) {
+    const std::optional<std::uint64_t> id = parse_whole(row.id);
+    if (!id || (last && *id <= *last)) return false;
+    last = id;
+  }
+  return true;
+}
+
+/// Reports and outputs know a request by its id.
+void check_unique_ids(const std::vector<TraceRow>& rows, TraceMistakes& mistakes) {
+  if (ids_ascend(rows)) return;
+  std::unordered_map<std::string_view, int> first_line;
+  first_line.reserve(rows.size());
+  for (const TraceRow& row : rows) {
+    if (row.id.empty()) continue;  // JSONL traces need none
+    const auto [first, is_new] = first_line.try_emplace(row.id, row.line);
+    if (is_new) continue;
+    mistakes.add(row.line, "request_id",
+                 fmt::format("{} stands in line {} already", shown(row.id), first->second),
+                 "give every request an id of its own");
+  }
+}
+
 /// Reads both files, or throws with every mistake of the first that has some.
 TraceRows read_rows(const TraceText& text, const TraceSpec& spec) {
   TraceMistakes mistakes(text.trace_name);
@@ -59,6 +85,7 @@ TraceRows read_rows(const TraceText& text, const TraceSpec& spec) {
     if (rows.rows.empty() && !mistakes.any())
       mistakes.add(1, "", "the trace has no rows", "add requests");
   }
+  check_unique_ids(rows.rows, mistakes);
   mistakes.throw_if_any();
   if (text.blocks_name.empty()) return rows;
   TraceMistakes block_mistakes(text.blocks_name);

@@ -8,8 +8,8 @@ namespace moesim {
 namespace {
 
 /// A fixed number of users who wait for an answer before asking again: no request has a time of its
-/// own, a free one of `max_concurrency` slots issues the next row. It never overloads a server, so
-/// it says nothing about queueing.
+/// own, a free one of `max_concurrency` slots issues the next row. Its load adapts to the server,
+/// so it never overloads one; with more users than the server can run at once, a queue stands.
 class ClosedLoop final : public Arrivals {
  public:
   std::vector<std::int64_t> times(std::int64_t count, const ArrivalSpec& /*spec*/,

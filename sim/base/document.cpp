@@ -166,6 +166,10 @@ std::string Document::to_json() const {
   return json_text(impl_->tree.root);
 }
 
+std::string Document::to_canonical_json() const {
+  return canonical_json_text(impl_->tree.root);
+}
+
 const std::string& Document::file_name() const {
   return impl_->tree.files.front();
 }

@@ -79,6 +79,7 @@ struct ParseInput {
 /// "true", "8", "{a: [1, x]}": one line, parses back to the same tree.
 [[nodiscard]] std::string flow_text(const TreeNode& node);
 [[nodiscard]] std::string json_text(const TreeNode& node);
+[[nodiscard]] std::string canonical_json_text(const TreeNode& node);
 
 /// Whether a plain scalar is a decimal number of YAML's core schema.
 [[nodiscard]] bool is_number_literal(const std::string& text);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <fmt/format.h>
 #include <string_view>
 
@@ -106,11 +107,29 @@ bool is_bare(const std::string& text) {
   return std::ranges::all_of(text, inner) && !is_bool_literal(text) && !is_null_literal(text);
 }
 
-enum class Style { kJson, kFlow };
+enum class Style { kJson, kFlow, kCanonical };
 
 std::string text_of(const std::string& text, Style style) {
   return style == Style::kFlow && is_bare(text) ? text : quoted(text);
 }
+
+/// Whole numbers a double cannot hold keep their digits.
+std::string canonical_number(const std::string& text) {
+  constexpr double kExact = 9007199254740992;  // 2^53
+  const std::optional<double> value = literal_value(text);
+  if (!value || std::abs(*value) >= kExact) return json_number(text);
+  return number_text(*value == 0 ? 0 : *value);  // -0 is 0
+}
+
+/// The order in which a mapping's entries are written.
+std::vector<const TreeNode::Entry*> entries_of(const TreeNode& node, Style style) {
+  std::vector<const TreeNode::Entry*> entries;
+  for (const TreeNode::Entry& entry : node.entries) entries.push_back(&entry);
+  if (style == Style::kCanonical) std::ranges::sort(entries, {}, &TreeNode::Entry::key);
+  return entries;
+}
+
+void write_map(const TreeNode& node, Style style, std::string& out);
 
 void write(const TreeNode& node, Style style, std::string& out) {
   switch (node.kind) {
@@ -119,7 +138,8 @@ void write(const TreeNode& node, Style style, std::string& out) {
       return;
     case TreeNode::Kind::kScalar:
       if (node.is(TreeNode::Type::kNumber)) {
-        out += json_number(node.scalar);
+        out +=
+            style == Style::kCanonical ? canonical_number(node.scalar) : json_number(node.scalar);
       } else if (node.is(TreeNode::Type::kBool)) {
         out += node.scalar[0] == 't' || node.scalar[0] == 'T' ? "true" : "false";
       } else {
@@ -135,15 +155,20 @@ void write(const TreeNode& node, Style style, std::string& out) {
       out += ']';
       return;
     case TreeNode::Kind::kMap:
-      out += '{';
-      for (const TreeNode::Entry& entry : node.entries) {
-        if (&entry != &node.entries.front()) out += ", ";
-        out += text_of(entry.key, style) + ": ";
-        write(entry.value, style, out);
-      }
-      out += '}';
+      write_map(node, style, out);
       return;
   }
+}
+
+void write_map(const TreeNode& node, Style style, std::string& out) {
+  out += '{';
+  const char* separator = "";
+  for (const TreeNode::Entry* entry : entries_of(node, style)) {
+    out += separator + text_of(entry->key, style) + ": ";
+    write(entry->value, style, out);
+    separator = ", ";
+  }
+  out += '}';
 }
 
 }  // namespace
@@ -194,6 +219,12 @@ std::string flow_text(const TreeNode& node) {
 std::string json_text(const TreeNode& node) {
   std::string result;
   write(node, Style::kJson, result);
+  return result;
+}
+
+std::string canonical_json_text(const TreeNode& node) {
+  std::string result;
+  write(node, Style::kCanonical, result);
   return result;
 }
 

@@ -42,6 +42,9 @@ class Document {
   [[nodiscard]] std::optional<std::string> get(const std::string& path) const;
   /// The document as JSON text, keys in file order (for `scenario` in the report).
   [[nodiscard]] std::string to_json() const;
+  /// JSON text that is the same for documents that mean the same: keys sorted, numbers as the
+  /// shortest decimals of their values.
+  [[nodiscard]] std::string to_canonical_json() const;
 
   [[nodiscard]] const std::string& file_name() const;
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <fmt/format.h>
 #include <functional>
@@ -45,7 +46,7 @@ struct Parsed {
   Arguments args;
   std::vector<std::string> sets;
   std::string format = "table", save_dir, out, json;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::string> seed;
   FlagValues flags;
 };
 
@@ -350,6 +351,16 @@ Override parse_set(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+/// CLI11 would read -1 as 2^64 - 1.
+const std::string& checked_seed(const std::string& text) {
+  std::uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc{} || stop != end)
+    throw UsageError(fmt::format("--seed: '{}' is not a non-negative integer", text));
+  return text;
+}
+
 Arguments finish(Parsed& parsed, const std::string& command) {
   Arguments args = std::move(parsed.args);
   args.command = command;
@@ -362,7 +373,7 @@ Arguments finish(Parsed& parsed, const std::string& command) {
                                  args.per_request ? "per-request" : "timeline"));
   }
   args.overrides = flag_overrides(parsed.flags);
-  if (parsed.seed) args.overrides.push_back({"seed", std::to_string(*parsed.seed), "--seed"});
+  if (parsed.seed) args.overrides.push_back({"seed", checked_seed(*parsed.seed), "--seed"});
   // --set last: where a flag and --set name the same key, --set wins.
   for (const std::string& set : parsed.sets) args.overrides.push_back(parse_set(set));
   return args;

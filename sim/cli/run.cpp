@@ -106,6 +106,11 @@ void save(const fs::path& path, const Write& write) {
   write_file(path, text.str());
 }
 
+std::string left_out_of_trace(const Timeline& timeline) {
+  return fmt::format("trace.json holds the first steps; {} later ones are left out",
+                     timeline.dropped_steps());
+}
+
 void save_case(const Arguments& args, const Case& run, const RunView& view,
                const Timeline* timeline) {
   if (!run.save_dir) return;
@@ -117,14 +122,15 @@ void save_case(const Arguments& args, const Case& run, const RunView& view,
   if (timeline == nullptr) return;
   save(*run.save_dir / "trace.json", [&](std::ostream& out) { timeline->write(out); });
   if (timeline->dropped_steps() > 0 && !args.quiet) {
-    std::cerr << fmt::format("moesim: {} holds the first steps; {} later ones are left out\n",
-                             (*run.save_dir / "trace.json").string(), timeline->dropped_steps());
+    std::cerr << fmt::format("moesim: {}: {}\n", run.save_dir->string(),
+                             left_out_of_trace(*timeline));
   }
 }
 
 /// What all cases of a command share.
 struct Session {
   const Arguments& args;
+  bool compares = false;
   int replica_jobs = 1;  ///< replicas of one case simulated at a time
   std::atomic<std::int64_t> completed{0}, requests{0};  ///< for the progress bar
 };
@@ -138,16 +144,18 @@ void simulate_case(Session& session, Case& run) {
   session.requests += static_cast<std::int64_t>(world.workload().size());
   Metrics metrics(world.instance_count(), run.scenario, world.workload());
   std::optional<Timeline> timeline;
-  if (args.timeline) timeline.emplace(run.deployment, metrics);
+  if (args.timeline) timeline.emplace(run.scenario.model, run.deployment, metrics);
   if (timeline) {
     world.run(&*timeline);
   } else {
     world.run(&metrics);
   }
-  const RunView view = world.view();
+  RunView view = world.view();
+  if (timeline && timeline->dropped_steps() > 0)
+    view.warnings.push_back(left_out_of_trace(*timeline));
   run.interrupted = view.interrupted;
   run.result = make_result(view, metrics, stopwatch.elapsed());
-  run.samples = request_samples(view);
+  if (session.compares) run.samples = request_samples(view);
   if (!run.interrupted)
     run.result->uncertainty =
         estimate_uncertainty(run.scenario, run.deployment, session.replica_jobs, &stop_requested);
@@ -156,7 +164,8 @@ void simulate_case(Session& session, Case& run) {
 
 /// Runs every case that fits, `jobs` at a time. Results do not depend on how many.
 void simulate_cases(const Arguments& args, std::vector<Case>& cases) {
-  Session session{args, std::max(1, args.jobs / static_cast<int>(cases.size())), {}, {}};
+  const int replica_jobs = std::max(1, args.jobs / static_cast<int>(cases.size()));
+  Session session{args, cases.size() > 1, replica_jobs, {}, {}};
   std::optional<ProgressBar> bar;
   if (!args.quiet && ProgressBar::is_wanted())
     bar.emplace(cases.front().scenario.name, session.completed, session.requests);

@@ -112,7 +112,9 @@ void Instance::launch(InFlight& step) {
   record.phase = batch.chunks.empty() ? Phase::kDecode
                  : batch.decodes == 0 ? Phase::kPrefill
                                       : Phase::kMixed;
+  record.sampled_rows = rows;
   record.terms = &step.cost.terms;
+  record.provenance_ns = &step.cost.provenance_ns;
   totals_.plain_steps += batch.plain ? 1 : 0;
   totals_.gap_ns += record.gap;
   totals_.step_ns += record.gpu_end - record.gpu_start;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "sim/base/ids.h"
@@ -25,10 +26,13 @@ struct StepRecord {
   int prefill_tokens = 0;  ///< prompt tokens in chunks
   int sequences = 0;       ///< sequences in the batch
   int padded_tokens = 0;
-  int tokens_out = 0;  ///< output tokens produced (decodes + prompts completed)
+  int sampled_rows = 0;  ///< rows of logits: decodes (wasted ones too) and completed prompts
+  int tokens_out = 0;    ///< output tokens produced (decodes + prompts completed)
   int running = 0, waiting = 0;
   std::int64_t kv_blocks_used = 0;
   const TermTimes* terms = nullptr;  ///< valid during the call
+  /// Nanoseconds of the step by class; valid during the call.
+  const std::array<double, kProvenanceCount>* provenance_ns = nullptr;
 };
 
 /// Told what happened; cannot change it. The engine calls at most one observer.

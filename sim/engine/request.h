@@ -18,7 +18,7 @@ enum class RequestStatus : std::uint8_t {
 
 /// What happened to every request, as columns by RequestId. Times are kNever until they happen.
 struct RequestTable {
-  std::vector<SimTime> arrival, first_scheduled, first_token, finish;
+  std::vector<SimTime> arrival, first_scheduled, first_token, second_token, finish;
   std::vector<SimTime> last_token;  ///< set when a request's rhythm of one token a step is broken
   std::vector<std::uint32_t>
       output_tokens;  ///< tokens it will generate here: the workload's, cut by max_model_len

@@ -11,6 +11,7 @@ void RequestTable::resize(std::size_t n) {
   arrival.assign(n, kNever);
   first_scheduled.assign(n, kNever);
   first_token.assign(n, kNever);
+  second_token.assign(n, kNever);
   finish.assign(n, kNever);
   last_token.assign(n, kNever);
   output_tokens.assign(n, 0);
@@ -200,15 +201,26 @@ void SchedulerState::leave_windows(int cohort, std::span<const DecodeSet::Event>
   kv.give_anonymous(anonymous);
 }
 
+void SchedulerState::hand_out_second_tokens(CohortClock& clock, SimTime out_done) {
+  for (const std::uint32_t request : clock.fresh) {
+    // One with a last token noted before this batch's watches fell out of the rhythm after its
+    // first: its second token comes as an irregular or a resumed one.
+    if (table->last_token[request] == kNever) table->second_token[request] = out_done;
+  }
+  clock.fresh.clear();
+}
+
 void SchedulerState::process_output(SimTime out_done, Batch& batch) {
   CohortClock& clock = clocks[static_cast<std::size_t>(batch.cohort)];
   const std::uint64_t number = collected++;
+  if (batch.decodes > 0) hand_out_second_tokens(clock, out_done);
   batch.regular_gap = out_done - clock.last_out;
   batch.regular_tokens =
       batch.decodes - batch.wasted - static_cast<std::int64_t>(batch.irregular.size());
   batch.tokens_out = batch.decodes - batch.wasted;
   for (const std::uint32_t request : batch.irregular) {
     batch.gaps.push_back(out_done - table->last_token[request]);
+    table->second_token[request] = std::min(table->second_token[request], out_done);
   }
   for (const PromptChunk& chunk : batch.chunks) {
     if (!chunk.completes) continue;
@@ -216,8 +228,11 @@ void SchedulerState::process_output(SimTime out_done, Batch& batch) {
     SimTime& first = table->first_token[chunk.request];
     if (first == kNever) {
       first = out_done;
+      if (table->output_tokens[chunk.request] > 1) clock.fresh.push_back(chunk.request);
     } else {
       batch.gaps.push_back(out_done - table->last_token[chunk.request]);
+      SimTime& second = table->second_token[chunk.request];
+      second = std::min(second, out_done);
     }
   }
   for (const Watch& watch : watches_) {

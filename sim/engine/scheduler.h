@@ -33,8 +33,9 @@ struct Limits {
 /// When a cohort's last tokens came out, and whether its last batch is still in flight.
 struct CohortClock {
   SimTime last_out = 0;
-  std::uint64_t last_batch = 0;  ///< number of its last batch
-  bool in_flight = false;        ///< pipeline parallelism: its requests cannot be scheduled
+  std::uint64_t last_batch = 0;      ///< number of its last batch
+  bool in_flight = false;            ///< pipeline parallelism: its requests cannot be scheduled
+  std::vector<std::uint32_t> fresh;  ///< requests whose first token is out and whose second is due
 };
 
 /// One scheduled step: what runs, and what its output will complete. Buffers are reused.
@@ -108,6 +109,8 @@ struct SchedulerState {
   void process_output(SimTime out_done, Batch& batch);
 
  private:
+  /// The second tokens of the cohort's fresh requests came out with its first decodes since.
+  void hand_out_second_tokens(CohortClock& clock, SimTime out_done);
   struct Watch {
     std::uint32_t request;
     std::uint64_t batch;

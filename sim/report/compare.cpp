@@ -1,7 +1,6 @@
 #include "sim/report/compare.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -9,113 +8,27 @@
 #include <string>
 #include <utility>
 
-#include "sim/base/random.h"
 #include "sim/base/reader.h"
-#include "sim/base/stats.h"
+#include "sim/report/paired_bootstrap.h"
 #include "sim/report/request_stats.h"
+#include "sim/report/time_shares.h"
 
 namespace moesim {
 namespace {
 
-constexpr std::size_t kBlocks = 20;
-constexpr int kResamples = 200;
-constexpr std::array<double, 3> kPercentiles{50, 90, 99};
-/// Mean, then the percentiles above.
-using Estimates = std::array<double, 1 + kPercentiles.size()>;
-/// How often every block was drawn.
-using Draw = std::array<double, kBlocks>;
+using Column = std::vector<double> RequestSamples::*;
+using Value = std::optional<double>;
 
-/// One metric of one run, sorted once so that a resample is one pass.
-class BlockedSample {
- public:
-  /// Keeps the rows in `keep`, which are the same for both runs.
-  BlockedSample(const std::vector<double>& values, const std::vector<std::size_t>& keep) {
-    values_.reserve(keep.size());
-    for (std::size_t i = 0; i < keep.size(); ++i)
-      values_.emplace_back(values[keep[i]], static_cast<std::uint32_t>(i * kBlocks / keep.size()));
-    for (const auto& [value, block] : values_) {
-      sums_[block] += value;
-      counts_[block] += 1;
-    }
-    std::sort(values_.begin(), values_.end());
-  }
-
-  [[nodiscard]] Estimates estimate(const Draw& draw) const {
-    double sum = 0;
-    double count = 0;
-    for (std::size_t b = 0; b < kBlocks; ++b) {
-      sum += draw[b] * sums_[b];
-      count += draw[b] * counts_[b];
-    }
-    Estimates out{};
-    out[0] = sum / count;
-    double below = 0;
-    std::size_t next = 0;
-    for (const auto& [value, block] : values_) {
-      below += draw[block];
-      while (next < kPercentiles.size() && below > kPercentiles[next] / 100 * (count - 1))
-        out[1 + next++] = value;
-      if (next == kPercentiles.size()) break;
-    }
-    return out;
-  }
-
- private:
-  std::vector<std::pair<double, std::uint32_t>> values_;
-  std::array<double, kBlocks> sums_{}, counts_{};
-};
-
-std::vector<Draw> make_draws(std::uint64_t seed) {
-  Rng rng(seed, "comparison");
-  std::vector<Draw> draws(kResamples);
-  for (Draw& draw : draws) {
-    draw.fill(0);
-    for (std::size_t i = 0; i < kBlocks; ++i) draw[rng.below(kBlocks)] += 1;
-  }
-  return draws;
-}
-
-struct Interval {
-  double p10 = 0, p90 = 0;
-  bool significant = false;
-};
-using Intervals = std::array<std::optional<Interval>, 1 + kPercentiles.size()>;
-
-Interval interval_of(std::vector<double> differences) {
-  std::sort(differences.begin(), differences.end());
-  return {percentile(differences, 10), percentile(differences, 90),
-          percentile(differences, 2.5) > 0 || percentile(differences, 97.5) < 0};
-}
-
-/// Intervals of the paired difference; empty if too few requests have the metric in both runs.
-Intervals paired_intervals(const std::vector<double>& base, const std::vector<double>& variant,
-                           const std::vector<Draw>& draws) {
-  Intervals out;
-  if (base.size() != variant.size()) return out;
-  std::vector<std::size_t> keep;
-  for (std::size_t i = 0; i < base.size(); ++i) {
-    if (!std::isnan(base[i]) && !std::isnan(variant[i])) keep.push_back(i);
-  }
-  if (keep.size() < 2 * kBlocks) return out;
-  const BlockedSample a(base, keep);
-  const BlockedSample b(variant, keep);
-  std::array<std::vector<double>, 1 + kPercentiles.size()> differences;
-  for (const Draw& draw : draws) {
-    const Estimates before = a.estimate(draw);
-    const Estimates after = b.estimate(draw);
-    for (std::size_t i = 0; i < before.size(); ++i) differences[i].push_back(after[i] - before[i]);
-  }
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = interval_of(std::move(differences[i]));
-  return out;
-}
-
+/// Collects the metrics that both runs have.
 class Deltas {
  public:
-  /// Adds a metric both runs have.
-  void add(const std::string& metric, const std::optional<double>& base,
-           const std::optional<double>& variant, const std::optional<Interval>& interval = {}) {
+  Deltas(const ComparedRun& base, const ComparedRun& variant, std::uint64_t seed)
+      : base_(base), variant_(variant), bootstrap_(seed) {}
+
+  void add(const std::string& metric, const Value& base, const Value& variant,
+           const std::optional<Interval>& interval) {
     if (!base || !variant) return;
-    MetricDelta delta{metric, *base, *variant, *variant - *base, {}, {}, {}, {}};
+    MetricDelta delta{metric, *base, *variant, *variant - *base, {}, {}, {}, {}, false};
     if (*base != 0) delta.rel = delta.abs / *base;
     if (interval) {
       delta.p10 = interval->p10;
@@ -125,8 +38,28 @@ class Deltas {
     list_.push_back(std::move(delta));
   }
 
+  /// A metric without chance in it.
+  void add_exact(const std::string& metric, double base, double variant) {
+    add(metric, base, variant, {});
+    list_.back().exact = true;
+  }
+
+  /// A rate of the whole run: a sum over requests by another.
+  void add_rate(const std::string& metric, const Value& base, const Value& variant, Column top,
+                Column bottom) {
+    if (!base || !variant) return;
+    if (!resamples_rate(base_.samples) || !resamples_rate(variant_.samples)) {
+      add(metric, *base, *variant, {});
+      return;
+    }
+    add(metric, base, variant,
+        bootstrap_.difference({base_.samples.*top, base_.samples.*bottom, *base},
+                              {variant_.samples.*top, variant_.samples.*bottom, *variant}));
+  }
+
   void add_latency(const std::string& metric, const std::optional<Summary>& base,
-                   const std::optional<Summary>& variant, const Intervals& intervals) {
+                   const std::optional<Summary>& variant,
+                   const PairedBootstrap::Intervals& intervals) {
     if (!base || !variant) return;
     add("mean_" + metric, base->mean, variant->mean, intervals[0]);
     add("p50_" + metric, base->p50, variant->p50, intervals[1]);
@@ -134,11 +67,37 @@ class Deltas {
     add("p99_" + metric, base->p99, variant->p99, intervals[3]);
   }
 
+  [[nodiscard]] PairedBootstrap::Intervals intervals(Column column) const {
+    return bootstrap_.difference(base_.samples.*column, variant_.samples.*column);
+  }
+
   [[nodiscard]] std::vector<MetricDelta> take() { return std::move(list_); }
 
  private:
+  /// Whether blocks are longer than what requests in service have in common.
+  static bool resamples_rate(const RequestSamples& samples) {
+    const auto counted =
+        std::ranges::count_if(samples.share_s, [](double s) { return !std::isnan(s); });
+    return samples.in_service * static_cast<double>(PairedBootstrap::kBlocks) <=
+           static_cast<double>(counted);
+  }
+
+  ComparedRun base_, variant_;
+  PairedBootstrap bootstrap_;
   std::vector<MetricDelta> list_;
 };
+
+void add_throughput(Deltas& out, const SummarySection& a, const SummarySection& b) {
+  constexpr Column kTime = &RequestSamples::share_s;
+  constexpr Column kOutput = &RequestSamples::output_tokens;
+  out.add_rate("request_throughput", a.request_throughput, b.request_throughput,
+               &RequestSamples::completed, kTime);
+  out.add_rate("output_throughput", a.output_throughput, b.output_throughput, kOutput, kTime);
+  out.add_rate("total_token_throughput", a.total_token_throughput, b.total_token_throughput,
+               &RequestSamples::total_tokens, kTime);
+  out.add_rate("output_throughput_per_gpu", a.output_throughput_per_gpu,
+               b.output_throughput_per_gpu, kOutput, kTime);
+}
 
 /// What a variant changes in memory; nothing where it changes nothing.
 void add_memory(Deltas& out, const MemorySection& base, const MemorySection& variant) {
@@ -146,10 +105,10 @@ void add_memory(Deltas& out, const MemorySection& base, const MemorySection& var
     return static_cast<double>(memory.per_gpu.weights.total().value()) /
            static_cast<double>(1 << 30);
   };
-  if (gib(base) != gib(variant)) out.add("weights_gib_per_gpu", gib(base), gib(variant));
+  if (gib(base) != gib(variant)) out.add_exact("weights_gib_per_gpu", gib(base), gib(variant));
   if (base.num_kv_tokens != variant.num_kv_tokens) {
-    out.add("num_kv_tokens", static_cast<double>(base.num_kv_tokens),
-            static_cast<double>(variant.num_kv_tokens));
+    out.add_exact("num_kv_tokens", static_cast<double>(base.num_kv_tokens),
+                  static_cast<double>(variant.num_kv_tokens));
   }
 }
 
@@ -163,11 +122,21 @@ RequestSamples request_samples(const RunView& view) {
   const bool slo = view.scenario.slo.any();
   for (auto* column : {&out.ttft_ms, &out.tpot_ms, &out.e2el_ms})
     column->resize(table.size(), kNone);
+  for (auto* column : {&out.completed, &out.total_tokens, &out.output_tokens})
+    column->resize(table.size(), kNone);
   if (slo) out.slo_met.resize(table.size(), kNone);
+  TimeShares shares = time_shares(view);
+  out.share_s = std::move(shares.seconds);
+  out.in_service = shares.in_service;
   for (std::size_t row = 0; row < table.size(); ++row) {
     if (!is_counted(table, row, warmup)) continue;
     if (slo) out.slo_met[row] = meets_slo(table, row, view.scenario.slo) ? 1 : 0;
-    if (table.status[row] != RequestStatus::kCompleted) continue;
+    const bool completed = table.status[row] == RequestStatus::kCompleted;
+    out.completed[row] = completed ? 1 : 0;
+    out.output_tokens[row] = completed ? table.generated[row] : 0;
+    out.total_tokens[row] =
+        out.output_tokens[row] + (completed ? view.workload.prompt_tokens[row] : 0);
+    if (!completed) continue;
     const RequestLatencies latency = request_latencies(table, row);
     if (latency.ttft) out.ttft_ms[row] = *latency.ttft * 1e-6;
     if (latency.tpot) out.tpot_ms[row] = *latency.tpot * 1e-6;
@@ -178,34 +147,29 @@ RequestSamples request_samples(const RunView& view) {
 
 std::vector<MetricDelta> compare(const ComparedRun& base, const ComparedRun& variant,
                                  std::uint64_t seed) {
-  const std::vector<Draw> draws = make_draws(seed);
-  const SummarySection& a = base.result.summary;
-  const SummarySection& b = variant.result.summary;
-  Deltas out;
-  out.add("request_throughput", a.request_throughput, b.request_throughput);
-  out.add("output_throughput", a.output_throughput, b.output_throughput);
-  out.add("total_token_throughput", a.total_token_throughput, b.total_token_throughput);
-  out.add("output_throughput_per_gpu", a.output_throughput_per_gpu, b.output_throughput_per_gpu);
-  const LatencySection& before = base.result.latency;
-  const LatencySection& after = variant.result.latency;
-  out.add_latency("ttft_ms", before.time_to_first_token, after.time_to_first_token,
-                  paired_intervals(base.samples.ttft_ms, variant.samples.ttft_ms, draws));
-  out.add_latency("tpot_ms", before.time_per_output_token, after.time_per_output_token,
-                  paired_intervals(base.samples.tpot_ms, variant.samples.tpot_ms, draws));
-  out.add_latency("itl_ms", before.inter_token_latency, after.inter_token_latency, {});
-  out.add_latency("e2el_ms", before.request_latency, after.request_latency,
-                  paired_intervals(base.samples.e2el_ms, variant.samples.e2el_ms, draws));
-  if (base.result.slo && variant.result.slo) {
-    out.add("slo_attainment_ratio", base.result.slo->attainment_ratio,
-            variant.result.slo->attainment_ratio,
-            paired_intervals(base.samples.slo_met, variant.samples.slo_met, draws)[0]);
+  const RunResult& a = base.result;
+  const RunResult& b = variant.result;
+  Deltas out(base, variant, seed);
+  add_throughput(out, a.summary, b.summary);
+  out.add_latency("ttft_ms", a.latency.time_to_first_token, b.latency.time_to_first_token,
+                  out.intervals(&RequestSamples::ttft_ms));
+  out.add_latency("tpot_ms", a.latency.time_per_output_token, b.latency.time_per_output_token,
+                  out.intervals(&RequestSamples::tpot_ms));
+  out.add_latency("itl_ms", a.latency.inter_token_latency, b.latency.inter_token_latency, {});
+  out.add_latency("e2el_ms", a.latency.request_latency, b.latency.request_latency,
+                  out.intervals(&RequestSamples::e2el_ms));
+  if (a.slo && b.slo) {
+    out.add("slo_attainment_ratio", a.slo->attainment_ratio, b.slo->attainment_ratio,
+            out.intervals(&RequestSamples::slo_met)[0]);
+    out.add_rate("request_goodput", a.summary.request_goodput, b.summary.request_goodput,
+                 &RequestSamples::slo_met, &RequestSamples::share_s);
   }
-  out.add("request_goodput", a.request_goodput, b.request_goodput);
-  if (base.result.cost && variant.result.cost) {
-    out.add("usd_per_million_output_tokens", base.result.cost->usd_per_million_output_tokens,
-            variant.result.cost->usd_per_million_output_tokens);
+  if (a.cost && b.cost) {
+    out.add_rate("usd_per_million_output_tokens", a.cost->usd_per_million_output_tokens,
+                 b.cost->usd_per_million_output_tokens, &RequestSamples::share_s,
+                 &RequestSamples::output_tokens);
   }
-  add_memory(out, base.result.memory, variant.result.memory);
+  add_memory(out, a.memory, b.memory);
   return out.take();
 }
 

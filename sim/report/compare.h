@@ -12,7 +12,11 @@ namespace moesim {
 /// does not count.
 struct RequestSamples {
   std::vector<double> ttft_ms, tpot_ms, e2el_ms;
-  std::vector<double> slo_met;  ///< 1 or 0; empty without targets
+  std::vector<double> slo_met;                      ///< 1 or 0; empty without targets
+  std::vector<double> share_s;                      ///< its share of the duration: time_shares.h
+  double in_service = 0;                            ///< mean requests in service
+  std::vector<double> completed;                    ///< 1 or 0
+  std::vector<double> output_tokens, total_tokens;  ///< 0 unless completed
 };
 [[nodiscard]] RequestSamples request_samples(const RunView& view);
 
@@ -29,8 +33,17 @@ struct ComparedRun {
 /// share queues and batches), so requests are resampled in 20 contiguous blocks of arrival order,
 /// the same blocks on both sides (block bootstrap: H. Kuensch, Annals of Statistics 17(3), 1989),
 /// 200 times. P10 and P90 are quantiles of the resampled difference; `significant` means that its
-/// central 95 % does not hold 0. Metrics of a run as a whole (throughput, cost) and runs with
-/// different numbers of requests have no interval.
+/// central 95 % does not hold 0.
+///
+/// Rates of a run as a whole (throughput, goodput, cost per token) are resampled the same way, as
+/// ratios: what the drawn requests completed over the time they stand for (time_shares.h). All
+/// requests once give the rate as reported. Requests in service together share their time, so
+/// blocks must be longer than what is in service: with more than a twentieth of all requests in
+/// service on average (everything sent at once, say) a rate has no interval, and more requests give
+/// it one.
+///
+/// No interval either: ITL (gaps of a batch belong to no request), runs with different numbers of
+/// requests or fewer than 40, and what has no chance in it (memory; `exact`).
 [[nodiscard]] std::vector<MetricDelta> compare(const ComparedRun& base, const ComparedRun& variant,
                                                std::uint64_t seed);
 

@@ -55,10 +55,15 @@ std::string value_text(const MetricDelta& delta, double value) {
   return delta.metric.ends_with("_ratio") ? percent(value) : short_number(value);
 }
 
-/// "+12.3 %"; "~" stands before a difference that may be chance.
+/// Whether chance may play a part, and nothing says how much.
+bool lacks_interval(const MetricDelta& delta) {
+  return !delta.exact && delta.abs != 0 && !delta.significant;
+}
+
+/// "+12.3 %"; "~" stands before a difference that may be chance, "?" before one without interval.
 std::string change_text(const MetricDelta& delta) {
   if (!delta.rel) return "";
-  const char* mark = delta.significant.value_or(true) ? "" : "~";
+  const char* mark = lacks_interval(delta) ? "?" : delta.significant.value_or(true) ? "" : "~";
   return fmt::format("{}{:+.1f} %", mark, *delta.rel * 100);
 }
 
@@ -74,6 +79,16 @@ Table table_of(const Comparison& comparison) {
   for (const VariantComparison& variant : comparison.variants)
     table.name_width = std::max(table.name_width, variant.name.size());
   return table;
+}
+
+bool any_lacks_interval(const Comparison& comparison, const Table& table) {
+  for (const VariantComparison& variant : comparison.variants) {
+    for (const Column& column : table.columns) {
+      const MetricDelta* delta = find_delta(variant, column.metric);
+      if (delta != nullptr && delta->rel && lacks_interval(*delta)) return true;
+    }
+  }
+  return false;
 }
 
 /// One row: a name, then a cell for every column.
@@ -114,7 +129,8 @@ void write_variant(const VariantComparison& variant, const Table& table, std::os
 void write_text(const Comparison& comparison, std::ostream& out) {
   if (comparison.variants.empty()) return;
   const Table table = table_of(comparison);
-  out << "\nvariants on the same requests (ms; ~ = may be chance)\n";
+  out << fmt::format("\nvariants on the same requests (ms; ~ = may be chance{})\n",
+                     any_lacks_interval(comparison, table) ? "; ? = no interval" : "");
   write_cells(
       "", table, [](const Column& column) { return column.title; }, out);
   const auto base_value = [&](const Column& column) {

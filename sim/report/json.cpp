@@ -76,6 +76,7 @@ Json latency_json(const LatencySection& latency) {
                 {"p95", number(s.p95)}, {"p99", number(s.p99)}};
   };
   put_summary("time_to_first_token", latency.time_to_first_token, "ms");
+  put_summary("time_to_second_token", latency.time_to_second_token, "ms");
   put_summary("inter_token_latency", latency.inter_token_latency, "ms");
   put_summary("time_per_output_token", latency.time_per_output_token, "ms");
   put_summary("request_latency", latency.request_latency, "ms");

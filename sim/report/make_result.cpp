@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sim/base/random.h"
+#include "sim/base/reader.h"
 #include "sim/report/counters.h"
 #include "sim/report/report.h"
 #include "sim/report/reproduce.h"
@@ -13,11 +14,12 @@
 namespace moesim {
 namespace {
 
-/// Names the inputs of a run: FNV-1a over the resolved scenario (offset basis and prime of 64 bits:
-/// Fowler, Noll, Vo, draft-eastlake-fnv), the seed mixed in.
+/// Names the inputs of a run: FNV-1a over the resolved scenario in canonical form (offset basis and
+/// prime of 64 bits: Fowler, Noll, Vo, draft-eastlake-fnv), the seed mixed in.
 std::string run_id(const Scenario& scenario) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : scenario.resolved_json)
+  const Document document = Document::parse(scenario.resolved_json, "scenario");
+  for (const char c : document.to_canonical_json())
     hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   return fmt::format("{:016x}", mix64(hash ^ mix64(scenario.seed)));
 }
@@ -59,6 +61,7 @@ SummarySection make_summary(const RunView& view, const Metrics& metrics,
 LatencySection make_latency(const Metrics& metrics, const RequestStatistics& stats) {
   LatencySection out;
   out.time_to_first_token = stats.ttft_ms;
+  out.time_to_second_token = stats.ttst_ms;
   out.time_per_output_token = stats.tpot_ms;
   out.request_latency = stats.e2el_ms;
   out.queue_time = stats.queue_ms;

@@ -42,8 +42,9 @@ class ConcurrencyPeak {
 };
 
 struct Samples {
-  explicit Samples(std::size_t n) : ttft(n), tpot(n), e2el(n), queue(n), input(n), output(n) {}
-  Sample ttft, tpot, e2el, queue, input, output;
+  explicit Samples(std::size_t n)
+      : ttft(n), ttst(n), tpot(n), e2el(n), queue(n), input(n), output(n) {}
+  Sample ttft, ttst, tpot, e2el, queue, input, output;
   double inverse_tpot_sum = 0;  ///< 1/ns
   std::int64_t tpot_count = 0;
 };
@@ -79,6 +80,7 @@ void add_completed(const RunView& view, std::size_t row, RequestStatistics& out,
   }
   const RequestLatencies latency = request_latencies(table, row);
   if (latency.ttft) samples.ttft.add(*latency.ttft);
+  if (latency.ttst) samples.ttst.add(*latency.ttst);
   if (latency.e2el) samples.e2el.add(*latency.e2el);
   if (latency.queue) samples.queue.add(*latency.queue);
   if (latency.tpot) {
@@ -93,6 +95,7 @@ void add_completed(const RunView& view, std::size_t row, RequestStatistics& out,
 void summarize_samples(Samples& samples, RequestStatistics& out) {
   constexpr double kNsToMs = 1e-6;
   out.ttft_ms = samples.ttft.take_summary(kNsToMs);
+  out.ttst_ms = samples.ttst.take_summary(kNsToMs);
   out.tpot_ms = samples.tpot.take_summary(kNsToMs);
   out.e2el_ms = samples.e2el.take_summary(kNsToMs);
   out.queue_ms = samples.queue.take_summary(kNsToMs);
@@ -126,6 +129,8 @@ RequestLatencies request_latencies(const RequestTable& table, std::size_t row) {
   if (table.first_scheduled[row] != kNever)
     result.queue = difference(table.first_scheduled[row], arrival);
   if (first_token != kNever) result.ttft = difference(first_token, arrival);
+  const SimTime second_token = table.second_token[row];
+  if (second_token != kNever) result.ttst = difference(second_token, first_token);
   if (table.status[row] != RequestStatus::kCompleted) return result;
   result.e2el = difference(finish, arrival);
   if (table.generated[row] > 1)

@@ -12,8 +12,9 @@
 namespace moesim {
 
 /// Latencies of one request, nanoseconds, by the definitions of glossary 1; absent where undefined.
+/// `ttst`, the time to the second token, runs from the first one (AIPerf).
 struct RequestLatencies {
-  std::optional<double> ttft, tpot, e2el, queue;
+  std::optional<double> ttft, ttst, tpot, e2el, queue;
 };
 [[nodiscard]] RequestLatencies request_latencies(const RequestTable& table, std::size_t row);
 
@@ -46,7 +47,7 @@ struct RequestStatistics {
   std::int64_t dropped = 0, still_queued = 0, still_running = 0;
   std::int64_t input_tokens = 0, output_tokens = 0;  ///< of counted completed requests
   SimTime first_arrival = kNever, last_arrival = 0, last_finish = 0;
-  std::optional<Summary> ttft_ms, tpot_ms, e2el_ms, queue_ms, input_length, output_length;
+  std::optional<Summary> ttft_ms, ttst_ms, tpot_ms, e2el_ms, queue_ms, input_length, output_length;
   std::optional<double> tokens_per_s_per_user;  ///< mean over requests of 1 / TPOT
   std::int64_t max_concurrent = 0;
   std::vector<std::int64_t> completed_by_instance, output_tokens_by_instance;

@@ -21,7 +21,8 @@ inline constexpr int kReportSchemaVersion = 1;
 
 /// Latencies in milliseconds, token counts in tokens.
 struct LatencySection {
-  std::optional<Summary> time_to_first_token, inter_token_latency, request_latency;
+  std::optional<Summary> time_to_first_token, time_to_second_token, inter_token_latency;
+  std::optional<Summary> request_latency;
   std::optional<Summary> time_per_output_token, queue_time;
   std::optional<Summary> output_sequence_length, input_sequence_length;
 };
@@ -205,6 +206,7 @@ struct MetricDelta {
   std::optional<double> rel;  ///< absent if the base is 0
   std::optional<double> p10, p90;
   std::optional<bool> significant;
+  bool exact = false;  ///< does not depend on the requests: needs no interval
 };
 struct Change {
   std::string path;

@@ -13,9 +13,10 @@ constexpr std::size_t kMinRequests = 10;
 constexpr double kTolerableSlope = 0.02;
 constexpr double kStandardErrors = 3;
 constexpr double kBurstFactor = 10;
+constexpr double kStandingQueue = 0.1;
 
 struct Point {
-  double time_s = 0;  ///< mean arrival
+  double time_s = 0;  ///< mean due time
   double wait_s = 0;  ///< mean wait for admission
 };
 
@@ -23,25 +24,50 @@ double seconds(SimTime later, SimTime earlier) {
   return static_cast<double>(later - earlier) * 1e-9;
 }
 
-/// Counted rows that could be served, in arrival order.
-std::vector<std::size_t> rows_by_arrival(const RunView& view) {
-  const RequestTable& table = view.requests;
-  const SimTime warmup = warmup_end(view.scenario);
-  std::vector<std::size_t> rows;
-  rows.reserve(table.size());
-  for (std::size_t row = 0; row < table.size(); ++row) {
-    if (is_counted(table, row, warmup) && table.status[row] != RequestStatus::kDropped)
-      rows.push_back(row);
-  }
-  const auto earlier = [&](std::size_t a, std::size_t b) {
-    return table.arrival[a] < table.arrival[b];
-  };
-  if (!std::is_sorted(rows.begin(), rows.end(), earlier))
-    std::stable_sort(rows.begin(), rows.end(), earlier);
-  return rows;
+/// Whether clients wait for answers before they send more: no request has a time of its own.
+bool is_closed_loop(const Workload& workload) {
+  if (workload.closed_loop) return true;
+  if (workload.max_concurrency == 0 || !workload.predecessor.empty()) return false;
+  const std::vector<std::int64_t>& planned = workload.arrival_ns;
+  return std::all_of(planned.begin(), planned.end(),
+                     [&](std::int64_t time) { return time == planned.front(); });
 }
 
-std::vector<Point> batch_means(const RequestTable& table, const std::vector<std::size_t>& rows) {
+/// What the verdict looks at.
+struct Load {
+  std::vector<std::size_t> rows;  ///< counted rows that could be served, in the order of `due`
+  std::vector<SimTime> due;       ///< by row of the table
+  std::size_t refused = 0;        ///< counted rows that could not
+};
+
+Load load_of(const RunView& view) {
+  const RequestTable& table = view.requests;
+  const Workload& workload = view.workload;
+  const SimTime warmup = warmup_end(view.scenario);
+  Load load;
+  load.due = table.arrival;
+  // Planned times: those of follow-up turns and closed loops are none.
+  const bool held_back =
+      workload.max_concurrency > 0 && workload.predecessor.empty() && !is_closed_loop(workload);
+  if (held_back) load.due.assign(workload.arrival_ns.begin(), workload.arrival_ns.end());
+  load.rows.reserve(table.size());
+  for (std::size_t row = 0; row < table.size(); ++row) {
+    if (!is_counted(table, row, warmup)) continue;
+    if (table.status[row] == RequestStatus::kDropped) {
+      ++load.refused;
+    } else {
+      load.rows.push_back(row);
+    }
+  }
+  const auto earlier = [&](std::size_t a, std::size_t b) { return load.due[a] < load.due[b]; };
+  if (!std::is_sorted(load.rows.begin(), load.rows.end(), earlier))
+    std::stable_sort(load.rows.begin(), load.rows.end(), earlier);
+  return load;
+}
+
+/// `rows`: admitted, in the order of `due`.
+std::vector<Point> batch_means(const RequestTable& table, const std::vector<SimTime>& due,
+                               const std::vector<std::size_t>& rows) {
   const std::size_t batches = std::min(kBatches, rows.size() / 2);
   std::vector<Point> points(batches);
   for (std::size_t b = 0; b < batches; ++b) {
@@ -50,8 +76,8 @@ std::vector<Point> batch_means(const RequestTable& table, const std::vector<std:
     Point sum;
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t row = rows[i];
-      sum.time_s += seconds(table.arrival[row], 0);
-      sum.wait_s += seconds(table.first_scheduled[row], table.arrival[row]);
+      sum.time_s += seconds(due[row], 0);
+      sum.wait_s += seconds(table.first_scheduled[row], due[row]);
     }
     const auto n = static_cast<double>(end - begin);
     points[b] = {sum.time_s / n, sum.wait_s / n};
@@ -112,12 +138,22 @@ bool had_burst(const std::vector<Point>& points, double service_s) {
   return worst > service_s && worst > kBurstFactor * waits[waits.size() / 2];
 }
 
-void set_rates(const RunView& view, const std::vector<std::size_t>& rows, double service_s,
-               SaturationSection& out) {
+/// Whether a closed loop keeps a queue before the engine, in the median batch after the ramp.
+bool queue_stands(const std::vector<Point>& points, double service_s) {
+  std::vector<double> waits;
+  for (std::size_t i = points.size() / 3; i < points.size(); ++i) waits.push_back(points[i].wait_s);
+  if (waits.empty()) return false;
+  const auto middle = waits.begin() + static_cast<std::ptrdiff_t>(waits.size() / 2);
+  std::nth_element(waits.begin(), middle, waits.end());
+  return *middle > kStandingQueue * (*middle + service_s);
+}
+
+void set_rates(const RunView& view, const Load& load, double service_s, SaturationSection& out) {
   const RequestTable& table = view.requests;
+  const std::vector<std::size_t>& rows = load.rows;
   if (rows.size() < 2) return;
-  const SimTime begin = table.arrival[rows.front()];
-  const double window_s = seconds(table.arrival[rows.back()], begin);
+  const SimTime begin = load.due[rows.front()];
+  const double window_s = seconds(load.due[rows.back()], begin);
   if (window_s <= 0) return;
   out.offered_rps = static_cast<double>(rows.size() - 1) / window_s;
   const SimTime shifted = begin + to_sim_time(Seconds(service_s));
@@ -154,24 +190,29 @@ SaturationSection saturation(const RunView& view, const RequestStatistics& stats
   out.still_queued = stats.still_queued;
   out.still_running = stats.still_running;
   out.dropped_unservable = stats.dropped;
-  const std::vector<std::size_t> rows = rows_by_arrival(view);
-  const double service_s = mean_service_s(view.requests, rows);
-  set_rates(view, rows, service_s, out);
-  std::vector<std::size_t> admitted;
-  std::copy_if(rows.begin(), rows.end(), std::back_inserter(admitted),
-               [&](std::size_t row) { return view.requests.first_scheduled[row] != kNever; });
-  if (view.workload.closed_loop) return out;
-  const bool most_wait = 2 * admitted.size() < rows.size();
-  if (admitted.size() < kMinRequests) {
-    if (most_wait) out.verdict = Verdict::kBacklogged;
+  const Load load = load_of(view);
+  const double service_s = mean_service_s(view.requests, load.rows);
+  set_rates(view, load, service_s, out);
+  if (load.refused > load.rows.size()) {
+    out.verdict = Verdict::kOverloaded;
     return out;
   }
-  const std::vector<Point> points = batch_means(view.requests, admitted);
+  std::vector<std::size_t> admitted;
+  std::copy_if(load.rows.begin(), load.rows.end(), std::back_inserter(admitted),
+               [&](std::size_t row) { return view.requests.first_scheduled[row] != kNever; });
+  const bool most_wait = 2 * admitted.size() < load.rows.size();
+  if (most_wait) out.verdict = Verdict::kBacklogged;
+  if (admitted.size() < kMinRequests) return out;
+  const std::vector<Point> points = batch_means(view.requests, load.due, admitted);
+  if (is_closed_loop(view.workload)) {
+    if (queue_stands(points, service_s)) out.verdict = Verdict::kBacklogged;
+    return out;
+  }
   const Line line = fit(points, points.size() / 3);
   if (points.front().time_s < points.back().time_s) out.latency_trend = line.slope;
   if (line.slope - kStandardErrors * line.standard_error > kTolerableSlope) {
     out.verdict = Verdict::kOverloaded;
-  } else if (most_wait || had_burst(points, service_s)) {
+  } else if (had_burst(points, service_s)) {
     out.verdict = Verdict::kBacklogged;
   }
   return out;

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "sim/report/json_text.h"
+#include "sim/report/step_messages.h"
 
 namespace moesim {
 namespace {
@@ -68,27 +70,127 @@ std::string span(double begin_ns, double length_ns) {
   return fmt::format(R"("ts":{},"dur":{})", us(begin_ns), us(length_ns));
 }
 
+/// Whether a term's time is that of work in layers.
+bool lies_in_layers(Term term) {
+  switch (term) {
+    case Term::kAttention:
+    case Term::kAttentionProj:
+    case Term::kRouter:
+    case Term::kDispatch:
+    case Term::kExpertGemm:
+    case Term::kSharedExpert:
+    case Term::kCombine:
+    case Term::kDenseFfn:
+    case Term::kAllReduce:
+    case Term::kElementwise:
+    case Term::kExpertCopy:
+      return true;
+    default:
+      return false;
+  }
+}
+
+using ProvenanceTimes = std::array<double, kProvenanceCount>;
+
+/// Shares of a step's time by class, as a JSON object.
+std::string provenance_shares(const ProvenanceTimes& times) {
+  double all = 0;
+  for (const double ns : times) all += ns;
+  std::string text;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    if (times[i] <= 0) continue;
+    text +=
+        fmt::format(R"({}"{}":{})", text.empty() ? "" : ",",
+                    provenance_name(static_cast<Provenance>(i)), fixed_number(times[i] / all, 4));
+  }
+  return text;
+}
+
+/// The class of every kernel of a step: null unless there is only one. Exposed launch time is
+/// assumed by its nature and no kernel.
+const char* kernel_provenance(const ProvenanceTimes& times, const TermTimes& terms) {
+  constexpr double kRounding = 1e-6;  // ns; the classes are sums of many terms
+  const char* name = nullptr;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    double ns = times[i];
+    if (static_cast<Provenance>(i) == Provenance::kAssumed)
+      ns -= terms[static_cast<std::size_t>(Term::kLaunchOverhead)];
+    if (ns <= kRounding) continue;
+    if (name != nullptr) return nullptr;
+    name = provenance_name(static_cast<Provenance>(i));
+  }
+  return name;
+}
+
+/// What all ranks of a pipeline stage say about a step.
+struct StageArgs {
+  std::string layers;  ///< range; empty if the stage has none
+  StepMessages::Bytes bytes{};
+  const char* provenance = nullptr;
+};
+
+std::string layer_range(const Shard& shard) {
+  if (shard.last_layer <= shard.first_layer) return "";
+  if (shard.last_layer == shard.first_layer + 1) return fmt::format("{}", shard.first_layer);
+  return fmt::format("{}-{}", shard.first_layer, shard.last_layer - 1);
+}
+
+std::vector<StageArgs> stage_args(const StepRecord& step, StepMessages& messages) {
+  std::vector<StageArgs> stages;
+  for (int s = 0; s < messages.stages(); ++s) {
+    stages.push_back({layer_range(messages.shard(s)),
+                      messages.bytes(s, step.padded_tokens, step.sampled_rows),
+                      kernel_provenance(*step.provenance_ns, *step.terms)});
+  }
+  return stages;
+}
+
+std::string term_args(const StepRecord& step, Term term, const StageArgs& stage) {
+  std::string args = fmt::format(R"("step":{})", step.step);
+  if (lies_in_layers(term) && !stage.layers.empty())
+    args += fmt::format(R"(,"layer":"{}")", stage.layers);
+  args += fmt::format(R"(,"tokens":{})", step.decodes + step.prefill_tokens);
+  const double bytes = stage.bytes[static_cast<std::size_t>(term)];
+  if (bytes > 0) args += fmt::format(R"(,"bytes":{})", fixed_number(bytes, 0));
+  const char* const provenance =
+      term == Term::kLaunchOverhead ? provenance_name(Provenance::kAssumed) : stage.provenance;
+  if (provenance != nullptr) args += fmt::format(R"(,"provenance":"{}")", provenance);
+  return args;
+}
+
+std::string step_args(const StepRecord& step, const StageArgs& stage) {
+  std::string args = fmt::format(R"("step":{})", step.step);
+  if (!stage.layers.empty()) args += fmt::format(R"(,"layer":"{}")", stage.layers);
+  args += fmt::format(R"(,"tokens":{},"padded_tokens":{},"sequences":{})",
+                      step.decodes + step.prefill_tokens, step.padded_tokens, step.sequences);
+  const std::string shares = provenance_shares(*step.provenance_ns);
+  if (!shares.empty()) args += fmt::format(R"(,"provenance":{{{}}})", shares);
+  return args;
+}
+
+int stage_of(std::size_t rank, const Parallel& parallel) {
+  return static_cast<int>(rank) / std::max(1, parallel.tp) % std::max(1, parallel.pp);
+}
+
 /// The step on one rank, and its terms inside it. Pipeline stages follow one another; a step record
 /// does not say how long each took, so they share its time evenly.
-void add_rank_step(const StepRecord& step, const TermTimes& terms, const Place& place,
-                   const Parallel& parallel, Events& events) {
-  const int tokens = step.decodes + step.prefill_tokens;
+void add_rank_step(const StepRecord& step, const Place& place, const Parallel& parallel,
+                   const StageArgs& args, Events& events) {
+  const TermTimes& terms = *step.terms;
   const int stages = std::max(1, parallel.pp);
-  const int stage = static_cast<int>(place.tid) / std::max(1, parallel.tp) % stages;
   const double length = static_cast<double>(step.gpu_end - step.gpu_start) / stages;
-  double at = static_cast<double>(step.gpu_start) + length * stage;
+  double at = static_cast<double>(step.gpu_start) + length * stage_of(place.tid, parallel);
   const double end = at + length;
   events.add(complete(place, phase_name(step.phase), "step_time", span(at, length),
-                      fmt::format(R"("step":{},"tokens":{},"padded_tokens":{},"sequences":{})",
-                                  step.step, tokens, step.padded_tokens, step.sequences)));
+                      step_args(step, args)));
   for (std::size_t i = 0; i < terms.size(); ++i) {
     if (terms[i] <= 0) continue;
-    const char* term = term_name(static_cast<Term>(i));
+    const auto term = static_cast<Term>(i);
     // Overlapped time makes the terms longer than the step; keep them inside it.
     const double part = std::min(terms[i] / stages, end - at);
     if (part <= 0) break;
-    events.add(complete(place, term, term, span(at, part),
-                        fmt::format(R"("step":{},"tokens":{})", step.step, tokens)));
+    events.add(complete(place, term_name(term), term_name(term), span(at, part),
+                        term_args(step, term, args)));
     at += part;
   }
 }
@@ -122,8 +224,9 @@ std::size_t rank_count(const InstanceInfo& instance) {
 
 }  // namespace
 
-Timeline::Timeline(const Deployment& deployment, Observer& next, std::size_t max_events)
-    : deployment_(deployment), next_(next), instances_(deployment.instances.size()) {
+Timeline::Timeline(const ModelSpec& model, const Deployment& deployment, Observer& next,
+                   std::size_t max_events)
+    : model_(model), deployment_(deployment), next_(next), instances_(deployment.instances.size()) {
   for (std::size_t i = 0; i < instances_.size(); ++i) {
     const std::size_t per_step =
         kEventsPerRank * rank_count(deployment.instances[i]) + kEventsPerStep;
@@ -137,7 +240,9 @@ void Timeline::step(const StepRecord& record) {
     Step& step = instance.steps.emplace_back();
     step.record = record;
     step.record.terms = nullptr;
+    step.record.provenance_ns = nullptr;
     if (record.terms != nullptr) step.terms = *record.terms;
+    if (record.provenance_ns != nullptr) step.provenance_ns = *record.provenance_ns;
   } else {
     ++instance.dropped;
   }
@@ -173,10 +278,17 @@ void Timeline::write(std::ostream& out) const {
     const InstanceInfo& info = deployment_.instances[pid];
     const std::size_t ranks = rank_count(info);
     name_tracks(info, pid, ranks, events);
+    StepMessages messages(model_, info.parallel);
     for (const Step& step : instances_[pid].steps) {
-      for (std::size_t rank = 0; rank < ranks; ++rank)
-        add_rank_step(step.record, step.terms, {pid, rank}, info.parallel, events);
-      add_host_and_counters(step.record, {pid, ranks}, events);
+      StepRecord record = step.record;
+      record.terms = &step.terms;
+      record.provenance_ns = &step.provenance_ns;
+      const std::vector<StageArgs> stages = stage_args(record, messages);
+      for (std::size_t rank = 0; rank < ranks; ++rank) {
+        const auto stage = static_cast<std::size_t>(stage_of(rank, info.parallel));
+        add_rank_step(record, {pid, rank}, info.parallel, stages[stage], events);
+      }
+      add_host_and_counters(record, {pid, ranks}, events);
     }
     for (const Mark& mark : instances_[pid].preemptions) {
       events.add(fmt::format(

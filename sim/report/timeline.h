@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
@@ -13,12 +14,13 @@ namespace moesim {
 /// Passes everything on to another observer and keeps the steps for a Chrome trace (glossary 9).
 ///
 /// Keeps the first steps of every instance, so many that the file has at most about `max_events`
-/// events (150 bytes each); `dropped_steps` counts the rest. Instances may run on different
+/// events (200 bytes each); `dropped_steps` counts the rest. Instances may run on different
 /// threads.
 class Timeline final : public Observer {
  public:
   static constexpr std::size_t kDefaultMaxEvents = 250'000;
-  Timeline(const Deployment& deployment, Observer& next,
+  /// `model` and `deployment` must outlive the object.
+  Timeline(const ModelSpec& model, const Deployment& deployment, Observer& next,
            std::size_t max_events = kDefaultMaxEvents);
 
   void step(const StepRecord& record) override;
@@ -29,13 +31,17 @@ class Timeline final : public Observer {
   [[nodiscard]] std::uint64_t dropped_steps() const;
   /// The trace as one JSON object. `pid` is the instance, `tid` the rank. Ranks of a stage do the
   /// same work at the same time. Terms of a step stand one after the other in breakdown order: how
-  /// they interleave over the layers is not kept.
+  /// they interleave over the layers is not kept, so `layer` is the range of layers a term is
+  /// summed over ("0-31"), where it lies in layers at all. `bytes` is the payload the rank sends in
+  /// the step, of terms that send. `provenance` of a step is the share of its time by class; a term
+  /// has one where the step leaves no doubt which.
   void write(std::ostream& out) const;
 
  private:
   struct Step {
     StepRecord record;  ///< `terms` is not valid here
     TermTimes terms{};
+    std::array<double, kProvenanceCount> provenance_ns{};
   };
   struct Mark {
     SimTime when = 0;
@@ -47,6 +53,7 @@ class Timeline final : public Observer {
     std::size_t max_steps = 0;
     std::uint64_t dropped = 0;
   };
+  const ModelSpec& model_;
   const Deployment& deployment_;
   Observer& next_;
   std::vector<Instance> instances_;

@@ -76,6 +76,29 @@ TEST_CASE("a document is written as JSON with its types and its order") {
   }
 }
 
+TEST_CASE("canonical JSON is the same for what means the same, and only for that") {
+  struct Case {
+    const char* why;
+    std::string yaml;
+    std::string canonical;
+  };
+  const Case cases[] = {
+      {"keys are sorted at every level", "b: 1\na: {d: 2, c: [{z: 1, y: 2}]}\n",
+       R"({"a": {"c": [{"y": 2, "z": 1}], "d": 2}, "b": 1})"},
+      {"lists keep their order", "a: [2, 1]\n", R"({"a": [2, 1]})"},
+      {"one number, one text", "[1, 1.0, +1, 1e0, 0.10, 1e-1, 0, -0.0, 2e12]\n",
+       "[1, 1, 1, 1, 0.1, 0.1, 0, 0, 2e12]"},
+      {"whole numbers beyond 2^53 stay apart", "[9007199254740993, 9007199254740992]\n",
+       "[9007199254740993, 9007199254740992]"},
+      {"text that looks like a number is none", "['1', 1, 'true', true, True]\n",
+       R"(["1", 1, "true", true, true])"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    CHECK(parse(c.yaml).to_canonical_json() == c.canonical);
+  }
+}
+
 TEST_CASE("set replaces, adds and makes what is on the way") {
   struct Case {
     std::string why;

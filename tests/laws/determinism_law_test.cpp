@@ -49,8 +49,9 @@ std::uint64_t digest(const Scenario& scenario, const RunOptions& options = {}) {
 std::string fate(const RequestTable& table, std::size_t row) {
   std::ostringstream out;
   out << table.arrival[row] << " " << table.first_scheduled[row] << " " << table.first_token[row]
-      << " " << table.finish[row] << " cached " << table.cached_tokens[row] << " preempted "
-      << table.preemptions[row] << " on " << table.instance[row];
+      << " " << table.second_token[row] << " " << table.finish[row] << " cached "
+      << table.cached_tokens[row] << " preempted " << table.preemptions[row] << " on "
+      << table.instance[row];
   return out.str();
 }
 

@@ -141,6 +141,10 @@ TEST_CASE("nothing happens before its cause") {
       CHECK(t.first_scheduled[r] < t.first_token[r]);
       CHECK(t.first_token[r] <= t.finish[r]);
       CHECK((t.first_token[r] == t.finish[r]) == (t.output_tokens[r] == 1));
+      CHECK((t.second_token[r] == kNever) == (t.output_tokens[r] == 1));
+      if (t.output_tokens[r] > 1) CHECK(t.first_token[r] < t.second_token[r]);
+      if (t.output_tokens[r] > 1) CHECK(t.second_token[r] <= t.finish[r]);
+      CHECK((t.second_token[r] == t.finish[r]) == (t.output_tokens[r] == 2));
       CHECK(t.cached_tokens[r] < run.workload.prompt_tokens[r]);
       CHECK(run.ledger.finished_at.at(static_cast<std::uint32_t>(r)) == t.finish[r]);
     }

@@ -268,7 +268,8 @@ PlainResult run_engine(const PlainConfig& config, const Workload& workload, Form
   }
   for (std::size_t r = 0; r < workload.size(); ++r) {
     result.requests.push_back({table.arrival[r], table.first_scheduled[r], table.first_token[r],
-                               table.finish[r], table.cached_tokens[r], table.preemptions[r]});
+                               table.second_token[r], table.finish[r], table.cached_tokens[r],
+                               table.preemptions[r]});
   }
   const SchedulerState& state = instance.state();
   result.digest = state.digest;
@@ -318,6 +319,7 @@ std::string first_difference(const PlainConfig& config, PlainResult plain, Plain
     compare_number(out, "arrival", a.arrival, b.arrival);
     compare_number(out, "first_scheduled", a.first_scheduled, b.first_scheduled);
     compare_number(out, "first_token", a.first_token, b.first_token);
+    compare_number(out, "second_token", a.second_token, b.second_token);
     compare_number(out, "finish", a.finish, b.finish);
     compare_number(out, "cached_tokens", a.cached_tokens, b.cached_tokens);
     compare_number(out, "preemptions", a.preemptions, b.preemptions);

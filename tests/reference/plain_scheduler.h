@@ -95,7 +95,8 @@ struct PlainCall {
 };
 
 struct PlainRequest {
-  SimTime arrival = kNever, first_scheduled = kNever, first_token = kNever, finish = kNever;
+  SimTime arrival = kNever, first_scheduled = kNever, first_token = kNever;
+  SimTime second_token = kNever, finish = kNever;
   std::int64_t cached_tokens = 0;
   int preemptions = 0;
 };

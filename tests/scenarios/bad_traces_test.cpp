@@ -97,6 +97,14 @@ TEST_CASE("CSV traces that are refused") {
       {"lines count with any ending",
        header + "0,0,1,1\r\n\r\n1,1,0,1\r2,0,1,1\n",
        {{4, "prompt_tokens", "'0'", ""}, {5, "arrival_s", "before the row above", ""}}},
+      {"one id for several requests",
+       header + "a,0,1,1\nb,0,1,1\na,1,1,1\n7,1,1,1\nb,2,1,1\na,3,1,1\n",
+       {{4, "request_id", "'a' stands in line 2 already", "id of its own"},
+        {6, "request_id", "'b' stands in line 3 already", ""},
+        {7, "request_id", "'a' stands in line 2 already", ""}}},
+      {"a number twice",
+       header + "0,0,1,1\n1,0,1,1\n1,1,1,1\n",
+       {{4, "request_id", "'1' stands in line 3 already", ""}}},
       {"several at once",
        header + "0,0,0,0\n1,x,1,1\n",
        {{2, "prompt_tokens", "'0'", ""},
@@ -211,6 +219,12 @@ TEST_CASE("Mooncake traces that are refused") {
       {"hash ids that are texts",
        "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"hash_ids\":[a]}",
        {{1, "hash_ids", "'[a]' is not a list", ""}}},
+      {"one id for two requests",
+       "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"request_id\":\"a\"}\n"
+       "{\"timestamp\":0,\"input_length\":1,\"output_length\":1}\n"
+       "{\"timestamp\":0,\"input_length\":1,\"output_length\":1}\n"
+       "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"request_id\":\"a\"}\n",
+       {{4, "request_id", "'a' stands in line 1 already", "id of its own"}}},
       {"requests that wait",
        "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"wait_for\":[3]}",
        {{1, "wait_for", "not modelled yet", "leave these rows out"}}},
@@ -233,7 +247,7 @@ TEST_CASE("a JSONL trace takes no second file of blocks") {
 
 TEST_CASE("only the first twenty mistakes are spelled out") {
   std::string csv = kHeader;
-  for (int i = 0; i < 50; ++i) csv += "0,0,0,1\n";
+  for (int i = 0; i < 50; ++i) csv += std::to_string(i) + ",0,0,1\n";
   const auto found =
       mistakes({.trace = csv, .trace_name = "t.csv", .blocks = {}, .blocks_name = {}});
   CHECK(found.size() == 21);

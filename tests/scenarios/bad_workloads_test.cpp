@@ -1,27 +1,11 @@
 // Mistakes in the workload, goals, prices and routing.
 
 #include <doctest/doctest.h>
-#include <string>
-#include <vector>
 
-#include "tests/scenarios/scenarios_support.h"
+#include "tests/scenarios/line_cases.h"
 
 namespace moesim {
 namespace {
-
-struct Case {
-  const char* why;
-  int line;
-  const char* text;
-  std::vector<Expected> expected;
-};
-
-void check(const std::vector<Case>& cases) {
-  for (const Case& c : cases) {
-    CAPTURE(std::string(c.why));
-    CHECK(compare(mistakes_of(with_line(c.line, c.text)), c.expected) == "");
-  }
-}
 
 TEST_CASE("mistakes in arrivals") {
   check({

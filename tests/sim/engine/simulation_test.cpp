@@ -62,18 +62,19 @@ TEST_CASE("a request goes through the table's columns as it is served") {
   struct Case {
     std::string why;
     RequestStatus status;
-    SimTime scheduled, first, finish;
+    SimTime scheduled, first, second, finish;
     std::uint32_t output;
   };
   const Case cases[] = {
       {"the prompt's step samples the first of three tokens", RequestStatus::kCompleted, 100,
-       100 + kStep, 100 + 3 * kStep, 3},
+       100 + kStep, 100 + 2 * kStep, 100 + 3 * kStep, 3},
       {"an output is cut where prompt and output reach max_model_len", RequestStatus::kCompleted,
-       5000, 5000 + kStep, 5000 + kStep, 1},
+       5000, 5000 + kStep, kNever, 5000 + kStep, 1},
       {"a prompt as long as max_model_len leaves no room for a token", RequestStatus::kDropped,
-       kNever, kNever, kNever, 0},
-      {"and so does a longer one", RequestStatus::kDropped, kNever, kNever, kNever, 0},
-      {"which holds nobody up", RequestStatus::kCompleted, 9500, 9500 + kStep, 9500 + kStep, 1},
+       kNever, kNever, kNever, kNever, 0},
+      {"and so does a longer one", RequestStatus::kDropped, kNever, kNever, kNever, kNever, 0},
+      {"which holds nobody up", RequestStatus::kCompleted, 9500, 9500 + kStep, kNever, 9500 + kStep,
+       1},
   };
   for (std::size_t r = 0; const Case& c : cases) {
     CAPTURE(c.why);
@@ -82,6 +83,7 @@ TEST_CASE("a request goes through the table's columns as it is served") {
     CHECK(table.arrival[r] == run.workload().arrival_ns[r]);
     CHECK(table.first_scheduled[r] == c.scheduled);
     CHECK(table.first_token[r] == c.first);
+    CHECK(table.second_token[r] == c.second);
     CHECK(table.finish[r] == c.finish);
     CHECK(table.output_tokens[r] == c.output);
     CHECK(table.generated[r] == c.output);

@@ -28,6 +28,23 @@ HandMadeRun waves(int count, const Change& change) {
   return run;
 }
 
+/// One server, first come, first served, that is always busy; each request takes `service_ms` and
+/// something random around it.
+HandMadeRun queued(int count, double service_ms, double noise_ms) {
+  HandMadeRun run;
+  run.scenario.slo.e2el_ms = 1e9;
+  run.scenario.gpu_hour_usd = {{"a100_sxm", 1.8}};
+  Rng common(3, "compare_test");
+  Rng own(4, "compare_test");
+  double now = 0;
+  for (int i = 0; i < count; ++i) {
+    const double start = now;
+    now += service_ms * (0.5 + common.uniform()) + noise_ms * (own.uniform() - 0.5);
+    run.complete({50.0 * i, start, start + 1, now}, 10, 11);
+  }
+  return run;
+}
+
 const MetricDelta* find(const std::vector<MetricDelta>& deltas, const std::string& metric) {
   const auto found = std::find_if(deltas.begin(), deltas.end(),
                                   [&](const MetricDelta& delta) { return delta.metric == metric; });
@@ -82,7 +99,60 @@ TEST_CASE("runs whose requests cannot be paired have no intervals") {
   const std::vector<MetricDelta> deltas = compared(base, shorter);
   CHECK_FALSE(find(deltas, "mean_ttft_ms")->p10);
   CHECK_FALSE(find(deltas, "mean_ttft_ms")->significant);
-  CHECK_FALSE(find(compared(base, base), "request_throughput")->significant);
+  CHECK_FALSE(find(deltas, "request_throughput")->significant);
+  CHECK_FALSE(find(deltas, "request_throughput")->exact);
+  CHECK_FALSE(find(compared(base, base), "mean_itl_ms"));
+}
+
+TEST_CASE("rates of a whole run have intervals around the reported difference") {
+  const HandMadeRun base = queued(400, 100, 0);
+  struct Case {
+    std::string why;
+    double service_ms, noise_ms;
+    bool significant;
+  };
+  const Case cases[] = {
+      {"nothing changed", 100, 0, false},
+      {"a tenth faster", 90, 0, true},
+      {"a tenth slower", 110, 0, true},
+      {"as fast on average, other requests gain and lose", 100, 40, false},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    const std::vector<MetricDelta> deltas = compared(base, queued(400, c.service_ms, c.noise_ms));
+    for (const char* metric :
+         {"request_throughput", "output_throughput", "total_token_throughput",
+          "output_throughput_per_gpu", "request_goodput", "usd_per_million_output_tokens"}) {
+      CAPTURE(std::string(metric));
+      const MetricDelta* delta = find(deltas, metric);
+      REQUIRE(delta != nullptr);
+      REQUIRE(delta->significant);
+      CHECK(*delta->significant == c.significant);
+      const double slack = 1e-9 * delta->base;
+      CHECK(*delta->p10 <= delta->abs + slack);
+      CHECK(*delta->p90 >= delta->abs - slack);
+    }
+  }
+}
+
+TEST_CASE("a rate has no interval when blocks share their time") {
+  // All end together: that is one observation of the duration, not 64.
+  const auto together = [](double end) {
+    HandMadeRun run;
+    for (int i = 0; i < 64; ++i) run.complete({0, 0, 10, end}, 10, 11);
+    return run;
+  };
+  const MetricDelta delta = *find(compared(together(1000), together(800)), "request_throughput");
+  CHECK(delta.abs == Approx(64 / 0.8 - 64));
+  CHECK_FALSE(delta.significant);
+  CHECK_FALSE(delta.p10);
+}
+
+TEST_CASE("what depends on no request says so") {
+  HandMadeRun base = waves(40, [](int) { return 0.0; });
+  HandMadeRun other = waves(40, [](int) { return 0.0; });
+  other.deployment.instances[0].memory.num_kv_tokens = 800;
+  CHECK(find(compared(base, other), "num_kv_tokens")->exact);
 }
 
 TEST_CASE("a comparison is the same every time") {
@@ -109,7 +179,10 @@ TEST_CASE("comparison.json has the glossary's fields") {
   Comparison comparison;
   comparison.baseline = "base";
   comparison.variants.push_back({"quick", {{"engine.max_num_seqs", "8", "4"}}, {}, ""});
-  comparison.variants[0].delta.push_back({"mean_ttft_ms", 10, 8, -2, -0.2, -2.5, -1.5, true});
+  comparison.variants[0].delta.push_back(
+      {"mean_ttft_ms", 10, 8, -2, -0.2, -2.5, -1.5, true, false});
+  comparison.variants[0].delta.push_back({"p99_ttft_ms", 10, 8, -2, -0.2, {}, {}, {}, false});
+  comparison.variants[0].delta.push_back({"num_kv_tokens", 10, 8, -2, -0.2, {}, {}, {}, true});
   comparison.variants.push_back({"small", {}, {}, "weights do not fit"});
   std::ostringstream out;
   write_json(comparison, out);
@@ -118,10 +191,14 @@ TEST_CASE("comparison.json has the glossary's fields") {
   CHECK(json["variants"][0] == nlohmann::json::parse(R"({"name": "quick",
       "changes": [{"path": "engine.max_num_seqs", "from": "8", "to": "4"}],
       "delta": {"mean_ttft_ms": {"abs": -2.0, "rel": -0.2, "p10": -2.5, "p90": -1.5,
-                                 "significant": true}}})"));
+                                 "significant": true},
+                "p99_ttft_ms": {"abs": -2.0, "rel": -0.2},
+                "num_kv_tokens": {"abs": -2.0, "rel": -0.2}}})"));
   CHECK(json["variants"][1]["infeasible"] == "weights do not fit");
   std::ostringstream text;
   write_text(comparison, text);
+  CHECK(text.str().find("~ = may be chance; ? = no interval") != std::string::npos);
+  CHECK(text.str().find("   ?-20.0 %    -20.0 %\n") != std::string::npos);
   CHECK(text.str().find("small                does not fit: weights do not fit") !=
         std::string::npos);
 }

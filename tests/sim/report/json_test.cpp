@@ -113,8 +113,9 @@ TEST_CASE("every other section has the glossary's keys") {
   CHECK(keys(report["memory"]["per_gpu"]["weights"]) ==
         std::set<std::string>{"attention", "dense_ffn", "routed_experts", "redundant_experts",
                               "shared_experts", "router", "embedding", "lm_head", "lora", "other"});
-  for (const char* metric : {"time_to_first_token", "inter_token_latency", "request_latency",
-                             "output_sequence_length", "input_sequence_length"}) {
+  for (const char* metric :
+       {"time_to_first_token", "time_to_second_token", "inter_token_latency", "request_latency",
+        "output_sequence_length", "input_sequence_length"}) {
     CAPTURE(metric);
     CHECK(keys(report["latency"][metric]) ==
           std::set<std::string>{"unit", "count", "mean", "std", "min", "max", "p1", "p5", "p25",
@@ -175,7 +176,7 @@ TEST_CASE("what has no value is absent, not zero") {
     CAPTURE(section);
     CHECK_FALSE(report.contains(section));
   }
-  CHECK(report["saturation"]["verdict"] == "stable");
+  CHECK(report["saturation"]["verdict"] == "overloaded");
 }
 
 TEST_CASE("GPUs that differ are listed, and the fullest one comes first") {
@@ -199,6 +200,13 @@ TEST_CASE("the id of a run depends on its scenario and seed alone") {
   const std::string id = run.result().run_id;
   run.complete({0, 0, 1, 3}, 1, 2);
   CHECK(run.result().run_id == id);
+  run.scenario.resolved_json =
+      R"({"engine": {"max_num_seqs": 8}, "name": "hand-made", "schema_version": 1})";
+  CHECK(run.result().run_id == id);  // the same in another order
+  run.scenario.resolved_json =
+      R"({"engine": {"max_num_seqs": 9}, "name": "hand-made", "schema_version": 1})";
+  CHECK(run.result().run_id != id);
+  run = HandMadeRun();
   run.scenario.seed = 2;
   CHECK(run.result().run_id != id);
 }

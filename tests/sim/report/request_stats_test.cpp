@@ -14,12 +14,20 @@ TEST_CASE("latencies of a request follow vLLM bench's definitions") {
     const char* why;
     HandMadeRun::Times times;
     std::uint32_t output;
-    double ttft_ms, e2el_ms, queue_ms, tpot_ms;  // tpot -1: undefined
+    double ttft_ms, e2el_ms, queue_ms, tpot_ms, ttst_ms;  // -1: undefined
   };
   const Case cases[] = {
-      {"queueing counts towards the first token", {100, 130, 200, 500}, 4, 100, 400, 30, 100},
-      {"one token has no gaps: TPOT is undefined, not zero", {0, 0, 50, 50}, 1, 50, 50, 0, -1},
-      {"two tokens: the one gap", {0, 5, 50, 57}, 2, 50, 57, 5, 7},
+      {"queueing counts towards the first token", {100, 130, 200, 500}, 4, 100, 400, 30, 100, 100},
+      {"the second token's time runs from the first token, and is no mean",
+       {100, 130, 200, 500, 450},
+       4,
+       100,
+       400,
+       30,
+       100,
+       250},
+      {"one token has no gaps: TPOT is undefined, not zero", {0, 0, 50, 50}, 1, 50, 50, 0, -1, -1},
+      {"two tokens: the one gap", {0, 5, 50, 57}, 2, 50, 57, 5, 7, 7},
   };
   for (const Case& c : cases) {
     CAPTURE(c.why);
@@ -30,6 +38,8 @@ TEST_CASE("latencies of a request follow vLLM bench's definitions") {
     CHECK(*latency.queue * 1e-6 == Approx(c.queue_ms));
     CHECK(latency.tpot.has_value() == (c.tpot_ms >= 0));
     if (latency.tpot) CHECK(*latency.tpot * 1e-6 == Approx(c.tpot_ms));
+    CHECK(latency.ttst.has_value() == (c.ttst_ms >= 0));
+    if (latency.ttst) CHECK(*latency.ttst * 1e-6 == Approx(c.ttst_ms));
   }
 }
 

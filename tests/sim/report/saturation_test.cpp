@@ -42,6 +42,29 @@ std::vector<double> poisson(int count, double gap_ms, std::uint64_t seed) {
   return arrivals;
 }
 
+/// `clients` who each send again when answered, served by `servers` that take about 100 ms.
+SaturationSection looped(int clients, int servers, bool at_once) {
+  HandMadeRun run;
+  run.workload.closed_loop = !at_once;
+  run.workload.max_concurrency = clients;
+  Rng rng(1, "saturation_test");
+  std::priority_queue<double, std::vector<double>, std::greater<>> free, answered;
+  for (int i = 0; i < servers; ++i) free.push(0);
+  for (int i = 0; i < clients; ++i) answered.push(0);
+  for (int i = 0; i < 2000; ++i) {
+    const double sent = answered.top();
+    const double start = std::max(sent, free.top());
+    const double end = start + 50 + 100 * rng.uniform();
+    answered.pop();
+    free.pop();
+    free.push(end);
+    answered.push(end);
+    const std::size_t row = run.complete({sent, start, start + 10, end}, 10, 10);
+    run.workload.arrival_ns[row] = 0;
+  }
+  return saturation(run.view(), request_statistics(run.view()));
+}
+
 }  // namespace
 
 TEST_CASE("M/D/1 below its capacity is stable, above it overloaded") {
@@ -113,15 +136,74 @@ TEST_CASE("a run cut off before most requests start is a backlog") {
   CHECK(s.still_queued == 92);
 }
 
-TEST_CASE("a closed loop adapts its load and is never overloaded") {
-  HandMadeRun run;
-  run.workload.closed_loop = true;
-  for (int i = 0; i < 200; ++i) {
-    const double sent = 100.0 * i;
-    run.complete({sent, sent + 50.0 * i, sent + 50.0 * i + 10, sent + 50.0 * i + 20}, 1, 2);
+TEST_CASE("a closed loop is backlogged when its clients wait for one another") {
+  struct Case {
+    const char* why;
+    int clients, servers;
+    Verdict verdict;
+  };
+  const Case cases[] = {
+      {"room for everybody", 16, 16, Verdict::kStable},
+      {"more room than clients", 16, 64, Verdict::kStable},
+      {"one in 17 waits", 17, 16, Verdict::kStable},
+      {"one in five waits", 20, 16, Verdict::kBacklogged},
+      {"most wait", 64, 16, Verdict::kBacklogged},
+  };
+  for (const Case& c : cases) {
+    for (const bool at_once : {false, true}) {  // the same loop, written as a cap on everything
+      CAPTURE(std::string(c.why));
+      CAPTURE(at_once);
+      const SaturationSection s = looped(c.clients, c.servers, at_once);
+      CHECK(to_text(s.verdict) == doctest::String(to_text(c.verdict)));
+      CHECK_FALSE(s.latency_trend);
+    }
   }
-  CHECK(to_text(saturation(run.view(), request_statistics(run.view())).verdict) ==
-        doctest::String("stable"));
+}
+
+TEST_CASE("a cap at the client does not hide an overload") {
+  // 12.5 requests/s are due, 10 are served; with at most 2 sent nobody waits at the engine for
+  // long.
+  HandMadeRun run;
+  run.workload.max_concurrency = 2;
+  double free_at = 0;
+  std::vector<double> ends(2, 0.0);
+  for (int i = 0; i < 500; ++i) {
+    const double due = 80.0 * i;
+    const double sent = std::max(due, ends[static_cast<std::size_t>(i % 2)]);
+    const double start = std::max(sent, free_at);
+    free_at = ends[static_cast<std::size_t>(i % 2)] = start + 100;
+    const std::size_t row = run.complete({sent, start, start + 50, start + 100}, 10, 10);
+    run.workload.arrival_ns[row] = ms(due);
+  }
+  const SaturationSection s = saturation(run.view(), request_statistics(run.view()));
+  CHECK(to_text(s.verdict) == doctest::String("overloaded"));
+  CHECK(*s.offered_rps == Approx(12.5));
+  CHECK(*s.completed_rps == Approx(10).epsilon(0.02));
+  CHECK(*s.latency_trend == Approx(0.25).epsilon(0.02));
+}
+
+TEST_CASE("a deployment that refuses most of its requests does not keep up") {
+  struct Case {
+    const char* why;
+    int served, refused;
+    Verdict verdict;
+  };
+  const Case cases[] = {
+      {"all", 0, 40, Verdict::kOverloaded},
+      {"all but a few", 2, 400, Verdict::kOverloaded},
+      {"three of five", 40, 60, Verdict::kOverloaded},
+      {"a few", 40, 4, Verdict::kStable},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    HandMadeRun run;
+    for (int i = 0; i < c.served; ++i)
+      run.complete({100.0 * i, 100.0 * i, 100.0 * i + 10, 100.0 * i + 20}, 1, 2);
+    for (int i = 0; i < c.refused; ++i) run.leave(10.0 * i, RequestStatus::kDropped);
+    const SaturationSection s = saturation(run.view(), request_statistics(run.view()));
+    CHECK(to_text(s.verdict) == doctest::String(to_text(c.verdict)));
+    CHECK(s.dropped_unservable == c.refused);
+  }
 }
 
 TEST_CASE("a handful of requests has no trend") {

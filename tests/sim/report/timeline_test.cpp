@@ -1,5 +1,6 @@
 #include "sim/report/timeline.h"
 
+#include <array>
 #include <doctest/doctest.h>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -43,7 +44,7 @@ TEST_CASE("a step stands on every rank, its terms inside it") {
   run.deployment.instances[0].parallel.tp = 2;
   run.deployment.instances[0].gpus = {4, 5};
   Metrics metrics(1, 0, 0);
-  Timeline timeline(run.deployment, metrics);
+  Timeline timeline(run.scenario.model, run.deployment, metrics);
   const TermTimes terms = two_terms();
   timeline.step(hand_made_step(0, 5, 8, terms));
   CHECK(metrics.phase(Phase::kDecode).steps == 1);  // passed on
@@ -52,9 +53,11 @@ TEST_CASE("a step stands on every rank, its terms inside it") {
   REQUIRE(spans.size() == 2 * 3 + 1);
   CHECK(spans[0] ==
         json::parse(R"({"ph": "X", "pid": 0, "tid": 0, "name": "decode", "cat": "step_time",
-      "ts": 5000, "dur": 3000, "args": {"step": 0, "tokens": 4, "padded_tokens": 0, "sequences": 4}})"));
+      "ts": 5000, "dur": 3000, "args": {"step": 0, "layer": "0-1", "tokens": 4, "padded_tokens": 0,
+      "sequences": 4}})"));
   CHECK(spans[1] == json::parse(R"({"ph": "X", "pid": 0, "tid": 0, "name": "attention",
-      "cat": "attention", "ts": 5000, "dur": 1000, "args": {"step": 0, "tokens": 4}})"));
+      "cat": "attention", "ts": 5000, "dur": 1000,
+      "args": {"step": 0, "layer": "0-1", "tokens": 4}})"));
   CHECK(spans[2]["cat"] == "expert_gemm");
   CHECK(spans[2]["ts"] == 6000);
   CHECK(spans[3]["tid"] == 1);
@@ -71,19 +74,60 @@ TEST_CASE("pipeline stages follow one another and share the step's time") {
   HandMadeRun run;
   run.deployment.instances[0].parallel.pp = 2;
   Metrics metrics(1, 0, 0);
-  Timeline timeline(run.deployment, metrics);
+  Timeline timeline(run.scenario.model, run.deployment, metrics);
   const TermTimes terms = two_terms();
   timeline.step(hand_made_step(0, 0, 3, terms));
   const std::vector<json> spans = events_of(trace_of(timeline), "X");
   CHECK(spans[0]["dur"] == 1500);
   CHECK(spans[3]["tid"] == 1);
   CHECK(spans[3]["ts"] == 1500);
+  CHECK(spans[0]["args"]["layer"] == "0");  // two layers, one a stage
+  CHECK(spans[3]["args"]["layer"] == "1");
+}
+
+TEST_CASE("a term says what it sends and where its time came from, if the step leaves no doubt") {
+  HandMadeRun run;
+  run.deployment.instances[0].parallel.tp = 2;
+  Metrics metrics(1, 0, 0);
+  Timeline timeline(run.scenario.model, run.deployment, metrics);
+  TermTimes terms = two_terms();
+  terms[static_cast<std::size_t>(Term::kAllReduce)] = 1e6;
+  terms[static_cast<std::size_t>(Term::kLaunchOverhead)] = 4e6;
+  std::array<double, kProvenanceCount> times{};
+  times[static_cast<std::size_t>(Provenance::kRoofline)] = 4e6;
+  times[static_cast<std::size_t>(Provenance::kAssumed)] = 4e6;
+  StepRecord step = hand_made_step(0, 0, 8, terms);
+  step.provenance_ns = &times;
+  step.padded_tokens = 8;
+  step.sampled_rows = 4;
+  timeline.step(step);
+  times[static_cast<std::size_t>(Provenance::kMeasured)] = 2e6;
+  times[static_cast<std::size_t>(Provenance::kRoofline)] = 2e6;
+  step.step = 1;
+  timeline.step(step);
+  std::map<std::pair<int, std::string>, json> args;
+  for (const json& span : events_of(trace_of(timeline), "X"))
+    args[{span["args"]["step"].get<int>(), span["cat"].get<std::string>()}] = span["args"];
+
+  CHECK(args[{0, "step_time"}]["provenance"] ==
+        json::parse(R"({"roofline": 0.5, "assumed": 0.5})"));
+  CHECK(args[{0, "attention"}]["provenance"] == "roofline");
+  CHECK(args[{0, "launch_overhead"}]["provenance"] == "assumed");
+  CHECK_FALSE(args[{0, "launch_overhead"}].contains("layer"));
+  CHECK_FALSE(args[{0, "attention"}].contains("bytes"));
+  // 8 padded tokens of 64 16-bit values after the embedding and twice in each of 2 layers: 5 x
+  // 1024; logits of 4 rows x 128 gathered from 2 ranks: 512, as all-reduce bytes.
+  CHECK(args[{0, "all_reduce"}]["bytes"] == 5 * 1024 + 512);
+  CHECK(args[{1, "step_time"}]["provenance"] ==
+        json::parse(R"({"measured": 0.25, "roofline": 0.25, "assumed": 0.5})"));
+  CHECK_FALSE(args[{1, "attention"}].contains("provenance"));
+  CHECK(args[{1, "launch_overhead"}]["provenance"] == "assumed");
 }
 
 TEST_CASE("terms never leave their step, even with overlap") {
   HandMadeRun run;
   Metrics metrics(1, 0, 0);
-  Timeline timeline(run.deployment, metrics);
+  Timeline timeline(run.scenario.model, run.deployment, metrics);
   TermTimes terms = two_terms();
   terms[static_cast<std::size_t>(Term::kOverlapped)] = -1.5e6;
   timeline.step(hand_made_step(0, 0, 1.5, terms));
@@ -94,7 +138,8 @@ TEST_CASE("terms never leave their step, even with overlap") {
 TEST_CASE("beyond its bound a trace drops steps and says how many") {
   HandMadeRun run(2);
   Metrics metrics(2, 0, 0);
-  Timeline timeline(run.deployment, metrics, 100);  // 14 events a step: 3 steps an instance
+  Timeline timeline(run.scenario.model, run.deployment, metrics,
+                    100);  // 14 events a step: 3 steps an instance
   const TermTimes terms = two_terms();
   for (std::uint64_t i = 0; i < 10; ++i) {
     const auto at = static_cast<double>(i);
@@ -110,7 +155,7 @@ TEST_CASE("beyond its bound a trace drops steps and says how many") {
 TEST_CASE("a preemption is a mark on the host's track") {
   HandMadeRun run;
   Metrics metrics(1, 0, 0);
-  Timeline timeline(run.deployment, metrics);
+  Timeline timeline(run.scenario.model, run.deployment, metrics);
   timeline.preempted({0}, {17}, ms(3));
   const std::vector<json> marks = events_of(trace_of(timeline), "i");
   REQUIRE(marks.size() == 1);

@@ -122,6 +122,7 @@ TEST_CASE("only real tokens are counted, at the pace of the batch") {
   // Three tokens of the first request, two gaps; one of the second.
   const std::map<SimTime, std::int64_t> two_steps = {{1000, 2}};
   CHECK(run.recorder().gaps == two_steps);
+  CHECK(run.table().second_token == std::vector<SimTime>{2000, kNever});
   CHECK(run.table().generated == std::vector<std::uint32_t>{3, 1});
 }
 

@@ -2,37 +2,11 @@
 // tests/reference/step_table.h.
 #include <doctest/doctest.h>
 #include <string>
-#include <vector>
 
-#include "tests/reference/step_table.h"
+#include "tests/sim/schedulers/step_cases.h"
 
 using namespace moesim;
 using namespace moesim::reference;
-
-namespace {
-
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += line + "\n";
-  return text;
-}
-
-struct Case {
-  std::string why;
-  void (*change)(Situation&);
-  std::vector<std::string> expect;
-};
-
-void check(const std::vector<Case>& cases) {
-  for (const Case& c : cases) {
-    INFO(c.why);
-    Situation situation;
-    c.change(situation);
-    CHECK(joined(step_table(situation)) == joined(c.expect));
-  }
-}
-
-}  // namespace
 
 TEST_CASE("the budget goes to running requests in list order, then to the queue") {
   check({

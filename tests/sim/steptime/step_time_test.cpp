@@ -1,118 +1,13 @@
 #include "sim/steptime/step_time.h"
 
 #include <doctest/doctest.h>
-#include <functional>
 #include <numeric>
 #include <string>
 #include <vector>
 
-#include "tests/sim/small_cluster.h"
+#include "tests/sim/steptime/priced_steps.h"
 
 using namespace moesim;
-
-namespace {
-
-/// Prices an operator by a function of it, in microseconds.
-class ByFunction final : public KernelModel {
- public:
-  using Function = std::function<double(const Op&)>;
-  explicit ByFunction(Function us) : us_(std::move(us)) {}
-  KernelTime time(const Op& op) const override {
-    const bool attention = op.term == Term::kAttention;
-    return {Seconds(us_(op) * 1e-6), attention ? Provenance::kMeasured : Provenance::kDonor};
-  }
-
- private:
-  Function us_;
-};
-
-/// Three layers: a dense one with full attention, two MoE ones with a window of 8.
-ModelSpec three_layers() {
-  ModelSpec model;
-  model.id = "test/three-layers";
-  model.family = "gqa_moe";
-  model.hidden = 64;
-  model.vocab = 128;
-  model.heads = 4;
-  model.kv_heads = 2;
-  model.head_dim = model.v_head_dim = 16;
-  LayerSpec dense;
-  dense.dense_intermediate = 96;
-  LayerSpec moe;
-  moe.attention = AttentionKind::kSliding;
-  moe.window = 8;
-  moe.moe = true;
-  moe.num_experts = 4;
-  moe.top_k = 1;
-  moe.expert_intermediate = 32;
-  model.layers = {dense, moe, moe};
-  return model;
-}
-
-struct Setup {
-  ByFunction::Function us = [](const Op&) { return 0.0; };
-  int stages = 1;
-  LaunchCost launch = {0, 0, 0, 0, 0};  ///< no launch costs unless a test is about them
-  std::vector<int> capture_sizes = {1, 2, 4, 8, 16};
-  int max_num_seqs = 8;
-  bool enforce_eager = false;
-  bool full_graphs = true;
-  std::vector<KvGroup> kv_groups = {{AttentionKind::kFull, 0, 1}, {AttentionKind::kSliding, 8, 2}};
-};
-
-struct Priced {
-  ModelSpec model = three_layers();
-  StepTime step_time;
-
-  explicit Priced(const Setup& setup) : step_time(make(setup, model)) {}
-
-  StepCost operator()(const StepWork& work) {
-    StepCost cost;
-    step_time.price(work, cost);
-    return cost;
-  }
-  /// All stages, in us.
-  double us(const StepWork& work) {
-    const StepCost cost = (*this)(work);
-    return std::accumulate(cost.stage_ns.begin(), cost.stage_ns.end(), 0.0) * 1e-3;
-  }
-
- private:
-  static StepTime make(const Setup& setup, const ModelSpec& model) {
-    EngineSpec engine;
-    engine.max_num_seqs = setup.max_num_seqs;
-    engine.max_num_batched_tokens = 64;
-    engine.cudagraph_capture_sizes = setup.capture_sizes;
-    engine.enforce_eager = setup.enforce_eager;
-    engine.profile.full_graphs = setup.full_graphs;
-    engine.profile.launch = setup.launch;
-    KvLayout kv;
-    kv.groups = setup.kv_groups;
-    std::vector<StepTime::Stage> stages;
-    for (int stage = 0; stage < setup.stages; ++stage) {
-      const Parallel parallel{.pp = setup.stages};
-      stages.push_back(
-          {make_shard(model, parallel, stage).shard, std::make_unique<ByFunction>(setup.us)});
-    }
-    return {model, std::move(stages), kv, engine, made<ExpertRouting>("uniform"), 1};
-  }
-};
-
-/// 10 us for every operator of one term.
-ByFunction::Function only(Term term) {
-  return [term](const Op& op) { return op.term == term ? 10.0 : 0.0; };
-}
-
-StepWork work(int decodes, std::span<const PromptChunk> chunks, int rows) {
-  return {
-      .step = 0, .decodes = decodes, .decode_context = {}, .chunks = chunks, .sampled_rows = rows};
-}
-
-const std::vector<PromptChunk> kNone;
-const std::vector<PromptChunk> kOne = {{0, 5, 0, true}};
-const std::vector<PromptChunk> kTwo = {{0, 5, 0, true}, {1, 3, 16, false}};
-
-}  // namespace
 
 TEST_CASE("every operator of a step is counted as often as it runs") {
   struct Case {
@@ -230,84 +125,6 @@ TEST_CASE("decode attention of a layer reads the context of its KV group") {
     CAPTURE(c.why);
     Priced priced({.us = context, .kv_groups = c.groups});
     CHECK(priced.us(step) == doctest::Approx(c.expect_us).epsilon(1e-9));
-  }
-}
-
-TEST_CASE("a step is replayed, launched in pieces, or launched kernel by kernel") {
-  struct Case {
-    std::string why;
-    Setup setup;
-    int tokens;
-    bool uniform;
-    GraphMode mode;
-    int padded;
-  };
-  const Case cases[] = {
-      {"decodes alone, a captured size", {}, 4, true, GraphMode::kFull, 4},
-      {"padded to the next size", {}, 5, true, GraphMode::kFull, 8},
-      {"one request", {}, 1, true, GraphMode::kFull, 1},
-      {"with a prompt there is no full graph", {}, 4, false, GraphMode::kPiecewise, 4},
-      {"full graphs end at max_num_seqs: 9 would run as 16",
-       {},
-       9,
-       true,
-       GraphMode::kPiecewise,
-       16},
-      {"the largest captured size", {}, 16, false, GraphMode::kPiecewise, 16},
-      {"beyond it neither graph nor padding", {}, 17, false, GraphMode::kNone, 17},
-      {"a release without full graphs", {.full_graphs = false}, 4, true, GraphMode::kPiecewise, 4},
-      {"enforce_eager", {.enforce_eager = true}, 4, true, GraphMode::kNone, 4},
-      {"nothing captured", {.capture_sizes = {}}, 4, true, GraphMode::kNone, 4},
-  };
-  for (const Case& c : cases) {
-    CAPTURE(c.why);
-    const Priced priced(c.setup);
-    const StepTime::Dispatch dispatch = priced.step_time.dispatch(c.tokens, c.uniform);
-    CHECK(dispatch.mode == c.mode);
-    CHECK(dispatch.padded == c.padded);
-  }
-}
-
-TEST_CASE("a stage takes as long as its kernels or its launches, whichever is longer") {
-  const LaunchCost launch{.full_us = 15,
-                          .per_node_us = 0,
-                          .piece_us = 10,
-                          .piece_attention_us = 50,
-                          .eager_layer_us = 100};
-  const std::vector<PromptChunk> long_prompt = {{0, 30, 0, true}};
-  struct Case {
-    std::string why;
-    int stages;
-    double kernel_us;  // of decode or prefill attention, per layer
-    StepWork step;
-    std::vector<double> expect_us;
-    double overhead_us;
-  };
-  const Case cases[] = {
-      {"full graph, no kernels: one replay", 1, 0, work(3, kNone, 3), {15}, 15},
-      {"kernels of 3 x 4 hide part of it", 1, 4, work(3, kNone, 3), {15}, 3},
-      {"kernels of 3 x 10 hide all of it", 1, 10, work(3, kNone, 3), {30}, 0},
-      {"pieces: 4 x 10 and 3 x 50", 1, 0, work(0, kOne, 1), {190}, 190},
-      {"no graph: 3 x 100", 1, 0, work(0, long_prompt, 1), {300}, 300},
-      {"no graph, partly hidden", 1, 50, work(0, long_prompt, 1), {300}, 150},
-      {"stages of 2 and 1 layers launch their own", 2, 0, work(0, long_prompt, 1), {200, 100}, 300},
-      {"their pieces: 3 x 10 + 2 x 50, 2 x 10 + 50", 2, 0, work(0, kOne, 1), {130, 70}, 200},
-      {"65 a layer: the first hides all, the second 65", 2, 65, work(0, kOne, 1), {130, 70}, 5},
-  };
-  for (const Case& c : cases) {
-    CAPTURE(c.why);
-    const double kernel_us = c.kernel_us;
-    Priced priced(
-        {.us = [kernel_us](const Op& op) { return op.term == Term::kAttention ? kernel_us : 0; },
-         .stages = c.stages,
-         .launch = launch});
-    const StepCost cost = priced(c.step);
-    REQUIRE(cost.stage_ns.size() == c.expect_us.size());
-    for (std::size_t s = 0; s < c.expect_us.size(); ++s) {
-      CHECK(cost.stage_ns[s] == doctest::Approx(c.expect_us[s] * 1e3).epsilon(1e-9));
-    }
-    CHECK(cost.terms[static_cast<std::size_t>(Term::kLaunchOverhead)] ==
-          doctest::Approx(c.overhead_us * 1e3).epsilon(1e-9));
   }
 }
 

@@ -1,0 +1,86 @@
+// CUDA graphs and launches: which mode a step runs in, and when launching is what takes the time.
+#include <doctest/doctest.h>
+#include <string>
+#include <vector>
+
+#include "tests/sim/steptime/priced_steps.h"
+
+using namespace moesim;
+
+TEST_CASE("a step is replayed, launched in pieces, or launched kernel by kernel") {
+  struct Case {
+    std::string why;
+    Setup setup;
+    int tokens;
+    bool uniform;
+    GraphMode mode;
+    int padded;
+  };
+  const Case cases[] = {
+      {"decodes alone, a captured size", {}, 4, true, GraphMode::kFull, 4},
+      {"padded to the next size", {}, 5, true, GraphMode::kFull, 8},
+      {"one request", {}, 1, true, GraphMode::kFull, 1},
+      {"with a prompt there is no full graph", {}, 4, false, GraphMode::kPiecewise, 4},
+      {"full graphs end at max_num_seqs: 9 would run as 16",
+       {},
+       9,
+       true,
+       GraphMode::kPiecewise,
+       16},
+      {"the largest captured size", {}, 16, false, GraphMode::kPiecewise, 16},
+      {"beyond it neither graph nor padding", {}, 17, false, GraphMode::kNone, 17},
+      {"a release without full graphs", {.full_graphs = false}, 4, true, GraphMode::kPiecewise, 4},
+      {"enforce_eager", {.enforce_eager = true}, 4, true, GraphMode::kNone, 4},
+      {"nothing captured", {.capture_sizes = {}}, 4, true, GraphMode::kNone, 4},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    const Priced priced(c.setup);
+    const StepTime::Dispatch dispatch = priced.step_time.dispatch(c.tokens, c.uniform);
+    CHECK(dispatch.mode == c.mode);
+    CHECK(dispatch.padded == c.padded);
+  }
+}
+
+TEST_CASE("a stage takes as long as its kernels or its launches, whichever is longer") {
+  const LaunchCost launch{.full_us = 15,
+                          .per_node_us = 0,
+                          .piece_us = 10,
+                          .piece_attention_us = 50,
+                          .eager_layer_us = 100};
+  const std::vector<PromptChunk> long_prompt = {{0, 30, 0, true}};
+  struct Case {
+    std::string why;
+    int stages;
+    double kernel_us;  // of decode or prefill attention, per layer
+    StepWork step;
+    std::vector<double> expect_us;
+    double overhead_us;
+  };
+  const Case cases[] = {
+      {"full graph, no kernels: one replay", 1, 0, work(3, kNone, 3), {15}, 15},
+      {"kernels of 3 x 4 hide part of it", 1, 4, work(3, kNone, 3), {15}, 3},
+      {"kernels of 3 x 10 hide all of it", 1, 10, work(3, kNone, 3), {30}, 0},
+      {"pieces: 4 x 10 and 3 x 50", 1, 0, work(0, kOne, 1), {190}, 190},
+      {"no graph: 3 x 100", 1, 0, work(0, long_prompt, 1), {300}, 300},
+      {"no graph, partly hidden", 1, 50, work(0, long_prompt, 1), {300}, 150},
+      {"stages of 2 and 1 layers launch their own", 2, 0, work(0, long_prompt, 1), {200, 100}, 300},
+      {"their pieces: 3 x 10 + 2 x 50, 2 x 10 + 50", 2, 0, work(0, kOne, 1), {130, 70}, 200},
+      {"65 a layer: the first hides all, the second 65", 2, 65, work(0, kOne, 1), {130, 70}, 5},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    const double kernel_us = c.kernel_us;
+    Priced priced(
+        {.us = [kernel_us](const Op& op) { return op.term == Term::kAttention ? kernel_us : 0; },
+         .stages = c.stages,
+         .launch = launch});
+    const StepCost cost = priced(c.step);
+    REQUIRE(cost.stage_ns.size() == c.expect_us.size());
+    for (std::size_t s = 0; s < c.expect_us.size(); ++s) {
+      CHECK(cost.stage_ns[s] == doctest::Approx(c.expect_us[s] * 1e3).epsilon(1e-9));
+    }
+    CHECK(cost.terms[static_cast<std::size_t>(Term::kLaunchOverhead)] ==
+          doctest::Approx(c.overhead_us * 1e3).epsilon(1e-9));
+  }
+}
