@@ -22,8 +22,10 @@ double message_seconds(const KernelShape& s, std::span<const double> c, const De
   return (alpha + c[4] * std::sqrt(s.bytes * 1e-6)) * 1e-6 + wire / c[3];
 }
 
+// Below 512 bytes a message is all latency, above 512 MiB all bandwidth: what is known there holds
+// beyond.
 Coordinates message_coordinates(const KernelShape& s) {
-  return {log2_of(s.bytes), log2_of(s.gpus), log2_of(s.nodes)};
+  return {std::clamp(log2_of(s.bytes), 9.0, 29.0), log2_of(s.gpus), log2_of(s.nodes)};
 }
 
 // Dispatch or combine of one layer, normal mode: the SMs given to communication move every token
@@ -44,7 +46,8 @@ Coordinates deepep_coordinates(const KernelShape& s) {
 }
 
 // Low-latency mode: every (token, expert) pair is a message of its own. Experts are dealt to SMs,
-// as many to each as it takes; the SM of an expert receives its tokens, so few experts are slow.
+// as many to each as it takes, and only those SMs work: few experts are slow. Every expert is
+// polled, with or without tokens.
 double busy_sms(const KernelShape& s, const DeviceCeilings& d) {
   return std::min(d.sms, s.total_experts / std::ceil(s.total_experts / d.sms));
 }
@@ -53,9 +56,9 @@ double deepep_ll_seconds(const KernelShape& s, std::span<const double> c, const 
   const double start = c[0] * std::pow(s.nodes, c[1]);
   const double link = (s.bytes - s.nic_bytes) / (c[2] * d.link_bandwidth);
   const double nic = s.nic_bytes / (c[3] * d.nic_bandwidth) * std::pow(s.nodes, c[4]);
-  const double pairs = s.tokens * s.topk;
-  const double sms = (pairs * c[5] * 1e-9 + s.bytes / (c[6] * 1e9)) / busy_sms(s, d);
-  return start * 1e-6 + s.topk * c[7] * 1e-6 + soft_max(soft_max(link, nic, 3), sms, c[8]);
+  const double sms = (s.tokens * c[5] * 1e-9 + s.bytes / (c[6] * 1e9)) / busy_sms(s, d);
+  const double shape = s.total_experts * c[7] * 1e-9 + s.hidden * c[9] * 1e-9;
+  return start * 1e-6 + shape + soft_max(soft_max(link, nic, 3), sms, c[8]);
 }
 
 Coordinates deepep_ll_coordinates(const KernelShape& s) {
@@ -85,7 +88,7 @@ const Form& deepep_form() {
                           {"link", 0.7, 0.05, 1.05},
                           {"nic", 0.8, 0.05, 1.05},
                           {"nic_nodes_power", 0.2, 0.001, 1},
-                          {"ns_per_token_sm", 300, 1, 5000},
+                          {"ns_per_token_sm", 300, 1, 20000},
                           {"gb_per_s_per_sm", 18, 0.5, 200},
                           {"fill_us_per_sqrt_mb", 10, 0.01, 500},
                           {"power", 3, 1.1, 12}},
@@ -102,10 +105,11 @@ const Form& deepep_ll_form() {
                           {"link", 0.7, 0.05, 1.05},
                           {"nic", 0.8, 0.05, 1.05},
                           {"nic_nodes_power", 0.2, 0.001, 1},
-                          {"ns_per_pair_sm", 300, 1, 5000},
+                          {"ns_per_token_sm", 1000, 1, 10000},
                           {"gb_per_s_per_sm", 10, 0.5, 200},
-                          {"us_per_expert_of_token", 0.3, 0.001, 5},
-                          {"power", 3, 1.1, 12}},
+                          {"ns_per_expert", 10, 0.1, 200},
+                          {"power", 2, 1.1, 12},
+                          {"ns_per_channel", 0.2, 0.001, 5}},
                          deepep_ll_seconds,
                          {"log2 tokens", "log2 bytes per token", "log2 experts", "log2 nodes"},
                          deepep_ll_coordinates};

@@ -3,30 +3,13 @@
 
 #include "calibrate/import/kernel_rows.h"
 #include "calibrate/import/layer_profile.h"
+#include "hardware/stream_bytes.h"
 
 namespace moesim {
 
 namespace {
 
 constexpr double kMicro = 1e-6;
-
-/// Bytes per row that element-wise kernels of 16-bit activations move: tensors read and written,
-/// whether or not they hit the L2. The simulator counts the same (calibrate/README.md).
-double norm_bytes(double width) {
-  return 2 * 2 * width;  // reads x, writes y
-}
-double add_norm_bytes(double width) {
-  return 4 * 2 * width;  // reads x and the residual, writes both
-}
-double add_bytes(double width) {
-  return 3 * 2 * width;
-}
-double copy_bytes(double width) {
-  return 2 * 2 * width;
-}
-double gated_bytes(double inter) {
-  return 3 * 2 * inter;  // reads gate and up, writes their product
-}
 
 KernelSample stream(const std::string& kernel, double rows, double row_bytes, double seconds) {
   KernelSample sample;
@@ -59,7 +42,7 @@ void read_quantize(KernelTable& table, KernelSamples& out) {
         seconds += base->second;
       }
       KernelSample sample =
-          stream(dynamic ? "quantize_dynamic" : "quantize_static", m, 3 * k, seconds);
+          stream(dynamic ? "quantize_dynamic" : "quantize_static", m, quantize_bytes(k), seconds);
       sample.system = table.system();
       sample.dtype = table.text(row, {"dtype"});
       out.samples.push_back(std::move(sample));
@@ -85,19 +68,21 @@ void read_vidur_mlp(KernelTable& table, KernelSamples& out) {
     const double rotated = (heads + kv_heads) / tp * hidden / heads;
     const bool gated = table.number(row, {"gated"}) > 0;
     const auto add = [&](const char* kernel, const char* column, double row_bytes) {
-      if (table.text(row, {column}).empty()) return;  // a model without that layer
       const double us = table.number(row, {column});
       KernelSample sample = stream(kernel, tokens, row_bytes, us * kMicro);
       sample.system = system;
-      // Half of the last digit is 13 % of 4 us: shorter times say too little.
-      sample.suspect = us < 4;
+      // Half of the last digit is 17 % of 3 us: shorter times say too little.
+      sample.suspect = us < 3;
       out.samples.push_back(std::move(sample));
     };
     add("embedding", "emb_us", copy_bytes(hidden));
-    add("norm", "input_layernorm_us", norm_bytes(hidden));
-    add("norm", "post_attention_layernorm_us", norm_bytes(hidden));
     add("rotary", "attn_rope_us", copy_bytes(rotated));
     add("activation", "mlp_act_us", gated ? gated_bytes(inter / tp) : copy_bytes(inter / tp));
+    // A model with one norm a layer (attention beside the MLP) has a LayerNorm with bias and adds
+    // three tensors: other kernels.
+    if (table.text(row, {"post_attention_layernorm_us"}).empty()) continue;
+    add("norm", "input_layernorm_us", norm_bytes(hidden));
+    add("norm", "post_attention_layernorm_us", norm_bytes(hidden));
     add("add", "add_us", add_bytes(hidden));
   }
 }
@@ -124,7 +109,7 @@ std::pair<std::string, double> stream_of(const std::string& layer, const LayerPr
   if (layer == "rotary_emb") return {"rotary", copy_bytes(rotated / p.tp)};
   if (layer == "act_fn") return {"activation", gated_bytes(p.inter / p.tp)};
   if (layer == "qk_norm") return {"qk_norm", norm_bytes(rotated)};
-  if (layer == "sampler") return {"sampler", 4 * p.vocab};  // logits in float32
+  if (layer == "sampler") return {"sampler", sampler_bytes(p.vocab)};
   return {"", 0};
 }
 
