@@ -22,10 +22,10 @@ double message_seconds(const KernelShape& s, std::span<const double> c, const De
   return (alpha + c[4] * std::sqrt(s.bytes * 1e-6)) * 1e-6 + wire / c[3];
 }
 
-// Below 512 bytes a message is all latency, above 512 MiB all bandwidth: what is known there holds
+// Below 512 bytes a message is all latency, above 256 MiB all bandwidth: what is known there holds
 // beyond.
 Coordinates message_coordinates(const KernelShape& s) {
-  return {std::clamp(log2_of(s.bytes), 9.0, 29.0), log2_of(s.gpus), log2_of(s.nodes)};
+  return {std::clamp(log2_of(s.bytes), 9.0, 28.0), log2_of(s.gpus), log2_of(s.nodes)};
 }
 
 // Dispatch or combine of one layer, normal mode: the SMs given to communication move every token

@@ -29,13 +29,15 @@ std::string mistake_in(const std::string& name, const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("collectives: newest library only, sizes of both element types in one shape") {
+TEST_CASE("collectives: newest library only; int8 is pooled where bytes are only moved") {
   const KernelSamples found = read("nccl_h100_sxm.csv",
                                    "nccl,op,dtype,gpus,bytes,latency_us\n"
                                    "2.9.1,all_reduce,half,4,1024,11\n"
                                    "2.27.3,all_reduce,half,4,1024,7\n"
-                                   "2.27.3,all_reduce,int8,4,1024,8\n");
-  REQUIRE(found.samples.size() == 2);
+                                   "2.27.3,all_reduce,int8,4,1024,8\n"
+                                   "2.27.3,all_gather,int8,4,1024,8\n"
+                                   "2.27.3,all_gather,half,4,1024,8\n");
+  REQUIRE(found.samples.size() == 4);
   const KernelSample& s = found.samples[0];
   CHECK(s.system == "h100_sxm");
   CHECK(s.framework == "");
@@ -46,7 +48,10 @@ TEST_CASE("collectives: newest library only, sizes of both element types in one 
   CHECK(s.shape.bytes == 1024);
   CHECK(s.shape.nodes == 1);
   CHECK(s.seconds == doctest::Approx(7e-6));
-  CHECK(s.shape_key == found.samples[1].shape_key);
+  CHECK(found.samples[1].dtype == "int8");
+  CHECK(found.samples[2].dtype == "");
+  CHECK(found.samples[3].dtype == "");
+  CHECK(found.samples[2].shape_key == found.samples[3].shape_key);
   CHECK(found.notes.size() == 1);
 }
 
