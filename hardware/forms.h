@@ -34,7 +34,7 @@ struct Form {
 };
 
 /// Forms by name: gemm, moe, attention_decode, attention_prefill, mla_decode, mla_prefill, message,
-/// stream (memory-bound), deepep. Null if unknown.
+/// stream (memory-bound), deepep, deepep_ll. Null if unknown.
 [[nodiscard]] const Form* find_form(const std::string& name);
 [[nodiscard]] std::vector<std::string> form_names();
 

@@ -14,5 +14,6 @@ namespace moesim {
 [[nodiscard]] const Form& message_form();
 [[nodiscard]] const Form& stream_form();
 [[nodiscard]] const Form& deepep_form();
+[[nodiscard]] const Form& deepep_ll_form();
 
 }  // namespace moesim

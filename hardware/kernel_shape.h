@@ -37,7 +37,8 @@ struct KernelShape {
   // Memory-bound kernels and messages
   double bytes = 0;  ///< moved, or the size of the message (nccl-tests' convention)
   double rows = 0;
-  double gpus = 0;  ///< ranks of the group
+  double nic_bytes = 0;  ///< those that leave the node (DeepEP)
+  double gpus = 0;       ///< ranks of the group
   double nodes = 1;
   double sms = 0;  ///< SMs given to communication
 };

@@ -16,7 +16,10 @@ CurvePlan plan_for(const std::string& op, const std::string& /*kernel*/,
   if (op == "attention_context") with("attention_prefill", {0, 1, 2, 3}, {1, 1, 1, 1});
   if (op == "mla_generation") with("mla_decode", {0, 1, 2}, {1, 1, 1});
   if (op == "mla_context") with("mla_prefill", {0, 1, 2}, {1, 1, 1});
-  if (op == "nccl" || op == "custom_allreduce") with("message", {0}, {1});
+  if (op == "nccl" || op == "custom_allreduce") with("message", {0, 1}, {1, 1});
+  if (op == "deepep_normal") with("deepep", {0, 1, 2}, {1, 1, 1});
+  if (op == "deepep_ll") with("deepep_ll", {0, 1, 2}, {1, 1, 2});
+  if (op == "stream" || op == "sampler") with("stream", {0, 1}, {1, 1});
   return plan;
 }
 

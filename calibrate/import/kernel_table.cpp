@@ -58,7 +58,8 @@ const std::vector<Kind>& kinds() {
 
 }  // namespace
 
-KernelTable::KernelTable(CsvTable table, const fs::path& path) : table_(std::move(table)) {
+KernelTable::KernelTable(CsvTable table, const fs::path& path)
+    : table_(std::move(table)), path_(path) {
   const std::string stem = path.stem().string();
   system_ = system_in(stem);
   family_ = system_.empty() ? stem : stem.substr(0, stem.size() - system_.size() - 1);
@@ -76,7 +77,8 @@ const CsvRow::Cell* KernelTable::cell(std::size_t row,
   return nullptr;
 }
 
-std::string KernelTable::text(std::size_t row, std::initializer_list<std::string_view> names) {
+std::string KernelTable::text(std::size_t row,
+                              std::initializer_list<std::string_view> names) const {
   const CsvRow::Cell* found = cell(row, names);
   return found == nullptr ? "" : found->text;
 }
