@@ -34,14 +34,17 @@ Pointers thinned(const Pointers& samples) {
   return out;
 }
 
+/// `near`: where to start and from there only; null: from the form's own starts.
 void fit_form(const Pointers& all, const DeviceCeilings& device, const CurvePlan& plan,
-              KernelCurve& curve) {
+              const std::vector<double>* near, KernelCurve& curve) {
   Bounded bounds;
   for (const Coefficient& c : plan.form->coefficients) {
     bounds.start.push_back(c.start);
     bounds.low.push_back(c.low);
     bounds.high.push_back(c.high);
   }
+  if (near != nullptr) bounds.start = *near;
+  const int starts = near != nullptr ? 1 : plan.starts;
   const Pointers samples = thinned(all);
   const Residuals residuals = [&](std::span<const double> c, std::span<double> out) {
     for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -49,7 +52,7 @@ void fit_form(const Pointers& all, const DeviceCeilings& device, const CurvePlan
       out[i] = std::log(time / samples[i]->seconds);
     }
   };
-  curve.coefficients = fit_bounded(bounds, samples.size(), residuals, plan.width, plan.starts);
+  curve.coefficients = fit_bounded(bounds, samples.size(), residuals, plan.width, starts);
   // Four digits, as they are written: a curve read back predicts the same to the bit.
   for (double& c : curve.coefficients) {
     const double scale = std::pow(10.0, 3 - std::floor(std::log10(c)));
@@ -91,10 +94,11 @@ void fit_efficiency(const Pointers& samples, const DeviceCeilings& device, const
   fit_table(x, residual, plan.table, curve.table);
 }
 
-KernelCurve fit_once(const Pointers& samples, const DeviceCeilings& device, const CurvePlan& plan) {
+KernelCurve fit_once(const Pointers& samples, const DeviceCeilings& device, const CurvePlan& plan,
+                     const std::vector<double>* near = nullptr) {
   KernelCurve curve;
   curve.form = plan.form;
-  fit_form(samples, device, plan, curve);
+  fit_form(samples, device, plan, near, curve);
   fit_efficiency(samples, device, plan, curve);
   return curve;
 }
@@ -147,7 +151,7 @@ KernelCurve fit_curve(std::span<const KernelSample> samples, const DeviceCeiling
     for (const KernelSample* s : good)
       (hash(s->shape_key) % kFolds == static_cast<std::uint64_t>(fold) ? test : train).push_back(s);
     if (test.empty() || train.size() < 3) continue;
-    const KernelCurve partial = fit_once(train, device, plan);
+    const KernelCurve partial = fit_once(train, device, plan, &curve.coefficients);
     for (const KernelSample* s : test) {
       left_out.push_back(log_error(partial, *s, device));
       const double form = plan.form->seconds(s->shape, partial.coefficients, device);
