@@ -58,7 +58,8 @@ const std::vector<Kind>& kinds() {
 
 }  // namespace
 
-KernelTable::KernelTable(CsvTable table, const fs::path& path) : table_(std::move(table)) {
+KernelTable::KernelTable(CsvTable table, const fs::path& path)
+    : table_(std::move(table)), path_(path) {
   const std::string stem = path.stem().string();
   system_ = system_in(stem);
   family_ = system_.empty() ? stem : stem.substr(0, stem.size() - system_.size() - 1);
