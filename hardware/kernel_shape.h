@@ -23,6 +23,8 @@ struct KernelShape {
   double inter = 0;     ///< expert intermediate size of this rank
   double matrices = 3;  ///< 3 gated, 2 not
   double busiest = 0;   ///< pairs of the busiest local expert
+  double above_64 = 0;  ///< pairs beyond the 64th of every local expert, summed
+  double above_256 = 0;
 
   // Attention
   double batch = 0;      ///< sequences

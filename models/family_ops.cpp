@@ -288,6 +288,8 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
     ++op.active_experts;
     op.m += rows;
     op.busiest = std::max<std::int64_t>(op.busiest, rows);
+    op.above_64 += rows > 64 ? rows - 64 : 0;
+    op.above_256 += rows > 256 ? rows - 256 : 0;
     op.padded_rows += (rows + tile - 1) / tile * tile;
   }
   op.n = shard.expert_slice(layers.spec);

@@ -37,14 +37,18 @@ Pointers thinned(const Pointers& samples) {
   return out;
 }
 
+/// `near`: where to start and from there only; null: from the form's own starts.
 void fit_form(const Pointers& all, const DeviceCeilings& device, const CurvePlan& plan,
-              KernelCurve& curve) {
+              const std::vector<double>* near, KernelCurve& curve) {
   Bounded bounds;
   for (const Coefficient& c : plan.form->coefficients) {
     bounds.start.push_back(c.start);
     bounds.low.push_back(c.low);
     bounds.high.push_back(c.high);
   }
+  const std::vector<double> usual = bounds.start;
+  if (near != nullptr) bounds.start = *near;
+  const int starts = near != nullptr ? 1 : plan.starts;
   const Pointers samples = thinned(all);
   const Residuals residuals = [&](std::span<const double> c, std::span<double> out) {
     for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -52,10 +56,10 @@ void fit_form(const Pointers& all, const DeviceCeilings& device, const CurvePlan
       out[i] = std::log(time / samples[i]->seconds);
     }
     for (std::size_t j = 0; j < c.size(); ++j)
-      out[samples.size() + j] = kPrior * std::log(c[j] / bounds.start[j]);
+      out[samples.size() + j] = kPrior * std::log(c[j] / usual[j]);
   };
-  const std::size_t rows = samples.size() + bounds.start.size();
-  curve.coefficients = fit_bounded(bounds, rows, residuals, plan.width, plan.starts);
+  const std::size_t rows = samples.size() + usual.size();
+  curve.coefficients = fit_bounded(bounds, rows, residuals, plan.width, starts);
   // Four digits, as they are written: a curve read back predicts the same to the bit.
   for (double& c : curve.coefficients) {
     const double scale = std::pow(10.0, 3 - std::floor(std::log10(c)));
@@ -97,10 +101,11 @@ void fit_efficiency(const Pointers& samples, const DeviceCeilings& device, const
   fit_table(x, residual, plan.table, curve.table);
 }
 
-KernelCurve fit_once(const Pointers& samples, const DeviceCeilings& device, const CurvePlan& plan) {
+KernelCurve fit_once(const Pointers& samples, const DeviceCeilings& device, const CurvePlan& plan,
+                     const std::vector<double>* near = nullptr) {
   KernelCurve curve;
   curve.form = plan.form;
-  fit_form(samples, device, plan, curve);
+  fit_form(samples, device, plan, near, curve);
   fit_efficiency(samples, device, plan, curve);
   return curve;
 }
@@ -153,7 +158,7 @@ KernelCurve fit_curve(std::span<const KernelSample> samples, const DeviceCeiling
     for (const KernelSample* s : good)
       (hash(s->shape_key) % kFolds == static_cast<std::uint64_t>(fold) ? test : train).push_back(s);
     if (test.empty() || train.size() < 3) continue;
-    const KernelCurve partial = fit_once(train, device, plan);
+    const KernelCurve partial = fit_once(train, device, plan, &curve.coefficients);
     for (const KernelSample* s : test) {
       left_out.push_back(log_error(partial, *s, device));
       const double form = plan.form->seconds(s->shape, partial.coefficients, device);

@@ -11,7 +11,7 @@ CurvePlan plan_for(const std::string& op, const std::string& /*kernel*/,
     plan.steps = std::move(steps);
   };
   if (op == "gemm") with("gemm", {0, 1, 2}, {1, 1, 1});
-  if (op == "moe") with("moe", {0, 1, 2, 3}, {1.5, 1.5, 1, 1});
+  if (op == "moe" || op == "moe_deepgemm") with("moe", {0, 1, 2, 3}, {2, 2, 1.5, 1.5});
   if (op == "attention_generation") with("attention_decode", {0, 1, 2, 3}, {1, 1, 1, 1});
   if (op == "attention_context") with("attention_prefill", {0, 1, 2, 3}, {1, 1, 1, 1});
   if (op == "mla_generation") with("mla_decode", {0, 1, 2}, {1, 1, 1});

@@ -78,6 +78,9 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
     (gated ? experts_ : experts_ungated_) = ready(
         library, system, "moe", expert_kernels(choice.framework, precisions.experts, gated, sm));
   }
+  // Between two uses of an expert's weights the whole model streams by: they are never in L2.
+  experts_.device.l2_bytes = 0;
+  experts_ungated_.device.l2_bytes = 0;
   const KernelNames attention = attention_kernels(precisions.kv_cache, false);
   decode_ = ready(library, system, "attention_generation", attention);
   prefill_ = ready(library, system, "attention_context", attention);
@@ -145,6 +148,8 @@ KernelTime Measured::grouped(const Op& op) const {
   shape.active = op.active_experts;
   shape.padded_rows = static_cast<double>(op.padded_rows);
   shape.busiest = static_cast<double>(op.busiest);
+  shape.above_64 = static_cast<double>(op.above_64);
+  shape.above_256 = static_cast<double>(op.above_256);
   shape.experts = op.experts;
   shape.total_experts = op.total_experts;
   shape.topk = op.top_k;

@@ -49,7 +49,9 @@ class Measured final : public KernelModel {
   std::array<ReadyCurve, kFormats> gemm_;
   ReadyCurve experts_, experts_ungated_, decode_, prefill_, mla_decode_, mla_prefill_, mla_absorb_,
       mla_unfold_;
+  ReadyCurve norm_, rotary_, activation_, embedding_, sampler_;
   ReadyCurve custom_all_reduce_, nccl_all_reduce_;
+  int node_gpus_;
   bool nvlink_;
 };
 
