@@ -41,7 +41,10 @@ int fit_command(const Arguments& args) {
   KernelProfile profile;
   profile.system = args.system;
   std::tie(profile.framework, profile.version) = framework_and_version(args.kernels);
-  profile.provenance = {args.date, "moesim fit " + tool_version(), {"imported"}, {}, "", args.notes};
+  profile.provenance.date = args.date;
+  profile.provenance.tool = fmt::format("moesim fit {}", tool_version());
+  profile.provenance.origin = {"imported"};
+  profile.provenance.notes = args.notes;
   for (const std::string& source : args.sources)
     profile.provenance.sources.push_back(source_of(source));
   const SystemSpec system =
