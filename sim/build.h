@@ -23,6 +23,8 @@ struct RunOptions {
   bool check = false;                              ///< verify invariants while running (slower)
   const std::atomic<bool>* stop = nullptr;         ///< end early when set
   std::atomic<std::int64_t>* completed = nullptr;  ///< requests done so far, for a progress bar
+  /// Requests instead of the scenario's, where no file can say them; copied.
+  const Workload* workload = nullptr;
 };
 
 /// A scenario made ready to run: cluster graph, step-time model, engines, requests. The only place

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,12 +10,15 @@ namespace moesim {
 
 /// One quantity of one measured row, and what we predict for it. Units by metric: `weights` and
 /// `kv_gib` in GiB per GPU, `kv_tokens` in tokens per engine, `fits` 1 if the engine starts, else
-/// 0.
+/// 0; `kv_blocks` in blocks per engine; `*_tok_s` in tokens a second of the whole system; `ttft_*`,
+/// `tpot_*`, `itl_*`, `e2e_*` in milliseconds.
 struct ComparedValue {
   std::string id, metric;
   double measured = 0;
   double predicted = 0;
-  std::string source, gpu, engine;  ///< groups it belongs to; an empty name is no group
+  std::optional<double> p10, p90;    ///< interval of the prediction, if it has one
+  std::optional<double> peer_error;  ///< another simulator's error on the same value
+  std::string source, gpu, engine;   ///< groups it belongs to; an empty name is no group
   bool moe = false;
   std::vector<std::string> assumed;  ///< what the row does not state and we filled in, in words
   /// (predicted - measured) / measured; the plain difference where 0 was measured (`fits`).
@@ -49,5 +53,7 @@ struct Validation {
 /// The document of commands.md "moesim validate"; doubles have at most six significant digits.
 void write_json(const Validation& validation, std::ostream& out);
 void write_text(const Validation& validation, std::ostream& out);
+/// A table a run: its statistics, and the error of the peer that predicted it too.
+void write_runs_text(const Validation& validation, std::ostream& out);
 
 }  // namespace moesim

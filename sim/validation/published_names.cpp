@@ -62,6 +62,24 @@ double take_gigabytes(std::string& card) {
   return size;
 }
 
+std::string letters_and_digits(const std::string& text) {
+  std::string kept;
+  for (const char c : lower(text)) {
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) kept += c;
+  }
+  return kept;
+}
+
+/// What the driver calls cards whose systems are named otherwise, letters and digits only.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kDriverNames = {{
+    {"a100sxm4", "a100_sxm"},
+    {"a10080gbpcie", "a100_pcie"},
+    {"h10080gbhbm3", "h100_sxm"},
+    {"nvidiah100pcie", "h100_pcie"},
+    {"nvidiah200", "h200_sxm"},
+    {"nvidiab200", "b200_sxm"},
+}};
+
 /// When the code of a release was current (serving-semantics 0.2, "versions named here").
 struct Snapshot {
   std::string_view date, version;
@@ -107,6 +125,19 @@ std::optional<std::string> shipped_system_of(const std::string& published) {
   const auto capacity = static_cast<double>(load_system(card, "", {}).gpu.mem_capacity.value());
   if (gigabytes > 0 && std::abs(gigabytes * 1e9 / capacity - 1) > kTolerance) return std::nullopt;
   return card;
+}
+
+std::optional<std::string> system_named_in(const std::string& text) {
+  const std::string name = letters_and_digits(text);
+  const auto* const driver = std::ranges::find_if(
+      kDriverNames, [&](const auto& row) { return name.find(row.first) != std::string::npos; });
+  if (driver != kDriverNames.end()) return std::string(driver->second);
+  std::optional<std::string> longest;
+  for (const std::string& system : shipped_systems()) {
+    if (name.find(letters_and_digits(system)) == std::string::npos) continue;
+    if (!longest || system.size() > longest->size()) longest = system;
+  }
+  return longest;
 }
 
 std::string backend_of(const std::string& published) {

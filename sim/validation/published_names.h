@@ -15,6 +15,10 @@ namespace moesim {
 /// Name of the shipped system of a card such as "H200-SXM-141GB"; nothing if its memory differs.
 [[nodiscard]] std::optional<std::string> shipped_system_of(const std::string& published);
 
+/// Name of the shipped system that a driver or a folder's name means: "NVIDIA GeForce RTX 4090",
+/// "rtx4090-llama-3.1-8b".
+[[nodiscard]] std::optional<std::string> system_named_in(const std::string& text);
+
 /// "vllm", "sglang" or "trtllm"; else the name as it is.
 [[nodiscard]] std::string backend_of(const std::string& published);
 

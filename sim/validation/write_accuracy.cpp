@@ -25,6 +25,10 @@ Json number(double value) {
   return std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr);
 }
 
+Json number_or_null(const std::optional<double>& value) {
+  return value ? number(*value) : Json(nullptr);
+}
+
 const char* unit_of(const std::string& metric) {
   if (metric == "weights" || metric == "kv_gib") return ", GiB per GPU";
   if (metric == "kv_tokens") return ", tokens";
@@ -92,6 +96,28 @@ void write_reasons(const Validation& validation, std::ostream& out) {
   for (const auto& [reason, count] : reasons) out << fmt::format("  {:>5}  {}\n", count, reason);
 }
 
+void write_run(const Validation& validation, const std::string& run, std::ostream& out) {
+  bool peer = false;
+  for (const ComparedValue& row : validation.rows)
+    peer = peer || (row.id == run && row.peer_error.has_value());
+  out << fmt::format("{}\n  {:<10} {:>12} {:>12} {:>10}{}\n", run, "ms", "predicted", "measured",
+                     "error", peer ? "    peer's" : "");
+  for (const ComparedValue& row : validation.rows) {
+    if (row.id != run) continue;
+    const int decimals = row.metric == "kv_blocks" ? 0 : 2;
+    out << fmt::format("  {:<10} {:>12.{}f} {:>12.{}f} {:>10}", row.metric, row.predicted, decimals,
+                       row.measured, decimals, shown_error(row));
+    if (row.peer_error) out << fmt::format("  {:+.2f} %", *row.peer_error * 100);
+    out << '\n';
+  }
+  for (const ComparedValue& row : validation.rows) {
+    if (row.id != run || row.assumed.empty()) continue;
+    out << fmt::format("  assumed: {}\n", fmt::join(row.assumed, ", "));
+    break;
+  }
+  out << '\n';
+}
+
 }  // namespace
 
 void write_json(const Validation& validation, std::ostream& out) {
@@ -107,13 +133,14 @@ void write_json(const Validation& validation, std::ostream& out) {
   }
   json["rows"] = Json::array();
   for (const ComparedValue& row : validation.rows) {
-    // Memory is predicted without an interval: p10 and p90 are unknown.
-    json["rows"].push_back({{"id", row.id},
-                            {"metric", row.metric},
-                            {"measured", number(row.measured)},
-                            {"predicted", number(row.predicted)},
-                            {"p10", nullptr},
-                            {"p90", nullptr}});
+    Json item = {{"id", row.id},
+                 {"metric", row.metric},
+                 {"measured", number(row.measured)},
+                 {"predicted", number(row.predicted)},
+                 {"p10", number_or_null(row.p10)},
+                 {"p90", number_or_null(row.p90)}};
+    if (row.peer_error) item["peer_error"] = number(*row.peer_error);
+    json["rows"].push_back(std::move(item));
   }
   json["unsupported"] = Json::array();
   for (const NotCompared& row : validation.unsupported)
@@ -132,6 +159,17 @@ void write_text(const Validation& validation, std::ostream& out) {
   for (const std::string& metric : metrics) write_rows(validation, metric, width, out);
   write_groups(validation, width, out);
   write_reasons(validation, out);
+}
+
+void write_runs_text(const Validation& validation, std::ostream& out) {
+  std::string last;
+  for (const ComparedValue& row : validation.rows) {
+    if (row.id == last) continue;
+    last = row.id;
+    write_run(validation, row.id, out);
+  }
+  for (const NotCompared& run : validation.unsupported)
+    out << fmt::format("{}: not compared: {}\n", run.id, run.reason);
 }
 
 }  // namespace moesim
