@@ -179,6 +179,12 @@ void add_validate_options(CLI::App& app, Parsed& parsed) {
   app.add_option("--json", parsed.json, "also write the JSON here; - is standard output")
       ->type_name("FILE")
       ->group("output");
+  app.add_option("--markdown", parsed.args.markdown, "also write a section of ACCURACY.md here")
+      ->type_name("FILE")
+      ->group("output");
+  app.add_option("--save-dir", parsed.save_dir, "write validation.json and validation.html here")
+      ->type_name("DIR")
+      ->group("output");
 }
 
 constexpr std::size_t kMany = 1'000'000;

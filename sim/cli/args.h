@@ -26,8 +26,9 @@ struct Arguments {
   std::vector<Override> overrides;  ///< engine and load flags, then --set, then --seed
   OutputFormat format = OutputFormat::kTable;
   std::optional<std::filesystem::path> save_dir;
-  std::optional<std::string> out;   ///< -o: one output file
-  std::optional<std::string> json;  ///< --json: the result as JSON, whatever is printed
+  std::optional<std::string> out;       ///< -o: one output file
+  std::optional<std::string> json;      ///< --json: the result as JSON, whatever is printed
+  std::optional<std::string> markdown;  ///< --markdown: the same as a section of a page
   bool strict = false, check = false, per_request = false, timeline = false, quiet = false;
   int jobs = 1;
 };

@@ -65,7 +65,7 @@ MeasuredSetup set_up(const MemoryRow& row) {
   MeasuredSetup setup;
   setup.problem = problem_of(row);
   if (!setup.problem.empty()) return setup;
-  const PublishedRelease release = vllm_release_of(row.version, row.date);
+  const PublishedRelease release = release_of("vllm", row.version, row.date);
   const std::optional<std::string> system = shipped_system_of(row.gpu);
   if (!system) {
     setup.card_problem = row.gpu.empty()

@@ -38,7 +38,8 @@ NumberFormat main_format(const ModelSpec& model) {
 }
 
 bool is_four_bit_integer(NumberFormat format) {
-  return format == NumberFormat::kAwqInt4 || format == NumberFormat::kGptqInt4;
+  return format == NumberFormat::kAwqInt4 || format == NumberFormat::kGptqInt4 ||
+         format == NumberFormat::kInt4Group32;
 }
 
 /// A checkpoint of integers published again in another 4-bit format: the same parts of it.
@@ -64,7 +65,8 @@ std::string store_weights(ModelSpec& model, const std::string& published,
   const int bits = payload_bits(found->format);
   if (bits != 16 && bits >= payload_bits(own)) {
     if (bits > payload_bits(own)) assumed.push_back(to_text(own) + " weights, as published");
-    if (is_four_bit_integer(own) && bits == 4) replace_integers(model.precisions, found->format);
+    if (is_four_bit_integer(own) && bits == 4 && !is_four_bit_integer(found->format))
+      replace_integers(model.precisions, found->format);
     return "";
   }
   const bool feed_forward_only =
@@ -74,6 +76,10 @@ std::string store_weights(ModelSpec& model, const std::string& published,
   } else {
     apply_precision(model, {.weights = to_text(found->format)});
   }
+  // NVIDIA's ModelOpt checkpoints leave latent attention in 16 bit: `exclude_modules` in the
+  // hf_quant_config.json of DeepSeek-V3-0324-NVFP4.
+  if (found->format == NumberFormat::kNvfp4 && model.is_mla())
+    model.precisions.attention = model.precisions.activation;
   return "";
 }
 
