@@ -241,7 +241,7 @@ const std::array kCommands{
         "tables of published operating points (CSV files or folders of them).",
         2,
         kMany,
-        {add_validate_options, add_format, add_jobs}},
+        {add_validate_options, add_format, add_quiet, add_jobs}},
 };
 
 void add_command(CLI::App& root, const CommandSpec& spec, Parsed& parsed) {

@@ -1,7 +1,9 @@
+#include <chrono>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <iostream>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -27,6 +29,12 @@ Validation validation_of(const Arguments& args) {
                                nearest_name_hint(kind, {"runs", "e2e"})));
 }
 
+std::size_t rows_of(const Validation& validation) {
+  std::set<std::string> ids;
+  for (const ComparedValue& row : validation.rows) ids.insert(row.id);
+  return ids.size();
+}
+
 AccuracyTitle title_of(const Arguments& args) {
   std::vector<std::string> names;
   for (std::size_t i = 1; i < args.inputs.size(); ++i)
@@ -45,7 +53,13 @@ void save(const std::filesystem::path& path, const Write& write) {
 }  // namespace
 
 int validate_command(const Arguments& args) {
+  const auto start = std::chrono::steady_clock::now();
   const Validation validation = validation_of(args);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  if (!args.quiet && took.count() > 1) {
+    std::cerr << fmt::format("moesim: {} values of {} rows predicted in {:.1f} s\n",
+                             validation.rows.size(), rows_of(validation), took.count());
+  }
   const AccuracyTitle title = title_of(args);
   const auto json = [&](std::ostream& out) { write_json(validation, out); };
   if (args.json) save(*args.json, json);

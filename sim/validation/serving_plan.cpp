@@ -87,6 +87,7 @@ void set_engine(const ServingRow& row, const std::string& backend, ServingPlan& 
   plan.weight_dtype = row.weight_dtype;
   const bool kv_is_open = row.kv_dtype.empty() || row.kv_dtype == "auto";
   plan.kv_dtype = kv_is_open && !recipe_kv.empty() ? recipe_kv : row.kv_dtype;
+  plan.kv_of_checkpoint = kv_is_open && recipe_kv.empty() && backend == "trtllm";
   const LimitNames names = limits_of(backend);
   plan.keys.set_if(names.memory, row.memory_fraction);
   plan.keys.set_if(names.batch, row.max_batch);
@@ -113,7 +114,8 @@ void set_layout(const ServingRow& row, ServingPlan& plan) {
 }  // namespace
 
 std::string ServingPlan::key() const {
-  std::string text = fmt::format("{}|{}|{}", weight_dtype, kv_dtype, length_is_free);
+  std::string text =
+      fmt::format("{}|{}|{}|{}", weight_dtype, kv_dtype, kv_of_checkpoint, length_is_free);
   if (load.repeated) {
     text += fmt::format("|{}x{} {}", load.repeated->groups, load.repeated->prompts_per_group,
                         load.repeated->system_tokens);
@@ -161,14 +163,36 @@ ServingPlan ServingTranslator::plan(const ServingRow& row) {
   return plan;
 }
 
+namespace {
+
+/// Whether weights are stored as in NVIDIA's ModelOpt checkpoints whose hf_quant_config.json says
+/// `kv_cache_quant_algo: FP8` (Qwen3-32B-NVFP4 and others; not DeepSeek's, which say null).
+bool has_fp8_kv(const ModelSpec& model) {
+  const NumberFormat format =
+      model.is_moe() ? model.precisions.experts : model.precisions.dense_ffn;
+  return !model.is_mla() && (format == NumberFormat::kFp8 || format == NumberFormat::kNvfp4);
+}
+
+/// Stores weights and KV as the plan says; returns why that is impossible, or nothing.
+std::string store(const ServingPlan& plan, ModelSpec& model, std::vector<std::string>& assumed) {
+  std::string problem = store_weights(model, plan.weight_dtype, assumed);
+  if (!problem.empty()) return problem;
+  if (plan.kv_of_checkpoint && has_fp8_kv(model)) {
+    assumed.emplace_back("fp8 KV, as in the vendor's checkpoints");
+    return store_kv(model, "fp8");
+  }
+  return store_kv(model, plan.kv_dtype);
+}
+
+}  // namespace
+
 ServingOutcome carry_out(const ServingPlan& plan) {
   ServingOutcome outcome;
   ScenarioOrProblem loaded = load_with(plan.keys, plan.model);
   outcome.run.problem = loaded.problem;
   if (!loaded.scenario) return outcome;
   Scenario& scenario = *loaded.scenario;
-  outcome.run.problem = store_weights(scenario.model, plan.weight_dtype, outcome.assumed);
-  if (outcome.run.problem.empty()) outcome.run.problem = store_kv(scenario.model, plan.kv_dtype);
+  outcome.run.problem = store(plan, scenario.model, outcome.assumed);
   if (!outcome.run.problem.empty()) return outcome;
   PredictOptions options{.workload = nullptr, .length_is_free = plan.length_is_free};
   Workload workload;

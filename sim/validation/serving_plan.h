@@ -20,6 +20,8 @@ struct ServingPlan {
   bool length_is_free = false;  ///< max_model_len is not stated
   ScenarioKeys keys{"row"};
   std::string weight_dtype, kv_dtype;
+  /// KV takes fp8 where the checkpoint is NVIDIA's own quantised one, as TensorRT-LLM does.
+  bool kv_of_checkpoint = false;
   ServingLoad load;
 
   /// Plans of the same key are the same simulation.

@@ -147,6 +147,18 @@ TEST_CASE("a harness's published settings hold where the row says nothing else")
   CHECK(plan_of(row).kv_dtype == "bf16");
 }
 
+TEST_CASE("TensorRT-LLM takes the KV format of the vendor's quantised checkpoints") {
+  ServingRow row = closed_loop_row();
+  row.engine = "TensorRT-LLM";
+  row.weight_dtype = "fp8";
+  CHECK(plan_of(row).kv_of_checkpoint);
+  row.kv_dtype = "fp16";
+  CHECK_FALSE(plan_of(row).kv_of_checkpoint);
+  row.kv_dtype = "";
+  row.engine = "vLLM";
+  CHECK_FALSE(plan_of(row).kv_of_checkpoint);
+}
+
 TEST_CASE("loads: offline, static batch, open loop") {
   ServingRow row = closed_loop_row();
   row.load_mode = "offline max throughput (all requests queued)";
