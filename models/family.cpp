@@ -45,6 +45,7 @@ int TileRule::m_tile(NumberFormat experts, int tokens) {
       return tile_for(kFp8Block, tokens, 64);
     case NumberFormat::kAwqInt4:
     case NumberFormat::kGptqInt4:
+    case NumberFormat::kInt4Group32:
     case NumberFormat::kQ4KM:
     case NumberFormat::kMxfp4:
       return tile_for(kWeightOnly, tokens, 64);

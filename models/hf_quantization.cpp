@@ -29,7 +29,8 @@ NumberFormat read_dtype(ConfigKeys& keys) {
   return NumberFormat::kBf16;
 }
 
-// Integer formats are modelled with groups of 128 (or one scale per channel for 8 bit).
+// Integer formats are modelled with groups of 128 (or one scale per channel for 8 bit);
+// compressed-tensors with groups of 32, too.
 NumberFormat integer_format(ConfigKeys& keys, const std::string& section, int bits, int group,
                             NumberFormat four_bit) {
   if (bits == 8) return NumberFormat::kInt8;
@@ -59,6 +60,8 @@ NumberFormat compressed_tensors(ConfigKeys& keys) {
     return strategy == "block" ? NumberFormat::kFp8Block : NumberFormat::kFp8;
   if (type == "float" && bits == 4)
     return group == 32 ? NumberFormat::kMxfp4 : NumberFormat::kNvfp4;
+  const bool symmetric = keys.boolean_or({(path + "symmetric").c_str()}, true);
+  if (bits == 4 && group == 32 && symmetric) return NumberFormat::kInt4Group32;
   return integer_format(keys, path + "num_bits", bits, group, NumberFormat::kGptqInt4);
 }
 

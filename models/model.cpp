@@ -18,7 +18,8 @@ struct FormatRow {
 };
 
 // serving-semantics 2.3. fp8_block: an fp32 scale per 128x128 tile. AWQ, GPTQ: fp16 scale and int4
-// zero per 128. Q4_K_M: 4.85 for the mixture, 4.5 (plain Q4_K) for routed experts.
+// zero per 128. int4_g32: a 16-bit scale per 32. Q4_K_M: 4.85 for the mixture, 4.5 (plain Q4_K) for
+// routed experts.
 constexpr FormatRow kFormats[] = {
     {NumberFormat::kFp32, "fp32", 32, 32, 32},
     {NumberFormat::kBf16, "bf16", 16, 16, 16},
@@ -28,6 +29,7 @@ constexpr FormatRow kFormats[] = {
     {NumberFormat::kInt8, "int8", 8, 8, 8},
     {NumberFormat::kAwqInt4, "awq_int4", 4, 4 + 20.0 / 128, 4 + 20.0 / 128},
     {NumberFormat::kGptqInt4, "gptq_int4", 4, 4 + 20.0 / 128, 4 + 20.0 / 128},
+    {NumberFormat::kInt4Group32, "int4_g32", 4, 4 + 16.0 / 32, 4 + 16.0 / 32},
     {NumberFormat::kQ4KM, "q4_k_m", 4, 4.85, 4.5},
     {NumberFormat::kMxfp4, "mxfp4", 4, 4 + 8.0 / 32, 4 + 8.0 / 32},
     {NumberFormat::kNvfp4, "nvfp4", 4, 4 + 8.0 / 16, 4 + 8.0 / 16},

@@ -14,14 +14,15 @@ enum class NumberFormat {
   kFp32,
   kBf16,
   kFp16,
-  kFp8,       ///< per tensor or channel
-  kFp8Block,  ///< 128x128 blocks with an fp32 scale
-  kInt8,      ///< per channel
-  kAwqInt4,   ///< group 128, fp16 scale and int4 zero
-  kGptqInt4,  ///< group 128, fp16 scale and int4 zero
-  kQ4KM,      ///< GGUF mixture of Q4_K and Q6_K
-  kMxfp4,     ///< E8M0 scale per 32
-  kNvfp4,     ///< fp8 scale per 16
+  kFp8,          ///< per tensor or channel
+  kFp8Block,     ///< 128x128 blocks with an fp32 scale
+  kInt8,         ///< per channel
+  kAwqInt4,      ///< group 128, fp16 scale and int4 zero
+  kGptqInt4,     ///< group 128, fp16 scale and int4 zero
+  kInt4Group32,  ///< group 32, 16-bit scale, symmetric (compressed-tensors, Kimi-K2.5)
+  kQ4KM,         ///< GGUF mixture of Q4_K and Q6_K
+  kMxfp4,        ///< E8M0 scale per 32
+  kNvfp4,        ///< fp8 scale per 16
 };
 /// Payload bits plus scales and zeros, per weight.
 [[nodiscard]] double bits_per_weight(NumberFormat format);

@@ -199,9 +199,10 @@ void World::Parts::add_instances(const RunOptions& options) {
   for (const InstanceInfo& info : deployment.instances) {
     run.max_model_len = std::min<std::int64_t>(run.max_model_len, info.engine.max_model_len);
   }
-  simulation =
-      std::make_unique<Simulation>(make_workload(scenario.workload, scenario.seed),
-                                   make_policy<RequestRouter>(scenario.request_router), run);
+  simulation = std::make_unique<Simulation>(
+      options.workload != nullptr ? *options.workload
+                                  : make_workload(scenario.workload, scenario.seed),
+      make_policy<RequestRouter>(scenario.request_router), run);
   for (std::size_t i = 0; i < deployment.instances.size(); ++i) {
     const InstanceInfo& info = deployment.instances[i];
     while (step_times.size() <= static_cast<std::size_t>(info.spec)) add_step_time(info);

@@ -26,7 +26,7 @@ usage: moesim <command> [options]
   diff   A.json B.json   what changed between two reports, and why
   import KIND FILE...    convert a foreign trace or model (moesim list importers)
   list   [WHAT]          models, systems, links, collectives, schedulers, importers ...
-  validate e2e DATA...   predict what was measured; print the errors
+  validate runs|e2e DATA...  predict what was measured; print the errors
 
 options:
   --set PATH=VALUE       override one scenario key, e.g. --set engine.max_num_seqs=64
@@ -149,6 +149,13 @@ void add_scenario_options(CLI::App& app, Parsed& parsed) {
     add_flag(app, flag, "load (vllm bench's names and meanings)", parsed.flags);
 }
 
+void add_jobs(CLI::App& app, Parsed& parsed) {
+  app.add_option("--jobs", parsed.args.jobs, "simulations at a time; changes no result [1]")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->group("run");
+}
+
 void add_run_options(CLI::App& app, Parsed& parsed) {
   app.add_option("--save-dir", parsed.save_dir, "write report.json and metrics.prom here")
       ->type_name("DIR")
@@ -160,10 +167,7 @@ void add_run_options(CLI::App& app, Parsed& parsed) {
   app.add_flag("--strict", parsed.args.strict, "refuse to leave the calibrated range")
       ->group("run");
   app.add_flag("--check", parsed.args.check, "verify invariants (slower)")->group("run");
-  app.add_option("--jobs", parsed.args.jobs, "variants simulated at a time; changes no result [1]")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N")
-      ->group("run");
+  add_jobs(app, parsed);
 }
 
 void add_import_options(CLI::App& app, Parsed& parsed) {
@@ -203,6 +207,12 @@ void add_fit_options(CLI::App& app, Parsed& parsed) {
 void add_validate_options(CLI::App& app, Parsed& parsed) {
   app.add_option("--json", parsed.json, "also write the JSON here; - is standard output")
       ->type_name("FILE")
+      ->group("output");
+  app.add_option("--markdown", parsed.args.markdown, "also write a section of ACCURACY.md here")
+      ->type_name("FILE")
+      ->group("output");
+  app.add_option("--save-dir", parsed.save_dir, "write validation.json and validation.html here")
+      ->type_name("DIR")
       ->group("output");
 }
 
@@ -259,12 +269,14 @@ const std::array kCommands{
                 0,
                 1,
                 {add_format}},
-    CommandSpec{"validate",
-                "e2e DATA...",
-                "Predict what was measured (CSV files or folders of them); print the errors.",
-                2,
-                kMany,
-                {add_validate_options, add_format}},
+    CommandSpec{
+        "validate",
+        "runs|e2e DATA...",
+        "Predict what was measured and print the errors: recorded runs request by request, or\n"
+        "tables of published operating points (CSV files or folders of them).",
+        2,
+        kMany,
+        {add_validate_options, add_format, add_quiet, add_jobs}},
 };
 
 void add_command(CLI::App& root, const CommandSpec& spec, Parsed& parsed) {

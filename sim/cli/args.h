@@ -31,7 +31,8 @@ struct Arguments {
   std::string date, notes;          ///< fit: for the profile's provenance
   std::vector<std::string> sources; ///< fit: "repository,commit,licence"
   std::optional<std::string> report;  ///< fit: errors by curve, Markdown
-  std::optional<std::string> json;  ///< --json: the result as JSON, whatever is printed
+  std::optional<std::string> json;      ///< --json: the result as JSON, whatever is printed
+  std::optional<std::string> markdown;  ///< --markdown: the same as a section of a page
   bool strict = false, check = false, per_request = false, timeline = false, quiet = false;
   int jobs = 1;
 };

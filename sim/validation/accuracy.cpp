@@ -52,7 +52,7 @@ std::vector<ErrorGroup> grouped(const std::vector<ComparedValue>& rows, const st
   using Named = std::pair<std::string, std::vector<double>>;
   std::vector<Named> errors;
   for (const ComparedValue& row : rows) {
-    if (row.metric != metric) continue;
+    if (row.metric != metric || !row.left_out.empty()) continue;
     const std::string name = name_of(row);
     if (name.empty()) continue;
     auto found = std::ranges::find(errors, name, &Named::first);
@@ -89,6 +89,16 @@ std::vector<ErrorGroup> groups_of(const std::vector<ComparedValue>& rows,
   return out;
 }
 
+/// Metrics in order of first appearance.
+std::vector<std::string> metrics_of(const std::vector<ComparedValue>& rows) {
+  std::vector<std::string> metrics;
+  for (const ComparedValue& row : rows) {
+    if (!row.left_out.empty()) continue;
+    if (std::ranges::find(metrics, row.metric) == metrics.end()) metrics.push_back(row.metric);
+  }
+  return metrics;
+}
+
 }  // namespace
 
 double ComparedValue::error() const {
@@ -97,16 +107,33 @@ double ComparedValue::error() const {
 }
 
 std::vector<ErrorGroup> group_errors(const std::vector<ComparedValue>& rows) {
-  std::vector<std::string> metrics;
-  for (const ComparedValue& row : rows) {
-    if (std::ranges::find(metrics, row.metric) == metrics.end()) metrics.push_back(row.metric);
-  }
   std::vector<ErrorGroup> groups;
-  for (const std::string& metric : metrics) {
+  for (const std::string& metric : metrics_of(rows)) {
     const std::vector<ErrorGroup> of_metric = groups_of(rows, metric);
     groups.insert(groups.end(), of_metric.begin(), of_metric.end());
   }
   return groups;
+}
+
+std::vector<IntervalCoverage> interval_coverage(const std::vector<ComparedValue>& rows) {
+  std::vector<IntervalCoverage> out;
+  for (const std::string& metric : metrics_of(rows)) {
+    for (const char* name : {"moe", "dense", "pooled"}) {
+      IntervalCoverage group{name, metric, 0, 0};
+      std::size_t inside = 0;
+      for (const ComparedValue& row : rows) {
+        const bool member = group.name == "pooled" || row.moe == (group.name == "moe");
+        if (row.metric != metric || !row.left_out.empty() || !member) continue;
+        if (!row.p10 || !row.p90) continue;
+        ++group.n;
+        inside += *row.p10 <= row.measured && row.measured <= *row.p90 ? 1U : 0U;
+      }
+      if (group.n == 0) continue;
+      group.share = static_cast<double>(inside) / static_cast<double>(group.n);
+      out.push_back(group);
+    }
+  }
+  return out;
 }
 
 }  // namespace moesim

@@ -1,88 +1,18 @@
 #include "sim/validation/measured_setup.h"
 
 #include <algorithm>
-#include <array>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <string_view>
 #include <utility>
 
-#include "hardware/system.h"
-#include "scenarios/load.h"
+#include "sim/validation/published_formats.h"
 #include "sim/validation/published_names.h"
+#include "sim/validation/scenario_keys.h"
 
 namespace moesim {
 namespace {
 
 /// Weights do not depend on the card, so any will do where it is not stated.
 constexpr const char* kStandIn = "h100_sxm";
-
-/// One request is enough: nothing is simulated.
-constexpr const char* kBase = R"(
-schema_version: 1
-name: measured
-deployment: {instances: [{tensor_parallel_size: 1}]}
-workload: {arrival: {kind: all_at_once}, synthetic: {num_prompts: 1, input_tokens: 1, output_tokens: 1}}
-)";
-
-/// Number formats of the tables. A checkpoint that is quantised already keeps its own layout (which
-/// parts, which blocks) if its width is the one named.
-struct FormatName {
-  std::string_view published;
-  NumberFormat format;
-};
-constexpr std::array kFormats = {FormatName{"bf16", NumberFormat::kBf16},
-                                 FormatName{"fp16", NumberFormat::kFp16},
-                                 FormatName{"fp16/bf16", NumberFormat::kBf16},
-                                 FormatName{"fp8", NumberFormat::kFp8},
-                                 FormatName{"fp8-dynamic", NumberFormat::kFp8},
-                                 FormatName{"fp8-block", NumberFormat::kFp8Block},
-                                 FormatName{"fp8_block", NumberFormat::kFp8Block},
-                                 FormatName{"mxfp4", NumberFormat::kMxfp4},
-                                 FormatName{"nvfp4", NumberFormat::kNvfp4}};
-
-/// Published fp8 checkpoints that quantise the feed-forward layers only: "The Llama 3 Herd of
-/// Models" (2024), 6.2. It spares the first and last layer, too, which we do not: 1 % of its bytes.
-constexpr std::array<std::string_view, 1> kFeedForwardOnly = {"meta-llama/Llama-3.1-405B"};
-
-/// Of most of the weights.
-NumberFormat main_format(const ModelSpec& model) {
-  return model.is_moe() ? model.precisions.experts : model.precisions.dense_ffn;
-}
-
-/// Stores `model` as the row says; returns why that is impossible, or nothing.
-std::string set_weights(ModelSpec& model, const std::string& published,
-                        std::vector<std::string>& assumed) {
-  const std::string name = without_remark(published);
-  if (name.empty()) {
-    assumed.push_back(to_text(main_format(model)) + " weights");
-    return "";
-  }
-  const auto* const found = std::ranges::find(kFormats, name, &FormatName::published);
-  if (found == kFormats.end()) return fmt::format("weight format '{}' is not known", name);
-  const int bits = payload_bits(found->format);
-  if (bits != 16 && bits == payload_bits(main_format(model))) return "";
-  const bool feed_forward_only =
-      bits == 8 && std::ranges::find(kFeedForwardOnly, model.id) != kFeedForwardOnly.end();
-  if (feed_forward_only) {
-    model.precisions.dense_ffn = found->format;
-  } else {
-    apply_precision(model, {.weights = to_text(found->format)});
-  }
-  return "";
-}
-
-std::string set_kv(ModelSpec& model, const std::string& published) {
-  const std::string text = without_remark(published);
-  const std::string name = text.substr(0, text.find(' '));  // "bf16 MLA latent"
-  if (name.empty() || name == "auto") return "";
-  for (const char* known : {"bf16", "fp16", "fp8"}) {
-    if (name != known) continue;
-    apply_precision(model, {.kv_cache = name});
-    return "";
-  }
-  return fmt::format("KV format '{}' is not known", name);
-}
 
 /// What of a row cannot be a scenario at all.
 std::string problem_of(const MemoryRow& row) {
@@ -96,30 +26,6 @@ std::string problem_of(const MemoryRow& row) {
   if (row.ep.value_or(1) > 1) return "expert parallelism is not modelled yet";
   if (!row.tp) return "tensor-parallel size not stated";
   return "";
-}
-
-/// Collects the keys a scenario needs.
-class Keys {
- public:
-  void set(const char* path, const std::string& value) { list_.push_back({path, value, "row"}); }
-  void set(const char* path, int value) { set(path, std::to_string(value)); }
-  template <class T>
-  void set_if(const char* path, const std::optional<T>& value) {
-    if (value) set(path, fmt::format("{}", *value));
-  }
-  [[nodiscard]] const std::vector<Override>& list() const { return list_; }
-
- private:
-  std::vector<Override> list_;
-};
-
-/// Whole nodes of the card for `gpus` GPUs.
-void set_system(Keys& keys, const std::string& system, int gpus) {
-  const int per_node = std::min(gpus, load_system(system, "", {}).node.gpus);
-  const int nodes = (gpus + per_node - 1) / per_node;
-  keys.set("system", fmt::format("{{nodes: [{{profile: {}, count: {}, gpus: {}}}]}}", system, nodes,
-                                 per_node));
-  if (nodes > 1) keys.set("system.network", "{preset: leaf_spine, link: ndr_400g}");
 }
 
 std::vector<std::string> engine_defaults(const MemoryRow& row, const PublishedRelease& release) {
@@ -153,23 +59,13 @@ std::string set_parallel(Scenario& scenario, const MemoryRow& row,
   return "";
 }
 
-/// "vllm 0.15"; releases older than every profile of ours are a group of their own
-/// (serving-semantics 0.2), as are rows of unknown release.
-std::string engine_group(const std::string& version) {
-  if (version.empty()) return "vllm";
-  const ProfileChoice choice = engine_profile("vllm", version);
-  const bool older =
-      !choice.note.empty() && choice.profile.version == known_versions("vllm").front();
-  return fmt::format("vllm {}{}", older ? "before " : "", choice.profile.version);
-}
-
 }  // namespace
 
 MeasuredSetup set_up(const MemoryRow& row) {
   MeasuredSetup setup;
   setup.problem = problem_of(row);
   if (!setup.problem.empty()) return setup;
-  const PublishedRelease release = vllm_release_of(row.version, row.date);
+  const PublishedRelease release = release_of("vllm", row.version, row.date);
   const std::optional<std::string> system = shipped_system_of(row.gpu);
   if (!system) {
     setup.card_problem = row.gpu.empty()
@@ -177,12 +73,12 @@ MeasuredSetup set_up(const MemoryRow& row) {
                              : fmt::format("GPU {} is not shipped", without_remark(row.gpu));
   }
   setup.system = system.value_or("");
-  setup.engine = engine_group(release.version);
+  setup.engine = engine_group("vllm", release.version);
   setup.assumed_engine = engine_defaults(row, release);
 
-  Keys keys;
+  ScenarioKeys keys("row");
   keys.set("model", *shipped_model_of(row.model));
-  set_system(keys, system.value_or(kStandIn), *row.tp * row.pp.value_or(1));
+  keys.set_system(system.value_or(kStandIn), *row.tp * row.pp.value_or(1));
   if (!release.version.empty())
     keys.set("engine.backend_version", fmt::format("'{}'", release.version));
   keys.set_if("engine.gpu_memory_utilization", row.utilization);
@@ -190,16 +86,13 @@ MeasuredSetup set_up(const MemoryRow& row) {
   keys.set_if("engine.max_num_seqs", row.max_num_seqs);
   keys.set_if("engine.max_num_batched_tokens", row.max_num_batched_tokens);
   keys.set_if("engine.block_size", row.block_size);
-  try {
-    setup.scenario = load_scenario_text(kBase, row.id, ".", keys.list());
-  } catch (const InputError& error) {
-    const Diagnostic& first = error.diagnostics().front();
-    setup.problem = fmt::format("{}: {}", first.key, first.problem);
-    return setup;
-  }
+  ScenarioOrProblem loaded = load_with(keys, row.id);
+  setup.problem = loaded.problem;
+  if (!setup.problem.empty()) return setup;
+  setup.scenario = std::move(loaded.scenario);
   ModelSpec& model = setup.scenario->model;
-  setup.problem = set_weights(model, row.weight_dtype, setup.assumed);
-  if (setup.problem.empty()) setup.problem = set_kv(model, row.kv_dtype);
+  setup.problem = store_weights(model, row.weight_dtype, setup.assumed);
+  if (setup.problem.empty()) setup.problem = store_kv(model, row.kv_dtype);
   if (setup.problem.empty()) setup.problem = set_parallel(*setup.scenario, row, setup.assumed);
   // Kernels of older cards pad MXFP4 (serving-semantics 2.3), so its size depends on the card.
   if (setup.problem.empty() && !system && model.precisions.experts == NumberFormat::kMxfp4)

@@ -23,13 +23,16 @@ std::string lower(std::string text) {
 
 /// Endings of checkpoint names with the same shape as the model they are named after: tuning,
 /// packaging and dates.
-constexpr std::array<std::string_view, 7> kEndings = {"-hf",   "-v0.1", "-instruct", "-base",
-                                                      "-chat", "-pt",   "-0528"};
+constexpr std::array<std::string_view, 8> kEndings = {"-2507", "-hf",   "-v0.1", "-instruct",
+                                                      "-base", "-chat", "-pt",   "-0528"};
 
 /// Names that are not an id of ours less an ending.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kAliases = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kAliases = {{
     {"mistral-nemo-12b", "mistral-nemo-base-2407"},
     {"deepseek-v3/r1", "deepseek-v3"},
+    {"deepseek-v3.1", "deepseek-v3"},  // trained on; the same shapes
+    {"llama-3-70b", "llama-3.1-70b"},  // shorter context; the same shapes
+    {"llama-3-8b", "llama-3.1-8b"},
     {"llama-4-scout", "llama-4-scout-17b-16e"},
     {"llama-4-maverick", "llama-4-maverick-17b-128e"},
 }};
@@ -62,13 +65,44 @@ double take_gigabytes(std::string& card) {
   return size;
 }
 
+std::string letters_and_digits(const std::string& text) {
+  std::string kept;
+  for (const char c : lower(text)) {
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) kept += c;
+  }
+  return kept;
+}
+
+/// What the driver calls cards whose systems are named otherwise, letters and digits only.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kDriverNames = {{
+    {"a100sxm4", "a100_sxm"},
+    {"a10080gbpcie", "a100_pcie"},
+    {"h10080gbhbm3", "h100_sxm"},
+    {"nvidiah100pcie", "h100_pcie"},
+    {"nvidiah200", "h200_sxm"},
+    {"nvidiab200", "b200_sxm"},
+}};
+
 /// When the code of a release was current (serving-semantics 0.2, "versions named here").
 struct Snapshot {
-  std::string_view date, version;
+  std::string_view backend, date, version;
 };
-constexpr std::array kSnapshots = {Snapshot{"2025-07-07", "0.9"}, Snapshot{"2025-10-01", "0.11"},
-                                   Snapshot{"2025-12-02", "0.12"}, Snapshot{"2026-02-11", "0.16"},
-                                   Snapshot{"2026-05-29", "0.21"}};
+constexpr std::array kSnapshots = {
+    Snapshot{"vllm", "2025-07-07", "0.9"},  Snapshot{"vllm", "2025-10-01", "0.11"},
+    Snapshot{"vllm", "2025-12-02", "0.12"}, Snapshot{"vllm", "2026-02-11", "0.16"},
+    Snapshot{"vllm", "2026-05-29", "0.21"}, Snapshot{"sglang", "2025-10", "0.5.3"},
+    Snapshot{"sglang", "2026-08", "0.5.18"}};
+
+/// "0.15.1" at the start of a text, after "~" or "v"; empty if there is none.
+std::string stated_release(const std::string& published) {
+  const std::size_t begin = published.find_first_not_of("~v ");
+  if (begin == std::string::npos) return "";
+  std::string version =
+      published.substr(begin, published.find_first_not_of("0123456789.", begin) - begin);
+  while (version.ends_with('.')) version.pop_back();
+  const bool numbered = version.find('.') != std::string::npos && is_version(version);
+  return numbered ? version : "";
+}
 
 }  // namespace
 
@@ -109,6 +143,26 @@ std::optional<std::string> shipped_system_of(const std::string& published) {
   return card;
 }
 
+std::optional<std::string> likely_system_of(const std::string& published) {
+  std::string card = lower(without_remark(published));
+  const std::string size = card.substr(std::min(card.rfind('-'), card.size()));
+  if (take_gigabytes(card) == 0) return shipped_system_of(card + "-sxm");
+  return shipped_system_of(card + "-sxm" + size);
+}
+
+std::optional<std::string> system_named_in(const std::string& text) {
+  const std::string name = letters_and_digits(text);
+  const auto* const driver = std::ranges::find_if(
+      kDriverNames, [&](const auto& row) { return name.find(row.first) != std::string::npos; });
+  if (driver != kDriverNames.end()) return std::string(driver->second);
+  std::optional<std::string> longest;
+  for (const std::string& system : shipped_systems()) {
+    if (name.find(letters_and_digits(system)) == std::string::npos) continue;
+    if (!longest || system.size() > longest->size()) longest = system;
+  }
+  return longest;
+}
+
 std::string backend_of(const std::string& published) {
   const std::string name = lower(published);
   if (name.starts_with("vllm")) return "vllm";
@@ -117,18 +171,16 @@ std::string backend_of(const std::string& published) {
   return published;
 }
 
-PublishedRelease vllm_release_of(const std::string& published, const std::string& date) {
-  const std::size_t begin = published.find_first_of("0123456789");
-  if (begin != std::string::npos) {
-    std::string version =
-        published.substr(begin, published.find_first_not_of("0123456789.", begin) - begin);
-    while (version.ends_with('.')) version.pop_back();
-    if (is_version(version)) return {version, false};
-  }
+PublishedRelease release_of(const std::string& backend, const std::string& published,
+                            const std::string& date) {
+  const std::string stated = stated_release(published);
+  if (!stated.empty()) return {stated, false};
   if (date.empty()) return {};
-  PublishedRelease release{std::string(kSnapshots.front().version), true};
+  PublishedRelease release;
   for (const Snapshot& snapshot : kSnapshots) {
-    if (date >= snapshot.date) release.version = snapshot.version;
+    if (snapshot.backend != backend) continue;
+    if (release.version.empty() || date >= snapshot.date)
+      release = {std::string(snapshot.version), true};
   }
   return release;
 }

@@ -8,15 +8,16 @@
 #include "models/memory.h"
 #include "sim/base/files.h"
 #include "sim/build.h"
+#include "sim/validation/compare_serving.h"
 #include "sim/validation/measured_setup.h"
 #include "sim/validation/memory_rows.h"
+#include "sim/validation/rank_correlation.h"
+#include "sim/validation/serving_rows.h"
 
 namespace moesim {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kEndToEnd = "end-to-end prediction is not built yet";
 
 double in_gib(Bytes bytes) {
   constexpr double kGib = 1073741824.0;
@@ -97,20 +98,6 @@ class RowComparison {
   bool said_something_ = false;
 };
 
-bool is_end_to_end_table(const CsvTable& table) {
-  return table.column("output_tok_s") || table.column("ttft_ms_mean") ||
-         table.column("tpot_ms_mean");
-}
-
-void refuse_end_to_end(const CsvTable& table, Validation& out) {
-  const std::optional<std::size_t> id = table.column("id");
-  if (!id)
-    throw_input_error(
-        {{table.file_name(), 1, 1}, "id", "missing column", "name every row in a column 'id'"});
-  for (const CsvRow& row : table.rows())
-    out.unsupported.push_back({row.cells[*id].text, kEndToEnd});
-}
-
 std::vector<fs::path> tables_in(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -127,11 +114,11 @@ std::vector<fs::path> tables_in(const fs::path& folder) {
 
 }  // namespace
 
-void compare_table(const CsvTable& table, const std::string& source, Validation& out) {
+void compare_table(const CsvTable& table, const std::string& source, int jobs, Validation& out) {
   if (is_memory_table(table)) {
     for (const MemoryRow& row : read_memory_rows(table)) RowComparison(row, source, out).run();
-  } else if (is_end_to_end_table(table)) {
-    refuse_end_to_end(table, out);
+  } else if (is_serving_table(table)) {
+    compare_serving(read_serving_rows(table, source), jobs, out);
   } else {
     throw_input_error(
         {{table.file_name(), 1, 1},
@@ -141,17 +128,19 @@ void compare_table(const CsvTable& table, const std::string& source, Validation&
   }
 }
 
-Validation validate_e2e(const std::vector<fs::path>& paths) {
+Validation validate_e2e(const std::vector<fs::path>& paths, int jobs) {
   Validation validation;
   for (const fs::path& path : paths) {
     std::error_code error;
     const bool folder = fs::is_directory(path, error);
     for (const fs::path& file : folder ? tables_in(path) : std::vector<fs::path>{path}) {
       const CsvTable table = CsvTable::parse(read_file(file), file.string());
-      compare_table(table, file.stem().string(), validation);
+      compare_table(table, file.stem().string(), jobs, validation);
     }
   }
   validation.groups = group_errors(validation.rows);
+  validation.ranks = rank_correlations(validation.rows);
+  validation.coverage = interval_coverage(validation.rows);
   return validation;
 }
 

@@ -9,13 +9,15 @@
 namespace moesim {
 
 /// Predicts what published measurements say (`moesim validate e2e`). Each path is a CSV or a folder
-/// of them. Tables of start-up memory are compared: `weights`, `kv_tokens` (or `kv_gib`), and
-/// whether the engine starts (`fits`). Tables of throughput and latency are listed as unsupported.
-/// Throws InputError for a file that is neither, and for every mistake in one.
-[[nodiscard]] Validation validate_e2e(const std::vector<std::filesystem::path>& paths);
+/// of them. Tables of start-up memory: `weights`, `kv_tokens` (or `kv_gib`), and whether the engine
+/// starts (`fits`). Tables of throughput and latency: every metric a row has of `output_tok_s`,
+/// `total_tok_s` and mean, p50, p90, p99 of `ttft`, `tpot`, `itl`, `e2e`. `jobs` simulations at a
+/// time change no result. Throws InputError for a file that is neither, and for mistakes in one.
+[[nodiscard]] Validation validate_e2e(const std::vector<std::filesystem::path>& paths,
+                                      int jobs = 1);
 
 /// The same for one table; `source` names its group where the rows have no column `source_id`.
 /// Adds to `rows` and `unsupported` only.
-void compare_table(const CsvTable& table, const std::string& source, Validation& out);
+void compare_table(const CsvTable& table, const std::string& source, int jobs, Validation& out);
 
 }  // namespace moesim

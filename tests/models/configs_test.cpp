@@ -43,6 +43,9 @@ constexpr Golden kGolden[] = {
     {"deepseek-ai/DeepSeek-V2-Lite", 15.71, 2.66, 8.65, 31104},
     {"deepseek-ai/DeepSeek-V3", 671.03, 37.55, 44.04, 70272},
     {"moonshotai/Kimi-K2-Instruct", 1026.41, 32.86, 44.04, 70272},
+    {"moonshotai/Kimi-K2.5", 1026.41, 32.86, 44.04, 70272},
+    // 60 x 512 experts of 3 x 4096 x 1024; 15 layers attend, with 2 x 256 keys and values.
+    {"Qwen/Qwen3.5-397B-A17B", 396.35, 17.35, 12.58, 30720},
     {"zai-org/GLM-4.5-Air", 106.85, 13.42, 17.30, 188416},
     {"zai-org/GLM-4.5", 352.80, 33.63, 23.59, 376832},
     {"zai-org/GLM-5", 743.18, 41.05, 37.75, 89856},

@@ -75,6 +75,10 @@ TEST_CASE("every quantisation method gives its storage format") {
 TEST_CASE("shipped models keep their published formats") {
   CHECK(shipped("DeepSeek-V3").precisions.attention == F::kFp8Block);
   CHECK(shipped("Kimi-K2-Instruct").precisions.experts == F::kFp8Block);
+  CHECK(shipped("Kimi-K2.5").precisions.experts == F::kInt4Group32);
+  CHECK(shipped("Kimi-K2.5").precisions.attention == F::kBf16);
+  CHECK(shipped("Kimi-K2.5").precisions.shared_experts == F::kBf16);
+  CHECK(shipped("Kimi-K2.5").precisions.dense_ffn == F::kBf16);
   CHECK(shipped("MiniMax-M2.5").precisions.experts == F::kFp8Block);
   CHECK(shipped("gpt-oss-120b").precisions.experts == F::kMxfp4);
   CHECK(shipped("gpt-oss-120b").precisions.attention == F::kBf16);

@@ -23,6 +23,7 @@ TEST_CASE("bits per weight are those of the formats' block layouts") {
       {"scales per channel are counted apart", NumberFormat::kInt8, 8, 8},
       {"fp16 scale and int4 zero per 128", NumberFormat::kAwqInt4, 4, 4.15625},
       {"fp16 scale and int4 zero per 128", NumberFormat::kGptqInt4, 4, 4.15625},
+      {"16-bit scale per 32", NumberFormat::kInt4Group32, 4, 4.5},
       {"mixture of Q4_K and Q6_K", NumberFormat::kQ4KM, 4, 4.85},
       {"8-bit scale per 32", NumberFormat::kMxfp4, 4, 4.25},
       {"8-bit scale per 16", NumberFormat::kNvfp4, 4, 4.5},

@@ -1,10 +1,10 @@
-#include "sim/validation/accuracy.h"
-
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include "sim/validation/accuracy_report.h"
 
 using namespace moesim;
 
@@ -104,13 +104,71 @@ TEST_CASE("the table shows rows, groups, and counts by reason") {
         "  a-row                        110.00       100.00   +10.00 %  default sequences, model's "
         "length\n"
         "\n"
-        "group                        metric     n   median |e|      p90 |e|     median e\n"
-        "  a                         weights     1      10.00 %      10.00 %     +10.00 %\n"
-        "  gpu/h100_sxm              weights     1      10.00 %      10.00 %     +10.00 %\n"
-        "  all/moe                   weights     1      10.00 %      10.00 %     +10.00 %\n"
-        "  pooled                    weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "group                          metric     n   median |e|      p90 |e|     median e\n"
+        "  a                           weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "  gpu/h100_sxm                weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "  all/moe                     weights     1      10.00 %      10.00 %     +10.00 %\n"
+        "  pooled                      weights     1      10.00 %      10.00 %     +10.00 %\n"
         "\n"
-        "not compared (rows by name: --format json)\n"
+        "not compared (rows by name: --json)\n"
         "      2  one\n"
         "      1  two\n");
+}
+
+TEST_CASE("a value left out is in the document, and in no group") {
+  Validation validation;
+  validation.rows = {value("a", true, 110), value("a", true, 150)};
+  validation.rows[1].left_out = "a long tail";
+  validation.rows[1].id = "b-row";
+  validation.groups = group_errors(validation.rows);
+  CHECK(find(validation.groups, "pooled")->n == 1);
+  std::ostringstream text, json;
+  write_text(validation, text);
+  CHECK(text.str().find("in no group (rows by name: --json)\n      1  a long tail\n") !=
+        std::string::npos);
+  write_json(validation, json);
+  CHECK(nlohmann::json::parse(json.str())["rows"][1]["left_out"] == "a long tail");
+}
+
+TEST_CASE("coverage counts only predictions that have an interval") {
+  std::vector<ComparedValue> rows(4, value("a", true, 110));  // 100 was measured
+  rows[0].p10 = 90;
+  rows[0].p90 = 120;
+  rows[1].p10 = 101;
+  rows[1].p90 = 120;
+  rows[2].p10 = 100;
+  rows[2].p90 = 120;
+  rows[2].moe = false;
+  const std::vector<IntervalCoverage> coverage = interval_coverage(rows);
+  REQUIRE(coverage.size() == 3);
+  CHECK(coverage[0].name == "moe");
+  CHECK(coverage[0].share == 0.5);
+  CHECK(coverage[1].name == "dense");
+  CHECK(coverage[1].share == 1);
+  CHECK(coverage[2].name == "pooled");
+  CHECK(coverage[2].n == 3);
+  CHECK(interval_coverage({value("a", true, 110)}).empty());
+}
+
+TEST_CASE("the pages hold the tables, and a point for every value") {
+  Validation validation;
+  validation.rows = {value("a", true, 110), value("a", false, 90)};
+  validation.rows[0].id = "<a & b>";
+  validation.groups = group_errors(validation.rows);
+  validation.unsupported = {{"x", "a|b"}};
+  std::ostringstream html, markdown;
+  write_html(validation, {"Things & others", "data: t"}, html);
+  const std::string page = html.str();
+  CHECK(page.starts_with("<!DOCTYPE html>"));
+  CHECK(page.find("<script") == std::string::npos);
+  CHECK(page.find("http") == std::string::npos);  // nothing from outside
+  CHECK(page.find("Things &amp; others") != std::string::npos);
+  CHECK(page.find("<title>&lt;a &amp; b></title>") != std::string::npos);
+  CHECK(page.find("class=\"moe\" cx=\"42.0\"") == std::string::npos);  // 100 is not the left edge
+  CHECK(page.find("circle class=\"dense\"") != std::string::npos);
+  write_markdown(validation, {"Things", "data: t"}, markdown);
+  CHECK(markdown.str().starts_with("## Things\n"));
+  CHECK(markdown.str().find("| all/moe | weights | 1 | 10.0 % | 10.0 % | +10.0 % |\n") !=
+        std::string::npos);
+  CHECK(markdown.str().find("| a\\|b | 1 |\n") != std::string::npos);
 }

@@ -48,6 +48,19 @@ TEST_CASE("published card names mean shipped systems of the same memory") {
   }
 }
 
+TEST_CASE("cards without a form factor, as a driver names them, in a folder's name") {
+  CHECK(likely_system_of("A100-80GB (form factor not stated)").value_or("") == "a100_sxm");
+  CHECK(likely_system_of("A100-40GB").value_or("") == "");
+  CHECK(likely_system_of("GH200-144GB").value_or("") == "");
+  CHECK(likely_system_of("H200-NVL-141GB").value_or("") == "");
+  CHECK(system_named_in("NVIDIA GeForce RTX 4090").value_or("") == "rtx_4090");
+  CHECK(system_named_in("NVIDIA H100 80GB HBM3").value_or("") == "h100_sxm");
+  CHECK(system_named_in("NVIDIA A100-SXM4-80GB").value_or("") == "a100_sxm");
+  CHECK(system_named_in("NVIDIA GB200").value_or("") == "");
+  CHECK(system_named_in("rtxpro6000-llama-3.1-8b-tp1").value_or("") == "rtx_pro_6000");
+  CHECK(system_named_in("l40s-x").value_or("") == "l40s");  // not l4
+}
+
 TEST_CASE("engines are known by their first word") {
   CHECK(backend_of("vLLM") == "vllm");
   CHECK(backend_of("vLLM (Ray multi-node)") == "vllm");
@@ -73,11 +86,15 @@ TEST_CASE("a release is read, or taken from the date of the row") {
       {"", "2024-07", "0.9", true},  // before all that we know
       {"", "", "", false},
       {"main", "", "", false},
+      {"v0.12.0", "2026-01-01", "0.12.0", false},
+      {"nightly-5b8c30d6", "2025-12-24", "0.12", true},  // a commit, not release 5
+      {"MLPerf v4.1", "2024-08", "0.9", true},           // a round, not a release
+      {"2025-05", "2026-03-01", "0.16", true},           // a date
   };
   for (const Case& c : cases) {
     CAPTURE(c.published);
     CAPTURE(c.date);
-    const PublishedRelease release = vllm_release_of(c.published, c.date);
+    const PublishedRelease release = release_of("vllm", c.published, c.date);
     CHECK(release.version == c.version);
     CHECK(release.from_date == c.from_date);
   }

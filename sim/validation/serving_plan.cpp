@@ -1,0 +1,209 @@
+#include "sim/validation/serving_plan.h"
+
+#include <cstdlib>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "sim/validation/published_formats.h"
+#include "sim/validation/published_names.h"
+#include "sim/validation/serving_recipes.h"
+
+namespace moesim {
+namespace {
+
+/// Parallelism that the engines do not model. The one place to lift when they do.
+std::string unsupported_parallelism(const ServingRow& row) {
+  if (row.disagg) return "prefill and decode on separate GPUs are not modelled yet";
+  if (row.attention_dp.value_or(1) > 1) return "attention data parallelism is not modelled yet";
+  if (row.ep.value_or(1) > 1) return "expert parallelism is not modelled yet";
+  return "";
+}
+
+bool speculates(const ServingRow& row) {
+  return !row.spec_decode.empty() && !row.spec_decode.starts_with("none");
+}
+
+/// GPUs of the row; a layout that does not multiply to them is another one than it says.
+std::string layout_problem(const ServingRow& row) {
+  if (!row.tp || *row.tp < 1) return "tensor-parallel size not stated";
+  const int product = *row.tp * row.pp.value_or(1) * row.dp.value_or(1);
+  if (row.gpus && *row.gpus != product)
+    return fmt::format("{} GPUs, but tp x pp x dp is {}", *row.gpus, product);
+  return "";
+}
+
+std::string first_problem(const ServingRow& row) {
+  if (!row.unclear.empty()) return row.unclear.front();
+  if (row.measured.empty()) return "none of our metrics was measured";
+  const std::string parallelism = unsupported_parallelism(row);
+  if (!parallelism.empty()) return parallelism;
+  if (speculates(row)) return "speculative decoding is not modelled yet";
+  const std::string backend = backend_of(row.engine);
+  if (backend.empty()) return "engine not stated";
+  if (backend != "vllm" && backend != "sglang" && backend != "trtllm")
+    return fmt::format("engine {} is not modelled", without_remark(row.engine));
+  if (row.model.empty()) return "model not stated";
+  if (row.gpu.empty()) return "GPU not stated";
+  return layout_problem(row);
+}
+
+/// What an engine calls its limits.
+struct LimitNames {
+  const char *memory, *batch, *tokens;
+};
+LimitNames limits_of(const std::string& backend) {
+  if (backend == "sglang")
+    return {"engine.mem_fraction_static", "engine.max_running_requests",
+            "engine.chunked_prefill_size"};
+  if (backend == "trtllm")
+    return {"engine.free_gpu_memory_fraction", "engine.max_batch_size", "engine.max_num_tokens"};
+  return {"engine.gpu_memory_utilization", "engine.max_num_seqs", "engine.max_num_batched_tokens"};
+}
+
+/// A release of the V0 engine, vLLM before 0.9: whole prompts, unless asked otherwise.
+bool is_v0(const std::string& backend, const std::string& group) {
+  return backend == "vllm" && group.find("before") != std::string::npos;
+}
+
+/// "max_model_len 4096" in the remarks.
+std::optional<int> stated_length(const std::string& notes) {
+  constexpr std::string_view kWords = "max_model_len ";
+  const std::size_t at = notes.find(kWords);
+  if (at == std::string::npos) return std::nullopt;
+  const int length = std::atoi(notes.c_str() + at + kWords.size());
+  return length > 0 ? std::optional(length) : std::nullopt;
+}
+
+void set_engine(const ServingRow& row, const std::string& backend, ServingPlan& plan) {
+  const PublishedRelease release = release_of(backend, row.version, row.date);
+  plan.engine = engine_group(backend, release.version);
+  if (backend != "vllm") plan.keys.set("engine.backend", backend);
+  if (!release.version.empty())
+    plan.keys.set("engine.backend_version", fmt::format("'{}'", release.version));
+  if (release.from_date) plan.assumed.push_back(fmt::format("release {} by date", release.version));
+  if (release.version.empty()) plan.assumed.emplace_back("newest release");
+  const std::string recipe_kv =
+      apply_recipe(row, backend, plan.model, plan.load.together, plan.keys, plan.assumed);
+  plan.weight_dtype = row.weight_dtype;
+  const bool kv_is_open = row.kv_dtype.empty() || row.kv_dtype == "auto";
+  plan.kv_dtype = kv_is_open && !recipe_kv.empty() ? recipe_kv : row.kv_dtype;
+  plan.kv_of_checkpoint = kv_is_open && recipe_kv.empty() && backend == "trtllm";
+  const LimitNames names = limits_of(backend);
+  plan.keys.set_if(names.memory, row.memory_fraction);
+  plan.keys.set_if(names.batch, row.max_batch);
+  plan.keys.set_if(names.tokens, row.max_batched_tokens);
+  const std::optional<int> length = stated_length(row.notes);
+  plan.keys.set_if("engine.max_model_len", length);
+  plan.length_is_free = !length;
+  if (backend == "vllm" && !row.prefix_cache.empty())
+    plan.keys.set("engine.enable_prefix_caching", row.prefix_cache == "on");
+  if (is_v0(backend, plan.engine)) plan.keys.set("engine.enable_chunked_prefill", false);
+}
+
+void set_layout(const ServingRow& row, ServingPlan& plan) {
+  const int tp = *row.tp;
+  const int pp = row.pp.value_or(1);
+  const int dp = row.dp.value_or(1);
+  plan.keys.set_system(plan.system, tp * pp * dp);
+  plan.keys.set("deployment.instances.0.tensor_parallel_size", tp);
+  plan.keys.set("deployment.instances.0.pipeline_parallel_size", pp);
+  plan.keys.set("deployment.instances.0.count", dp);
+  if (row.moe && !row.ep && tp > 1) plan.assumed.emplace_back("experts cut over tensor ranks");
+}
+
+}  // namespace
+
+std::string ServingPlan::key() const {
+  std::string text =
+      fmt::format("{}|{}|{}|{}", weight_dtype, kv_dtype, kv_of_checkpoint, length_is_free);
+  if (load.repeated) {
+    text += fmt::format("|{}x{} {}", load.repeated->groups, load.repeated->prompts_per_group,
+                        load.repeated->system_tokens);
+  }
+  for (const Override& key : keys.list()) text += fmt::format("\n{}={}", key.path, key.value);
+  return text;
+}
+
+const std::optional<std::string>& ServingTranslator::model(const std::string& published) {
+  const auto found = models_.find(published);
+  if (found != models_.end()) return found->second;
+  return models_.emplace(published, shipped_model_of(published)).first->second;
+}
+
+const ServingTranslator::Card& ServingTranslator::card(const std::string& published) {
+  const auto found = cards_.find(published);
+  if (found != cards_.end()) return found->second;
+  Card card{shipped_system_of(published), published.find("assumed") != std::string::npos};
+  if (!card.system) {
+    card.system = likely_system_of(published);
+    card.assumed = card.system.has_value();
+  }
+  return cards_.emplace(published, card).first->second;
+}
+
+ServingPlan ServingTranslator::plan(const ServingRow& row) {
+  ServingPlan plan;
+  plan.problem = first_problem(row);
+  if (!plan.problem.empty()) return plan;
+  const std::optional<std::string>& shipped = model(row.model);
+  const Card& on = card(row.gpu);
+  if (!shipped) plan.problem = fmt::format("model {} is not shipped", without_remark(row.model));
+  if (!on.system) plan.problem = fmt::format("GPU {} is not shipped", without_remark(row.gpu));
+  if (!plan.problem.empty()) return plan;
+  plan.model = *shipped;
+  plan.system = *on.system;
+  if (on.assumed) plan.assumed.push_back("card " + plan.system);
+  plan.keys.set("model", plan.model);
+  plan.load = set_load(row, plan.keys);
+  plan.problem = plan.load.problem;
+  if (!plan.problem.empty()) return plan;
+  plan.assumed.insert(plan.assumed.end(), plan.load.assumed.begin(), plan.load.assumed.end());
+  set_layout(row, plan);
+  set_engine(row, backend_of(row.engine), plan);
+  return plan;
+}
+
+namespace {
+
+/// Whether weights are stored as in NVIDIA's ModelOpt checkpoints whose hf_quant_config.json says
+/// `kv_cache_quant_algo: FP8` (Qwen3-32B-NVFP4 and others; not DeepSeek's, which say null).
+bool has_fp8_kv(const ModelSpec& model) {
+  const NumberFormat format =
+      model.is_moe() ? model.precisions.experts : model.precisions.dense_ffn;
+  return !model.is_mla() && (format == NumberFormat::kFp8 || format == NumberFormat::kNvfp4);
+}
+
+/// Stores weights and KV as the plan says; returns why that is impossible, or nothing.
+std::string store(const ServingPlan& plan, ModelSpec& model, std::vector<std::string>& assumed) {
+  std::string problem = store_weights(model, plan.weight_dtype, assumed);
+  if (!problem.empty()) return problem;
+  if (plan.kv_of_checkpoint && has_fp8_kv(model)) {
+    assumed.emplace_back("fp8 KV, as in the vendor's checkpoints");
+    return store_kv(model, "fp8");
+  }
+  return store_kv(model, plan.kv_dtype);
+}
+
+}  // namespace
+
+ServingOutcome carry_out(const ServingPlan& plan) {
+  ServingOutcome outcome;
+  ScenarioOrProblem loaded = load_with(plan.keys, plan.model);
+  outcome.run.problem = loaded.problem;
+  if (!loaded.scenario) return outcome;
+  Scenario& scenario = *loaded.scenario;
+  outcome.run.problem = store(plan, scenario.model, outcome.assumed);
+  if (!outcome.run.problem.empty()) return outcome;
+  PredictOptions options{.workload = nullptr, .length_is_free = plan.length_is_free};
+  Workload workload;
+  if (plan.load.repeated) {
+    workload = make_workload(scenario.workload, scenario.seed);
+    repeat_prompts(workload, *plan.load.repeated);
+    options.workload = &workload;
+  }
+  outcome.run = predict(scenario, options);
+  if (!outcome.run.assumed.empty()) outcome.assumed.push_back(outcome.run.assumed);
+  return outcome;
+}
+
+}  // namespace moesim

@@ -1,0 +1,139 @@
+#include "sim/validation/serving_rows.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fmt/format.h>
+#include <string_view>
+#include <utility>
+
+#include "sim/validation/row_reader.h"
+
+namespace moesim {
+namespace {
+
+/// Reads cells that people wrote: what cannot be read makes its row unusable, not the table.
+class Cells {
+ public:
+  Cells(const CsvTable& table, const CsvRow& row, std::vector<std::string>& unclear)
+      : reader_(table, row, unused_), unclear_(unclear) {}
+
+  [[nodiscard]] std::string text(const char* column) const { return reader_.text(column); }
+
+  /// "896 per GPU (vendor's config)" is 896: each engine has a GPU, or says so.
+  std::optional<double> number(const char* column) {
+    const std::string cell = text(column);
+    if (cell.empty()) return std::nullopt;
+    const std::optional<double> value = leading_number(cell.substr(0, cell.find(" per ")));
+    if (value && *value >= 0) return value;
+    unclear_.push_back(fmt::format("{} '{}' is not a number", column, cell));
+    return std::nullopt;
+  }
+
+  std::optional<int> whole(const char* column) {
+    const std::optional<double> value = number(column);
+    if (!value) return std::nullopt;
+    if (*value == std::floor(*value) && *value <= 1e9) return static_cast<int>(*value);
+    unclear_.push_back(fmt::format("{} {:g} is not a whole number", column, *value));
+    return std::nullopt;
+  }
+
+ private:
+  Diagnostics unused_;
+  RowReader reader_;
+  std::vector<std::string>& unclear_;
+};
+
+/// "0.9", or "kv_free_frac 0.95 (0.90 on OOM)".
+std::optional<double> fraction(const Cells& cells, std::vector<std::string>& unclear) {
+  const std::string cell = cells.text("gpu_mem_util");
+  if (cell.empty()) return std::nullopt;
+  const std::size_t digit = cell.find_first_of("0123456789");
+  const std::optional<double> value = digit == std::string::npos
+                                          ? std::nullopt
+                                          : leading_number(std::string_view(cell).substr(digit));
+  if (value && *value > 0 && *value <= 1) return value;
+  unclear.push_back(fmt::format("gpu_mem_util '{}' is not a share", cell));
+  return std::nullopt;
+}
+
+constexpr std::array kQuantities = {"ttft", "tpot", "itl", "e2e"};
+constexpr std::array kStatistics = {"mean", "p50", "p90", "p99"};
+
+void read_measured(Cells& cells, ServingRow& row) {
+  const auto add_rate = [&](const char* metric, const char* per_gpu) {
+    if (const auto total = cells.number(metric)) {
+      row.measured.push_back({metric, *total});
+    } else if (const auto each = cells.number(per_gpu); each && row.gpus && !row.disagg) {
+      row.measured.push_back({metric, *each * *row.gpus});
+    }
+  };
+  add_rate("output_tok_s", "out_tok_s_per_gpu");
+  add_rate("total_tok_s", "total_tok_s_per_gpu");
+  for (const char* quantity : kQuantities) {
+    for (const char* statistic : kStatistics) {
+      const auto value = cells.number(fmt::format("{}_ms_{}", quantity, statistic).c_str());
+      if (value) row.measured.push_back({fmt::format("{}_{}", quantity, statistic), *value});
+    }
+  }
+}
+
+ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string& source) {
+  ServingRow row;
+  Cells cells(table, csv, row.unclear);
+  row.id = cells.text("id");
+  row.source = cells.text("source_id");
+  if (row.source.empty()) row.source = source;
+  row.date = cells.text("source_date");
+  row.gpu = cells.text("gpu");
+  row.model = cells.text("model");
+  row.engine = cells.text("engine");
+  row.version = cells.text("engine_version");
+  row.weight_dtype = cells.text("weight_dtype");
+  row.kv_dtype = cells.text("kv_dtype");
+  row.len_dist = cells.text("len_dist");
+  row.load_mode = cells.text("load_mode");
+  row.spec_decode = cells.text("spec_decode");
+  row.prefix_cache = cells.text("prefix_cache");
+  row.notes = cells.text("notes");
+  row.moe = cells.text("is_moe") == "1";
+  row.disagg = cells.text("disagg") == "1";
+  row.gpus = cells.whole("n_gpus");
+  row.tp = cells.whole("tp");
+  row.pp = cells.whole("pp");
+  row.dp = cells.whole("dp");
+  row.ep = cells.whole("ep");
+  row.attention_dp = cells.whole("attention_dp");
+  row.isl = cells.number("isl");
+  row.osl = cells.number("osl");
+  row.concurrency = cells.whole("concurrency");
+  row.num_requests = cells.whole("num_requests");
+  row.all_at_once = cells.text("request_rate_rps") == "inf";
+  if (!row.all_at_once) row.request_rate = cells.number("request_rate_rps");
+  row.max_batch = cells.whole("max_batch");
+  row.max_batched_tokens = cells.whole("max_batched_tokens");
+  row.memory_fraction = fraction(cells, row.unclear);
+  row.qc_little = cells.number("qc_little");
+  read_measured(cells, row);
+  return row;
+}
+
+}  // namespace
+
+bool is_serving_table(const CsvTable& table) {
+  return table.column("output_tok_s") || table.column("ttft_ms_mean") ||
+         table.column("tpot_ms_mean");
+}
+
+std::vector<ServingRow> read_serving_rows(const CsvTable& table, const std::string& source) {
+  if (!table.column("id")) {
+    throw_input_error(
+        {{table.file_name(), 1, 1}, "id", "missing column", "name every row in a column 'id'"});
+  }
+  std::vector<ServingRow> rows;
+  rows.reserve(table.rows().size());
+  for (const CsvRow& csv : table.rows()) rows.push_back(read_row(table, csv, source));
+  return rows;
+}
+
+}  // namespace moesim

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/base/csv.h"
+
+namespace moesim {
+
+/// One operating point of a real serving system, one row of a table of throughput and latency: its
+/// configuration in the table's own words, and what was measured. An empty cell is nothing.
+struct ServingRow {
+  std::string id, source;
+  std::string date;  ///< "2025-10-31", "2024-07" or "2026"
+  std::string gpu, model, engine, version, weight_dtype, kv_dtype;
+  std::string len_dist, load_mode, spec_decode, prefix_cache, notes;
+  bool moe = false;
+  bool disagg = false;  ///< prefill and decode on GPUs of their own
+  std::optional<int> gpus, tp, pp, dp, ep, attention_dp;
+  std::optional<double> isl, osl;  ///< tokens
+  std::optional<int> concurrency, num_requests;
+  std::optional<double> request_rate;  ///< per second
+  bool all_at_once = false;            ///< the rate is "inf"
+  std::optional<int> max_batch, max_batched_tokens;
+  std::optional<double> memory_fraction;  ///< utilisation, static or free fraction, by engine
+  std::optional<double> qc_little;
+  std::vector<std::string> unclear;  ///< cells that cannot be read, and why
+
+  struct Measured {
+    std::string metric;  ///< "output_tok_s", "ttft_p50", "tpot_mean", ...
+    double value = 0;    ///< tokens a second of the whole system, or milliseconds
+  };
+  std::vector<Measured> measured;
+};
+
+/// Whether a table is one of serving measurements (it has a column `output_tok_s`, `ttft_ms_mean`
+/// or `tpot_ms_mean`).
+[[nodiscard]] bool is_serving_table(const CsvTable& table);
+
+/// The rows of such a table; `source` names the group of rows without a `source_id`. Per-GPU rates
+/// become system rates where only those are published. Throws InputError without a column `id`.
+[[nodiscard]] std::vector<ServingRow> read_serving_rows(const CsvTable& table,
+                                                        const std::string& source);
+
+}  // namespace moesim
