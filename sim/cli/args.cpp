@@ -186,6 +186,7 @@ void add_fit_options(CLI::App& app, Parsed& parsed) {
       ->type_name("NAME")
       ->group("fit");
   app.add_option("--source", parsed.args.sources, "NAME,COMMIT,LICENCE of a measurement; repeatable")
+      ->allow_extra_args(false)
       ->required()
       ->type_name("TEXT")
       ->group("fit");
