@@ -58,7 +58,8 @@ const std::vector<Kind>& kinds() {
 
 }  // namespace
 
-KernelTable::KernelTable(CsvTable table, const fs::path& path) : table_(std::move(table)) {
+KernelTable::KernelTable(CsvTable table, const fs::path& path)
+    : table_(std::move(table)), path_(path) {
   const std::string stem = path.stem().string();
   system_ = system_in(stem);
   family_ = system_.empty() ? stem : stem.substr(0, stem.size() - system_.size() - 1);
@@ -91,6 +92,14 @@ double KernelTable::number(std::size_t row, std::initializer_list<std::string_vi
   if (error == std::errc() && stop == end && std::isfinite(value)) return value;
   mistake(row, std::string(*names.begin()), "'" + found->text + "' is not a number");
   return 0;
+}
+
+double KernelTable::positive(std::size_t row, std::initializer_list<std::string_view> names) {
+  const std::size_t mistakes = diagnostics_.size();
+  const double value = number(row, names);
+  if (value > 0) return value;
+  if (diagnostics_.size() == mistakes) mistake(row, std::string(*names.begin()), "must be above 0");
+  return 1;
 }
 
 void KernelTable::mistake(std::size_t row, const std::string& column, const std::string& problem) {

@@ -19,6 +19,7 @@ class KernelTable {
 
   [[nodiscard]] const std::string& system() const { return system_; }
   [[nodiscard]] const std::string& family() const { return family_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::size_t rows() const { return table_.rows().size(); }
   [[nodiscard]] bool has(std::string_view column) const;
   /// First of several names a column may have (ours, AIConfigurator's); its text, "" if absent.
@@ -26,6 +27,8 @@ class KernelTable {
   /// A finite number; a mistake is noted and 0 returned. Absent column: `otherwise`.
   [[nodiscard]] double number(std::size_t row, std::initializer_list<std::string_view> names,
                               double otherwise = 0);
+  /// A finite number above 0, likewise; 1 for a mistake.
+  [[nodiscard]] double positive(std::size_t row, std::initializer_list<std::string_view> names);
   void mistake(std::size_t row, const std::string& column, const std::string& problem);
   /// Throws InputError if there were mistakes.
   void throw_if_any();
@@ -34,6 +37,7 @@ class KernelTable {
   [[nodiscard]] const CsvRow::Cell* cell(std::size_t row,
                                          std::initializer_list<std::string_view> names) const;
   CsvTable table_;
+  std::filesystem::path path_;
   std::string family_, system_;
   Diagnostics diagnostics_;
 };
