@@ -17,7 +17,9 @@ double input_bytes_of(const std::string& dtype) {
   return dtype == "nvfp4" ? 0.5625 : 2;
 }
 
-DeviceCeilings ceilings_of(const SystemSpec& system, const std::string& dtype) {
+DeviceCeilings ceilings_of(const SystemSpec& system, const std::string& formats) {
+  // Attention names the format it multiplies and that of its cache: "bfloat16/fp8".
+  const std::string dtype = formats.substr(0, formats.find('/'));
   DeviceCeilings ceilings;
   ceilings.memory_bandwidth = system.gpu.mem_bw.value();
   ceilings.sms = system.gpu.sm_count;

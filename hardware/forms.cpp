@@ -12,8 +12,8 @@ namespace {
 using Getter = const Form& (*)();
 constexpr Getter kForms[] = {
     gemm_form,       moe_form,         attention_decode_form, attention_prefill_form,
-    mla_decode_form, mla_prefill_form, message_form,          stream_form,
-    deepep_form,     deepep_ll_form};
+    mla_decode_form, mla_prefill_form, mla_product_form,      message_form,
+    stream_form,     deepep_form,      deepep_ll_form};
 
 }  // namespace
 

@@ -37,8 +37,8 @@ struct Form {
   Coordinates (*coordinates)(const KernelShape& shape);
 };
 
-/// Forms by name: gemm, moe, attention_decode, attention_prefill, mla_decode, mla_prefill, message,
-/// stream (memory-bound), deepep, deepep_ll. Null if unknown.
+/// Forms by name: gemm, moe, attention_decode, attention_prefill, mla_decode, mla_prefill,
+/// mla_product, message, stream (memory-bound), deepep, deepep_ll. Null if unknown.
 [[nodiscard]] const Form* find_form(const std::string& name);
 [[nodiscard]] std::vector<std::string> form_names();
 

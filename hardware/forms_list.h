@@ -11,6 +11,7 @@ namespace moesim {
 [[nodiscard]] const Form& attention_prefill_form();
 [[nodiscard]] const Form& mla_decode_form();
 [[nodiscard]] const Form& mla_prefill_form();
+[[nodiscard]] const Form& mla_product_form();
 [[nodiscard]] const Form& message_form();
 [[nodiscard]] const Form& stream_form();
 [[nodiscard]] const Form& deepep_form();

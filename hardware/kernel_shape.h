@@ -26,7 +26,7 @@ struct KernelShape {
   double above_64 = 0;  ///< pairs beyond the 64th of every local expert, summed
   double above_256 = 0;
 
-  // Attention
+  // Attention. Sums over the batch; hardware/attention.h has the terms of one sequence.
   double batch = 0;      ///< sequences
   double queries = 0;    ///< query tokens of the whole batch
   double kv_tokens = 0;  ///< context tokens read, summed over sequences (window applied)
@@ -35,6 +35,10 @@ struct KernelShape {
   double heads = 0, kv_heads = 0, head_dim = 0;
   double window = 0;    ///< 0: full attention
   double kv_bytes = 2;  ///< bytes per cached element
+  // Sequences of one query that share the kernel with prompt chunks; the fields above are then of
+  // the chunks only, except `longest`, which is of both.
+  double decodes = 0;
+  double decode_tokens = 0;  ///< context tokens of those, summed (window applied)
 
   // Memory-bound kernels and messages
   double bytes = 0;  ///< moved, or the size of the message (nccl-tests' convention)
@@ -51,6 +55,8 @@ struct DeviceCeilings {
   double peak = 0;              ///< FLOP/s, dense, of the format the kernel multiplies in
   double sms = 0;
   double l2_bytes = 0;
+  bool cold = false;          ///< nothing a call reads is in L2 before it (a real step; not a
+                              ///< benchmark that repeats a call)
   double link_bandwidth = 0;  ///< bytes/s per GPU, one direction, inside a node
   double nic_bandwidth = 0;   ///< bytes/s per GPU, one direction, between nodes
 };

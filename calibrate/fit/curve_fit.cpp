@@ -68,7 +68,8 @@ void fit_form(const Pointers& all, const DeviceCeilings& device, const CurvePlan
 }
 
 void set_axes(const std::vector<Coordinates>& x, const CurvePlan& plan, EfficiencyTable& table) {
-  table.axes.clear();
+  constexpr std::size_t kMostAxes = 4;
+  std::vector<TableAxis> varying, constant;
   for (std::size_t a = 0; a < plan.axes.size(); ++a) {
     const auto coordinate = static_cast<std::size_t>(plan.axes[a]);
     double low = std::numeric_limits<double>::infinity();
@@ -81,9 +82,15 @@ void set_axes(const std::vector<Coordinates>& x, const CurvePlan& plan, Efficien
     TableAxis axis;
     axis.coordinate = plan.axes[a];
     axis.step = step;
-    axis.low = std::floor(low / step) * step;
+    axis.low = high > low ? std::floor(low / step) * step : low;
     axis.count = static_cast<int>(std::ceil((high - axis.low) / step - 1e-9)) + 1;
-    table.axes.push_back(axis);
+    (high > low ? varying : constant).push_back(axis);
+  }
+  table.axes.clear();
+  for (const std::vector<TableAxis>* group : {&varying, &constant}) {
+    for (const TableAxis& axis : *group) {
+      if (table.axes.size() < kMostAxes) table.axes.push_back(axis);
+    }
   }
 }
 

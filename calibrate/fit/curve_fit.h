@@ -12,7 +12,9 @@ namespace moesim {
 /// How one operator is fitted: its form and the axes of its table.
 struct CurvePlan {
   const Form* form = nullptr;
-  std::vector<int> axes;      ///< coordinates the table has; at most 4
+  /// Coordinates of the table, by importance: the first four that vary among the samples, then, if
+  /// there is room, those that do not.
+  std::vector<int> axes;
   std::vector<double> steps;  ///< distance of knots, per axis
   TableOptions table;
   double width = 0.15;  ///< of the robust loss on log error

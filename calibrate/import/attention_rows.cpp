@@ -1,9 +1,109 @@
+#include <algorithm>
+
 #include "calibrate/import/kernel_rows.h"
+#include "calibrate/import/layer_profile.h"
+#include "hardware/attention.h"
 
 namespace moesim {
 
+namespace {
+
+double bytes_of(KernelTable& table, std::size_t row, const char* column) {
+  const std::string dtype = table.text(row, {column});
+  const double bytes = weight_bytes_of(dtype);
+  if (bytes == 0) table.mistake(row, column, "unknown number format '" + dtype + "'");
+  return bytes;
+}
+
+/// `batch` sequences alike: `queries` new tokens each over `past` cached ones.
+void set_work(KernelShape& s, double batch, double queries, double past) {
+  s.batch = batch;
+  s.queries = batch * queries;
+  s.kv_tokens = batch * visible_keys(queries, past, s.window);
+  s.pairs_qk = batch * visible_pairs(queries, past, s.window);
+  s.longest = longest_row(queries, past, s.window);
+}
+
+std::string heads_key(const KernelShape& s) {
+  const auto whole = [](double value) { return std::to_string(static_cast<long long>(value)); };
+  return whole(s.heads) + "/" + whole(s.kv_heads) + "x" + whole(s.head_dim) + "w" + whole(s.window);
+}
+
+/// Batches of one prompt length (seq_len, no cache before it) or of one context (past_len).
+void read_uniform_rows(KernelTable& table, KernelSamples& out) {
+  const bool decode = table.has("past_len");
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    KernelSample sample;
+    sample.system = table.system();
+    sample.framework = table.text(row, {"src", "framework"});
+    sample.op = decode ? "attention_generation" : "attention_context";
+    sample.dtype = table.text(row, {"attn_dtype"}) + "/" + table.text(row, {"kv_dtype"});
+    KernelShape& s = sample.shape;
+    s.heads = table.positive(row, {"heads"});
+    s.kv_heads = table.positive(row, {"kv_heads"});
+    s.head_dim = table.positive(row, {"head_dim"});
+    s.window = table.number(row, {"window"});
+    s.input_bytes = bytes_of(table, row, "attn_dtype");
+    s.kv_bytes = bytes_of(table, row, "kv_dtype");
+    const double batch = table.positive(row, {"batch"});
+    if (decode)
+      set_work(s, batch, 1, table.number(row, {"past_len"}));
+    else
+      set_work(s, batch, table.positive(row, {"seq_len"}), 0);
+    sample.shape_key = heads_key(s);
+    sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;
+    out.samples.push_back(std::move(sample));
+  }
+}
+
+/// A vLLM layer profile: decode batches, single chunks over a prefix, and batches of both in one
+/// kernel, which count as chunks. The last are many times as many as the rest: one in eight is
+/// kept.
+void read_profile_rows(KernelTable& table, KernelSamples& out) {
+  const LayerProfile profile = layer_profile_of(table.path());
+  constexpr std::size_t kEvery = 8;
+  std::size_t mixed = 0;
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    const double chunk = table.number(row, {"prefill_chunk"});
+    const double decodes = table.number(row, {"n_decode"});
+    const double seconds = table.positive(row, {"time_us"}) * 1e-6;
+    if (chunk < 0 || decodes < 0 || chunk + decodes <= 0)
+      table.mistake(row, "prefill_chunk", "a row must have a chunk or decoding sequences");
+    if (chunk > 0 && decodes > 0 && mixed++ % kEvery != 0) continue;
+    KernelSample sample;
+    sample.system = profile.system;
+    sample.framework = "vllm";
+    sample.op = chunk > 0 ? "attention_context" : "attention_generation";
+    sample.dtype = "bfloat16/bfloat16";
+    KernelShape& s = sample.shape;
+    s.heads = profile.heads / profile.tp;
+    s.kv_heads = std::max(1.0, profile.kv_heads / profile.tp);
+    s.head_dim = profile.head_dim;
+    if (chunk > 0)
+      set_work(s, 1, chunk, table.number(row, {"kv_prefill"}));
+    else
+      set_work(s, decodes, 1, table.number(row, {"kv_decode"}));
+    if (chunk > 0 && decodes > 0) {
+      const double context = table.number(row, {"kv_decode"});
+      s.decodes = decodes;
+      s.decode_tokens = decodes * visible_keys(1, context, s.window);
+      s.longest = std::max(s.longest, longest_row(1, context, s.window));
+    }
+    sample.shape_key = heads_key(s);
+    sample.seconds = seconds;
+    out.samples.push_back(std::move(sample));
+  }
+}
+
+}  // namespace
+
 void read_attention_rows(KernelTable& table, KernelSamples& out) {
-  out.notes.push_back(table.family() + ": not read yet");
+  if (table.has("n_decode")) return read_profile_rows(table, out);
+  if (table.has("t_skew_us")) {
+    out.notes.push_back(table.path().string() + ": batches of unequal contexts are not fitted");
+    return;
+  }
+  read_uniform_rows(table, out);
 }
 
 }  // namespace moesim

@@ -95,6 +95,14 @@ double KernelTable::number(std::size_t row, std::initializer_list<std::string_vi
   return 0;
 }
 
+double KernelTable::positive(std::size_t row, std::initializer_list<std::string_view> names) {
+  const std::size_t mistakes = diagnostics_.size();
+  const double value = number(row, names);
+  if (value > 0) return value;
+  if (diagnostics_.size() == mistakes) mistake(row, std::string(*names.begin()), "must be above 0");
+  return 1;
+}
+
 void KernelTable::mistake(std::size_t row, const std::string& column, const std::string& problem) {
   if (diagnostics_.size() >= kMostMistakes) return;
   const CsvRow& cells = table_.rows()[row];

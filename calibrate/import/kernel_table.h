@@ -28,6 +28,8 @@ class KernelTable {
   /// A finite number; a mistake is noted and 0 returned. Absent column: `otherwise`.
   [[nodiscard]] double number(std::size_t row, std::initializer_list<std::string_view> names,
                               double otherwise = 0);
+  /// A finite number above 0, likewise; 1 for a mistake.
+  [[nodiscard]] double positive(std::size_t row, std::initializer_list<std::string_view> names);
   void mistake(std::size_t row, const std::string& column, const std::string& problem);
   /// Throws InputError if there were mistakes.
   void throw_if_any();
