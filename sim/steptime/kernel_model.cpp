@@ -1,5 +1,7 @@
 #include "sim/steptime/kernel_model.h"
 
+#include <algorithm>
+
 namespace moesim {
 
 const char* provenance_name(Provenance provenance) {
@@ -12,6 +14,12 @@ const char* family_name(OperatorFamily family) {
   static constexpr const char* kNames[kFamilyCount] = {"gemm",       "experts", "attention",
                                                        "collective", "memory",  "host"};
   return kNames[static_cast<int>(family)];
+}
+
+KernelTime KernelModel::mixed_attention(const Op& prompts, const Op& decodes) const {
+  const KernelTime a = time(prompts);
+  const KernelTime b = time(decodes);
+  return {a.time + b.time, std::max(a.provenance, b.provenance)};
 }
 
 }  // namespace moesim

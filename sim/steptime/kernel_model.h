@@ -49,6 +49,9 @@ class KernelModel {
  public:
   virtual ~KernelModel() = default;
   [[nodiscard]] virtual KernelTime time(const Op& op) const = 0;
+  /// Prompt chunks and decoding sequences of one layer in a step: the sum of both, unless the
+  /// kernels are known to attend them in one call.
+  [[nodiscard]] virtual KernelTime mixed_attention(const Op& prompts, const Op& decodes) const;
 };
 
 }  // namespace moesim

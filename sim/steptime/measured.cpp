@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 #include <utility>
 
 #include "hardware/dtypes.h"
@@ -32,6 +33,8 @@ ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const s
   const std::string computed = dtype.substr(0, dtype.find('/'));
   result.device = ceilings_of(system, computed);
   result.input_bytes = input_bytes_of(computed);
+  // Between two uses of a weight or a cache block the rest of the model streams by.
+  result.device.cold = true;
   return result;
 }
 
@@ -84,6 +87,13 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
   const KernelNames attention = attention_kernels(precisions.kv_cache, false);
   decode_ = ready(library, system, "attention_generation", attention);
   prefill_ = ready(library, system, "attention_context", attention);
+  if (prefill_.found.curve != nullptr) {
+    // The table has an axis of what decodes add only where such batches were measured.
+    const auto& axes = prefill_.found.curve->form->axes;
+    for (const TableAxis& axis : prefill_.found.curve->table.axes)
+      mixes_ |= axes[static_cast<std::size_t>(axis.coordinate)] ==
+                std::string_view("log2 decoding share");
+  }
   const KernelNames latent = attention_kernels(precisions.kv_cache, true);
   mla_decode_ = ready(library, system, "mla_generation", latent);
   mla_prefill_ = ready(library, system, "mla_context", latent);
@@ -174,13 +184,17 @@ KernelTime Measured::latent_decode(const Op& op) const {
   const ReadyCurve& curve = mla_decode_;
   if (curve.found.curve == nullptr || op.n == 0) return fallback(op, OperatorFamily::kAttention);
   KernelTime total = answer(curve, attention_shape(op), OperatorFamily::kAttention);
+  constexpr double kLatent = 512, kHeadWidth = 128;  // DeepSeek's, the only ones measured
   // The batched products that fold W_UK into queries and unfold W_UV stand in tables of their own.
   for (const ReadyCurve* part : {&mla_absorb_, &mla_unfold_}) {
     if (part->found.curve == nullptr) continue;
     KernelShape shape;
     shape.heads = static_cast<double>(op.k);
-    shape.tokens = static_cast<double>(op.m);
+    shape.m = static_cast<double>(op.m);
+    shape.n = part == &mla_absorb_ ? kLatent : kHeadWidth;
+    shape.k = part == &mla_absorb_ ? kHeadWidth : kLatent;
     shape.weight_bytes = 2;
+    shape.input_bytes = 2;
     total.time = total.time + answer(*part, shape, OperatorFamily::kAttention).time;
   }
   return total;
@@ -189,7 +203,21 @@ KernelTime Measured::latent_decode(const Op& op) const {
 KernelTime Measured::latent_prefill(const Op& op) const {
   const ReadyCurve& curve = mla_prefill_;
   if (curve.found.curve == nullptr || op.n == 0) return fallback(op, OperatorFamily::kAttention);
-  return answer(curve, attention_shape(op), OperatorFamily::kAttention);
+  KernelShape shape = attention_shape(op);
+  shape.kv_heads = shape.heads;  // keys and values are expanded, so a head is its own
+  shape.head_dim = 192;
+  return answer(curve, shape, OperatorFamily::kAttention);
+}
+
+KernelTime Measured::mixed_attention(const Op& prompts, const Op& decodes) const {
+  if (!mixes_ || prompts.kind != OpKind::kAttentionPrefill || decodes.n == 0)
+    return KernelModel::mixed_attention(prompts, decodes);
+  KernelShape shape = attention_shape(prompts);
+  shape.input_bytes = prefill_.input_bytes;
+  shape.decodes = decodes.sequences;
+  shape.decode_tokens = static_cast<double>(decodes.n);
+  shape.longest = std::max(shape.longest, shape.decode_tokens / std::max(1.0, shape.decodes));
+  return answer(prefill_, shape, OperatorFamily::kAttention);
 }
 
 /// Bytes and rows are counted alike here and where curves are fitted (hardware/stream_bytes.h).

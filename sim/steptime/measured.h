@@ -29,6 +29,7 @@ class Measured final : public KernelModel {
   Measured(const KernelChoice& choice, const SystemSpec& system, const Precisions& precisions,
            int tp_gpus, std::unique_ptr<KernelModel> roofline, const FamilyNoise& noise);
   [[nodiscard]] KernelTime time(const Op& op) const override;
+  [[nodiscard]] KernelTime mixed_attention(const Op& prompts, const Op& decodes) const override;
 
  private:
   [[nodiscard]] KernelTime answer(const ReadyCurve& ready, const KernelShape& shape,
@@ -52,6 +53,7 @@ class Measured final : public KernelModel {
   ReadyCurve norm_, rotary_, activation_, embedding_, sampler_;
   ReadyCurve custom_all_reduce_, nccl_all_reduce_;
   int node_gpus_;
+  bool mixes_ = false;  ///< batches of prompts and decodes were measured in one kernel
   bool nvlink_;
 };
 

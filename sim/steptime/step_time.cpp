@@ -97,7 +97,10 @@ StepTime::Dispatch StepTime::dispatch(int tokens, bool uniform) const {
 }
 
 void StepTime::add_op(const KernelModel& kernels, const Op& op, Memo& sum) const {
-  const KernelTime time = kernels.time(op);
+  add_time(kernels.time(op), op, sum);
+}
+
+void StepTime::add_time(const KernelTime& time, const Op& op, Memo& sum) {
   const double ns = time.time.value() * kNs * op.repeat;
   sum.terms[index(op.term)] += ns;
   sum.provenance[static_cast<std::size_t>(time.provenance)] += ns;
@@ -134,23 +137,25 @@ void StepTime::price_attention(StageState& stage, const StepWork& work, Memo& su
   for (std::size_t c = 0; c < stage.classes.size(); ++c) {
     const LayerClass& layers = stage.classes[c];
     const int group = stage.kv_group[c];
+    Op decodes, prompts;
     if (work.decodes > 0) {
       const std::int64_t context =
           group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
-      add_op(*stage.kernels, family_->attention_decode(stage.shard, layers, work.decodes, context),
-             sum);
+      decodes = family_->attention_decode(stage.shard, layers, work.decodes, context);
     }
-    if (work.chunks.empty()) continue;
-    Op prompts;
     for (const PromptChunk& chunk : work.chunks) {
       const Op one = family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context);
-      if (prompts.sequences == 0) {
+      if (&chunk == work.chunks.data()) {
         prompts = one;
       } else {
         add_sequences(prompts, one);
       }
     }
-    add_op(*stage.kernels, prompts, sum);
+    if (work.decodes > 0 && !work.chunks.empty()) {
+      add_time(stage.kernels->mixed_attention(prompts, decodes), prompts, sum);
+    } else {
+      add_op(*stage.kernels, work.decodes > 0 ? decodes : prompts, sum);
+    }
   }
 }
 

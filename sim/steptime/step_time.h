@@ -92,6 +92,7 @@ class StepTime final : public StepPricer {
   struct StageState;
 
   void add_op(const KernelModel& kernels, const Op& op, Memo& sum) const;
+  static void add_time(const KernelTime& time, const Op& op, Memo& sum);
   const Memo& token_memo(StageState& stage, int tokens);
   const Memo& row_memo(StageState& stage, int rows);
   void price_attention(StageState& stage, const StepWork& work, Memo& sum) const;
