@@ -62,13 +62,16 @@ double take_gigabytes(std::string& card) {
   return size;
 }
 
-/// When the code of a release was current (serving-semantics 0.2, "versions named here").
+/// When the code of a release was current (serving-semantics 0.2, "versions named here"). Before
+/// the first date of an engine, its first release here.
 struct Snapshot {
-  std::string_view date, version;
+  std::string_view backend, date, version;
 };
-constexpr std::array kSnapshots = {Snapshot{"2025-07-07", "0.9"}, Snapshot{"2025-10-01", "0.11"},
-                                   Snapshot{"2025-12-02", "0.12"}, Snapshot{"2026-02-11", "0.16"},
-                                   Snapshot{"2026-05-29", "0.21"}};
+constexpr std::array kSnapshots = {
+    Snapshot{"vllm", "2025-07-07", "0.9"},     Snapshot{"vllm", "2025-10-01", "0.11"},
+    Snapshot{"vllm", "2025-12-02", "0.12"},    Snapshot{"vllm", "2026-02-11", "0.16"},
+    Snapshot{"vllm", "2026-05-29", "0.21"},    Snapshot{"sglang", "2025-01-01", "0.4"},
+    Snapshot{"sglang", "2025-10-01", "0.5.3"}, Snapshot{"sglang", "2026-08-01", "0.5.18"}};
 
 }  // namespace
 
@@ -117,7 +120,8 @@ std::string backend_of(const std::string& published) {
   return published;
 }
 
-PublishedRelease vllm_release_of(const std::string& published, const std::string& date) {
+PublishedRelease release_of(const std::string& backend, const std::string& published,
+                            const std::string& date) {
   const std::size_t begin = published.find_first_of("0123456789");
   if (begin != std::string::npos) {
     std::string version =
@@ -125,10 +129,11 @@ PublishedRelease vllm_release_of(const std::string& published, const std::string
     while (version.ends_with('.')) version.pop_back();
     if (is_version(version)) return {version, false};
   }
-  if (date.empty()) return {};
-  PublishedRelease release{std::string(kSnapshots.front().version), true};
+  PublishedRelease release;
   for (const Snapshot& snapshot : kSnapshots) {
-    if (date >= snapshot.date) release.version = snapshot.version;
+    if (date.empty() || snapshot.backend != backend) continue;
+    if (release.version.empty() || date >= snapshot.date) release.version = snapshot.version;
+    release.from_date = true;
   }
   return release;
 }

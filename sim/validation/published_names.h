@@ -18,14 +18,14 @@ namespace moesim {
 /// "vllm", "sglang" or "trtllm"; else the name as it is.
 [[nodiscard]] std::string backend_of(const std::string& published);
 
-/// The vLLM release of a row.
+/// The release of a row's engine.
 struct PublishedRelease {
   std::string version;  ///< "0.10.1"; "" for the newest
   bool from_date =
       false;  ///< not stated; the newest that serving-semantics 0.2 dates before the row
 };
-[[nodiscard]] PublishedRelease vllm_release_of(const std::string& published,
-                                               const std::string& date);
+[[nodiscard]] PublishedRelease release_of(const std::string& backend, const std::string& published,
+                                          const std::string& date);
 
 /// The text before a remark in brackets or after a comma, without spaces around it.
 [[nodiscard]] std::string without_remark(const std::string& text);

@@ -77,7 +77,7 @@ TEST_CASE("a release is read, or taken from the date of the row") {
   for (const Case& c : cases) {
     CAPTURE(c.published);
     CAPTURE(c.date);
-    const PublishedRelease release = vllm_release_of(c.published, c.date);
+    const PublishedRelease release = release_of("vllm", c.published, c.date);
     CHECK(release.version == c.version);
     CHECK(release.from_date == c.from_date);
   }
