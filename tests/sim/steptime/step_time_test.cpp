@@ -57,6 +57,9 @@ struct Setup {
   int max_num_seqs = 8;
   bool enforce_eager = false;
   bool full_graphs = true;
+  PromptGraphs prompt_graphs = PromptGraphs::kSame;
+  std::vector<int> prompt_sizes = {};
+  bool pad_to_graph = true;
   std::vector<KvGroup> kv_groups = {{AttentionKind::kFull, 0, 1}, {AttentionKind::kSliding, 8, 2}};
 };
 
@@ -85,6 +88,9 @@ struct Priced {
     engine.cudagraph_capture_sizes = setup.capture_sizes;
     engine.enforce_eager = setup.enforce_eager;
     engine.profile.full_graphs = setup.full_graphs;
+    engine.profile.prompt_graphs = setup.prompt_graphs;
+    engine.profile.pad_to_graph = setup.pad_to_graph;
+    engine.prompt_capture_sizes = setup.prompt_sizes;
     engine.profile.launch = setup.launch;
     KvLayout kv;
     kv.groups = setup.kv_groups;
@@ -258,6 +264,37 @@ TEST_CASE("a step is replayed, launched in pieces, or launched kernel by kernel"
       {"a release without full graphs", {.full_graphs = false}, 4, true, GraphMode::kPiecewise, 4},
       {"enforce_eager", {.enforce_eager = true}, 4, true, GraphMode::kNone, 4},
       {"nothing captured", {.capture_sizes = {}}, 4, true, GraphMode::kNone, 4},
+      {"prompts without graphs",
+       {.prompt_graphs = PromptGraphs::kNone},
+       4,
+       false,
+       GraphMode::kNone,
+       4},
+      {"their decodes have them",
+       {.prompt_graphs = PromptGraphs::kNone},
+       5,
+       true,
+       GraphMode::kFull,
+       8},
+      {"prompts with sizes of their own",
+       {.prompt_graphs = PromptGraphs::kOwn, .prompt_sizes = {4, 32}},
+       17,
+       false,
+       GraphMode::kPiecewise,
+       32},
+      {"which decodes do not use",
+       {.prompt_graphs = PromptGraphs::kOwn, .prompt_sizes = {4, 32}},
+       17,
+       true,
+       GraphMode::kNone,
+       17},
+      {"without padding only an exact size has a graph",
+       {.pad_to_graph = false},
+       5,
+       true,
+       GraphMode::kNone,
+       5},
+      {"and that one has it", {.pad_to_graph = false}, 4, true, GraphMode::kFull, 4},
   };
   for (const Case& c : cases) {
     CAPTURE(c.why);
