@@ -180,7 +180,8 @@ void reject(MemoryPlan& plan, Bytes shortfall, std::string reason) {
 }
 
 // Sets `feasible`, or the reason why not. The most binding stage is given.
-void judge(MemoryPlan& plan, const StagePlan& stage, std::int64_t needed_blocks, int length) {
+void judge(MemoryPlan& plan, const StagePlan& stage, std::int64_t needed_blocks, int length,
+           KvBudgetRule rule) {
   const GpuMemory& memory = stage.memory;
   // One more block: the engine keeps a null block back.
   const Bytes one_request((needed_blocks + 1) * plan.kv.bytes_per_block.value());
@@ -206,13 +207,25 @@ void judge(MemoryPlan& plan, const StagePlan& stage, std::int64_t needed_blocks,
         plan, Bytes(0) - gpu.free,
         fmt::format(
             "KV, CUDA context, communication buffers and graphs together exceed the {} of the GPU "
-            "by {}; gpu_memory_utilization is too high",
-            to_gib_text(gpu.capacity), to_gib_text(Bytes(0) - gpu.free)));
+            "by {}; {} is too high",
+            to_gib_text(gpu.capacity), to_gib_text(Bytes(0) - gpu.free), utilization_key(rule)));
   }
   plan.feasible = true;
 }
 
 }  // namespace
+
+const char* utilization_key(KvBudgetRule rule) {
+  switch (rule) {
+    case KvBudgetRule::kVllm:
+      return "gpu_memory_utilization";
+    case KvBudgetRule::kSglang:
+      return "mem_fraction_static";
+    case KvBudgetRule::kTrtllm:
+      return "free_gpu_memory_fraction";
+  }
+  return "";
+}
 
 MemoryPlan plan_memory(const ModelSpec& model, const Parallel& parallel,
                        const MemoryInputs& inputs) {
@@ -246,7 +259,7 @@ MemoryPlan plan_memory(const ModelSpec& model, const Parallel& parallel,
     plan.max_concurrency_at_max_model_len =
         static_cast<double>(plan.num_gpu_blocks - 1) / static_cast<double>(needed);
   }
-  judge(plan, *binding, needed, length);
+  judge(plan, *binding, needed, length, inputs.rules.budget);
   return plan;
 }
 

@@ -39,6 +39,9 @@ enum class KvBudgetRule {
   kTrtllm,  ///< fraction x (free after weights and a dummy forward)
 };
 
+/// What the engine with this rule calls its share of the memory, as a key of `engine`.
+[[nodiscard]] const char* utilization_key(KvBudgetRule rule);
+
 /// Sizes the engine reserves that do not follow from the model; from the engine-version profile.
 ///
 /// What the versions of serving-semantics 0.2 set (12+: V12 and V16; all else as the defaults

@@ -43,13 +43,13 @@ class Search {
 };
 
 void try_utilization(Search& search) {
+  const char* key = utilization_key(search.base().inputs.rules.budget);
   for (const double utilization : {0.90, 0.92, 0.95}) {
     if (utilization <= search.base().inputs.rules.utilization) continue;
     const auto apply = [utilization](Attempt& attempt) {
       attempt.inputs.rules.utilization = utilization;
     };
-    if (search.try_change(fmt::format("engine.gpu_memory_utilization: {:.2f}", utilization), apply))
-      return;
+    if (search.try_change(fmt::format("engine.{}: {:.2f}", key, utilization), apply)) return;
   }
   // Too high: the driver's own memory does not fit beside it.
   for (const double utilization : {0.92, 0.90, 0.85}) {
@@ -57,8 +57,7 @@ void try_utilization(Search& search) {
     const auto apply = [utilization](Attempt& attempt) {
       attempt.inputs.rules.utilization = utilization;
     };
-    if (search.try_change(fmt::format("engine.gpu_memory_utilization: {:.2f}", utilization), apply))
-      return;
+    if (search.try_change(fmt::format("engine.{}: {:.2f}", key, utilization), apply)) return;
   }
 }
 

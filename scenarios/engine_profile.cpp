@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "sim/base/check.h"
 
@@ -16,7 +17,7 @@ using literals::operator""_GiB;
 
 /// One row of the table of releases (serving-semantics 0.2 and 1.2): the dated changes that a
 /// release has. Everything not listed here is the same in all of them.
-struct Release {
+struct VllmRelease {
   int minor;              ///< vLLM 0.<minor>
   bool async_scheduling;  ///< default since 2025-12-29 (c2ff33cc8), first in 0.14
   bool full_isl;          ///< scheduler_reserve_full_isl since 2026-03-24 (dc78c2c93), 0.19 (U)
@@ -35,7 +36,7 @@ constexpr const char* kNaive = "naive";
 constexpr const char* kAgRs = "allgather_reducescatter";
 
 // clang-format off
-constexpr Release kReleases[] = {
+constexpr VllmRelease kReleases[] = {
   // minor async  isl    full   sizes  util  graphs ctx    worst  chunk  all2all host
   {    9,  false, false, false, 67,    0.90, false, false, false, 32768, kNaive, 1.75},  // V09
   {   10,  false, false, false, 67,    0.90, false, false, false, 32768, kNaive, 1.75},
@@ -54,6 +55,8 @@ constexpr Release kReleases[] = {
 // clang-format on
 
 constexpr const char* kVllm = "vllm";
+constexpr const char* kSglang = "sglang";
+constexpr const char* kTrtllm = "trtllm";
 constexpr const char* kStaticBatch = "static_batch";
 constexpr const char* kStaticVersion = "1";
 
@@ -71,7 +74,7 @@ HostCost scaled(const HostCost& cost, double factor) {
           .o1_us = cost.o1_us * factor};
 }
 
-EngineProfile vllm_profile(const Release& release) {
+EngineProfile vllm_profile(const VllmRelease& release) {
   EngineProfile profile;
   profile.backend = std::string(kVllm);
   profile.version = fmt::format("0.{}", release.minor);
@@ -102,7 +105,9 @@ EngineProfile static_batch_profile() {
   EngineProfile profile;
   profile.backend = std::string(kStaticBatch);
   profile.version = std::string(kStaticVersion);
+  profile.scheduler = std::string(kStaticBatch);
   profile.async_scheduling = false;
+  profile.chunked_prefill = profile.prefix_caching = false;
   profile.reserve_full_isl = true;
   profile.full_graphs = false;
   profile.graph_sizes_rule = 0;
@@ -116,32 +121,13 @@ EngineProfile static_batch_profile() {
   return profile;
 }
 
-/// The numbers of "0.15.1" ("v0.15", "0.15.1rc2" too): major and minor, or nothing if there are
-/// none.
-struct Version {
-  int major = 0;
-  int minor = 0;
-};
-std::optional<Version> parse_version(std::string_view text) {
-  if (text.starts_with('v')) text.remove_prefix(1);
-  Version version;
-  const char* const end = text.data() + text.size();
-  const auto major = std::from_chars(text.data(), end, version.major);
-  if (major.ec != std::errc{} || version.major < 0) return std::nullopt;
-  if (major.ptr == end) return version;
-  if (*major.ptr != '.') return std::nullopt;
-  const auto minor = std::from_chars(major.ptr + 1, end, version.minor);
-  if (minor.ec != std::errc{} || version.minor < 0) return std::nullopt;
-  return version;
-}
-
 ProfileChoice vllm_choice(const std::string& version) {
-  const Release& oldest = kReleases[0];
-  const Release& newest = *std::rbegin(kReleases);
+  const VllmRelease& oldest = kReleases[0];
+  const VllmRelease& newest = *std::rbegin(kReleases);
   if (version.empty()) return {vllm_profile(newest), ""};
-  const std::optional<Version> wanted = parse_version(version);
+  const std::optional<Release> wanted = parse_release(version);
   MOESIM_CHECK(wanted.has_value(), "the loader checks the form of engine.backend_version");
-  const auto note = [&](const Release& used, const char* why) {
+  const auto note = [&](const VllmRelease& used, const char* why) {
     return fmt::format("vLLM {} is {}: simulated with the behaviour and defaults of 0.{}", version,
                        why, used.minor);
   };
@@ -151,31 +137,97 @@ ProfileChoice vllm_choice(const std::string& version) {
   if (wanted->minor < oldest.minor) {
     return {vllm_profile(oldest), note(oldest, "older than every release we know")};
   }
-  const auto found = std::ranges::find(kReleases, wanted->minor, &Release::minor);
+  const auto found = std::ranges::find(kReleases, wanted->minor, &VllmRelease::minor);
   MOESIM_CHECK(found != std::end(kReleases), "the table of releases has no gaps");
   return {vllm_profile(*found), ""};
 }
 
+/// "0.5.3", "1.2": as short as the release is told from others.
+std::string release_text(const std::string& backend, const Release& release) {
+  if (backend == kSglang && release > Release{0, 4, 0})
+    return fmt::format("{}.{}.{}", release.major, release.minor, release.patch);
+  return fmt::format("{}.{}", release.major, release.minor);
+}
+
+/// The newest release of a table that is not newer than `version`.
+ProfileChoice choose(const std::string& backend, std::vector<KnownRelease> known,
+                     const std::string& version) {
+  for (KnownRelease& entry : known) {
+    entry.profile.backend = backend;
+    entry.profile.version = release_text(backend, entry.release);
+  }
+  if (version.empty()) return {known.back().profile, ""};
+  const std::optional<Release> wanted = parse_release(version);
+  MOESIM_CHECK(wanted.has_value(), "the loader checks the form of engine.backend_version");
+  const auto note = [&](const EngineProfile& used, const char* why) {
+    return fmt::format("{} {} is {}: simulated with the behaviour and defaults of {}", backend,
+                       version, why, used.version);
+  };
+  const KnownRelease* found = nullptr;
+  for (const KnownRelease& entry : known) {
+    if (entry.release <= *wanted) found = &entry;
+  }
+  if (found == nullptr) {
+    const EngineProfile& oldest = known.front().profile;
+    return {oldest, note(oldest, "older than every release we know")};
+  }
+  const Release& newest = known.back().release;
+  const bool newer =
+      std::pair(wanted->major, wanted->minor) > std::pair(newest.major, newest.minor);
+  if (found == &known.back() && newer)
+    return {found->profile, note(found->profile, "newer than every release we know")};
+  return {found->profile, ""};
+}
+
 }  // namespace
 
+std::optional<Release> parse_release(std::string_view text) {
+  if (text.starts_with('v')) text.remove_prefix(1);
+  Release release;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  int* const parts[] = {&release.major, &release.minor, &release.patch};
+  for (int* const part : parts) {
+    const auto [stop, error] = std::from_chars(at, end, *part);
+    const bool number = error == std::errc{} && *part >= 0;
+    if (!number && part == &release.patch) break;  // "0.19.x": the first two are enough
+    if (!number) return std::nullopt;
+    if (stop == end) return release;
+    if (*stop != '.') {
+      if (part == &release.major) return std::nullopt;
+      return release;
+    }
+    at = stop + 1;
+  }
+  release.patch = std::max(release.patch, 0);
+  return release;
+}
+
 bool is_version(const std::string& text) {
-  return parse_version(text).has_value();
+  return parse_release(text).has_value();
 }
 
 ProfileChoice engine_profile(const std::string& backend, const std::string& version) {
   if (backend == kStaticBatch) return {static_batch_profile(), ""};
+  if (backend == kSglang) return choose(backend, sglang_releases(), version);
+  if (backend == kTrtllm) return choose(backend, trtllm_releases(), version);
   MOESIM_CHECK(backend == kVllm, "the loader checks engine.backend");
   return vllm_choice(version);
 }
 
 std::vector<std::string> known_backends() {
-  return {kVllm, kStaticBatch};
+  return {kVllm, kSglang, kTrtllm, kStaticBatch};
 }
 
 std::vector<std::string> known_versions(const std::string& backend) {
   if (backend == kStaticBatch) return {kStaticVersion};
   std::vector<std::string> result;
-  for (const Release& release : kReleases) result.push_back(fmt::format("0.{}", release.minor));
+  if (backend == kSglang || backend == kTrtllm) {
+    for (const KnownRelease& entry : backend == kSglang ? sglang_releases() : trtllm_releases())
+      result.push_back(release_text(backend, entry.release));
+    return result;
+  }
+  for (const VllmRelease& release : kReleases) result.push_back(fmt::format("0.{}", release.minor));
   return result;
 }
 

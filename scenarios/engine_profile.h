@@ -1,7 +1,10 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/memory.h"
@@ -32,15 +35,54 @@ struct LaunchCost {
   double eager_layer_us = 100;     ///< compiled, no graph: CPU per layer
 };
 
-/// Defaults and behaviour of one engine release (serving-semantics 0.2, 1.2). The scheduler
+/// Rules of SGLang's scheduler that vLLM's has not (serving-semantics 8.1).
+struct SglangOptions {
+  int max_prefill_tokens = 16384;     ///< prompt tokens after which a prefill batch takes no more
+  bool enable_mixed_chunk = false;    ///< decodes ride along in prefill batches
+  bool longest_prefix_first = false;  ///< schedule_policy: lpm
+  double schedule_conservativeness = 1;
+  /// Retraction goes on until every request left has this many tokens; 0: until the next step fits.
+  int retract_decode_steps = 0;
+};
+
+/// Rules of TensorRT-LLM's schedulers (serving-semantics 8.2).
+struct TrtllmOptions {
+  bool max_utilization = false;  ///< capacity_scheduler_policy: max_utilization, else no-evict
+};
+
+/// Which captured sizes serve a step that computes prompts.
+enum class PromptGraphs {
+  kSame,  ///< vLLM: those of decodes, in pieces
+  kNone,  ///< prompts run without graphs
+  kOwn,   ///< a list of their own, in pieces
+};
+
+/// How SGLang sets mem_fraction_static when nobody does.
+enum class StaticFraction {
+  kByTensorParallel,  ///< 0.88 on one GPU to 0.79 on 16
+  kReserved,          ///< what a sum of reserved parts leaves (serving-semantics 8.1)
+};
+
+/// Defaults and behaviour of one engine release (serving-semantics 0.2, 1.2, 8). The scheduler
 /// branches on these fields, never on a version.
 struct EngineProfile {
-  std::string backend;           ///< "vllm" or "static_batch"
-  std::string version;           ///< "0.19"
-  bool async_scheduling = true;  ///< queue depth 2
+  std::string backend;                ///< "vllm", "sglang", "trtllm" or "static_batch"
+  std::string version;                ///< "0.19"
+  std::string scheduler = "vllm_v1";  ///< registered name
+  bool async_scheduling = true;       ///< queue depth 2
   bool reserve_full_isl = true;
-  bool full_graphs = true;    ///< FULL_AND_PIECEWISE, else piecewise only
-  int graph_sizes_rule = 51;  ///< 51 (V12 on) or 67 (V09, V11) sizes for max 512
+  bool extra_step = false;    ///< overlap scheduler: whoever ends runs one step more
+  bool full_graphs = true;    ///< decodes run in one graph, else in pieces
+  int graph_sizes_rule = 51;  ///< vLLM: 51 (V12 on) or 67 (V09, V11) sizes for max 512
+  PromptGraphs prompt_graphs = PromptGraphs::kSame;
+  bool pad_to_graph = true;  ///< batches are padded to a captured size, else they must have it
+  int block_size = 16;
+  bool chunked_prefill = true;
+  bool prefix_caching = true;
+  bool longest_prefix_first = false;  ///< sglang: schedule_policy
+  int retract_decode_steps = 0;       ///< sglang: see SglangOptions
+  int small_card_graphs = 24;         ///< sglang: largest decode graph on cards of 20 to 35 GiB
+  StaticFraction static_fraction = StaticFraction::kReserved;
   double gpu_memory_utilization = 0.92;
   std::string all2all_backend = "allgather_reducescatter";
   MemoryRules memory;
@@ -48,12 +90,20 @@ struct EngineProfile {
   LaunchCost launch;
 };
 
+/// A release as numbers: "v0.5.6.post2" is {0, 5, 6}, "1.2.0rc6" {1, 2, 0}. Nothing if there are
+/// none.
+struct Release {
+  int major = 0, minor = 0, patch = 0;
+  friend auto operator<=>(const Release&, const Release&) = default;
+};
+[[nodiscard]] std::optional<Release> parse_release(std::string_view text);
+
 /// Whether a text has the form of a release: "0.19", "0.15.1", "v0.12".
 [[nodiscard]] bool is_version(const std::string& text);
 
 /// The profile of a release ("" = the newest); one newer than all known takes the newest, one older
-/// the oldest, and `note` says so. Preconditions: a known backend; for vllm, is_version(version) or
-/// "".
+/// the oldest, and `note` says so. A release between two of the table takes the older one's rules.
+/// Preconditions: a known backend; is_version(version) or "".
 struct ProfileChoice {
   EngineProfile profile;
   std::string note;
@@ -66,6 +116,15 @@ struct ProfileChoice {
 /// vLLM's default CUDA-graph capture sizes (serving-semantics 1.8), ascending.
 [[nodiscard]] std::vector<int> default_capture_sizes(int rule, int max_num_seqs,
                                                      int max_num_batched_tokens);
+
+/// SGLang's and TensorRT-LLM's releases with rules of their own, oldest first; `backend` and
+/// `version` of the profiles are empty.
+struct KnownRelease {
+  Release release;
+  EngineProfile profile;
+};
+[[nodiscard]] std::vector<KnownRelease> sglang_releases();
+[[nodiscard]] std::vector<KnownRelease> trtllm_releases();
 
 /// Defaults that depend on the card (serving-semantics 1.2): 8192/1024 for >= 70 GiB and not A100,
 /// else 2048/256.

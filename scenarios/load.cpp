@@ -156,6 +156,7 @@ void resolve_instances(Scenario& scenario, const std::vector<EngineKeys>& engine
         resolve_engine({.keys = engines[i],
                         .model = scenario.model,
                         .system = scenario.cluster.nodes[static_cast<std::size_t>(node)].system,
+                        .parallel = entry.parallel,
                         .prefix = prefix},
                        context);
   }

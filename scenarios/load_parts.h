@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,17 @@ void fail(LoadContext& context, const Given<T>& at, const std::string& problem,
 /// "'offload' is not modelled yet" for each of the keys that is there (YAML null counts as absent).
 void reject_not_modelled(Reader& in, const std::vector<std::string>& keys, const std::string& hint);
 
+/// A key of `engine` as another backend than vLLM spells it.
+struct OwnName {
+  const char* backend;
+  const char* name;
+  const char* ours;      ///< vLLM's name for the same
+  bool negated = false;  ///< a switch that turns it off
+};
+[[nodiscard]] std::span<const OwnName> own_names();
+/// What `backend` calls vLLM's `key`.
+[[nodiscard]] std::string own_name(const std::string& backend, const std::string& key);
+
 /// The keys of `engine`, of the scenario or of one entry of deployment.instances.
 struct EngineKeys {
   Given<std::string> backend, backend_version;
@@ -71,6 +83,15 @@ struct EngineKeys {
   Given<std::string> scheduling_policy, all2all_backend;
   Given<std::vector<int>> cudagraph_capture_sizes;
   Given<std::int64_t> num_gpu_blocks_override;
+  Given<std::int64_t> max_total_tokens;  ///< sglang; max_tokens of trtllm
+  // sglang
+  Given<int> max_prefill_tokens, cuda_graph_max_bs;
+  Given<std::string> schedule_policy;
+  Given<double> schedule_conservativeness;
+  Given<bool> enable_mixed_chunk;
+  // trtllm
+  Given<std::string> capacity_scheduler_policy;
+  Given<bool> cuda_graph_padding;
   /// vLLM's spellings of `precision`; of the scenario's `engine` only.
   Given<std::string> dtype, quantization, kv_cache_dtype;
 };
@@ -82,6 +103,7 @@ struct EngineInputs {
   const EngineKeys& keys;
   const ModelSpec& model;
   const SystemSpec& system;
+  const Parallel& parallel;
   std::string prefix;  ///< of keys in `resolved`: "engine" or "deployment.instances.1.engine"
 };
 /// Defaults of backend, version, card and model filled in; every value recorded with its source.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <type_traits>
 
 #include "scenarios/load_parts.h"
 
@@ -22,6 +23,10 @@ Given<bool> read_switch(Reader& in, const std::string& key) {
   return result;
 }
 
+Given<double> read_ratio(Reader& in, const std::string& key, Range range) {
+  return {.value = in.optional_number(key, range), .key = in.path(key), .where = in.where(key)};
+}
+
 Given<std::string> read_name(Reader& in, const std::string& key,
                              const std::vector<std::string>& allowed) {
   Given<std::string> result{.value = {}, .key = in.path(key), .where = in.where(key)};
@@ -31,18 +36,45 @@ Given<std::string> read_name(Reader& in, const std::string& key,
   return result;
 }
 
-Given<std::string> read_backend(Reader& in) {
-  // Backends of the plan that have no scheduler yet.
-  const std::vector<std::string> later = {"sglang", "trtllm"};
-  std::vector<std::string> all = known_backends();
-  all.insert(all.end(), later.begin(), later.end());
-  Given<std::string> backend = read_name(in, "backend", all);
-  if (backend && std::ranges::find(later, *backend.value) != later.end()) {
-    in.fail("backend", fmt::format("'{}' is not modelled yet", *backend.value),
-            "use vllm or static_batch");
-    backend.value.reset();
+/// Keys under the names of SGLang and TensorRT-LLM. Only the switches and numbers that mean the
+/// same.
+constexpr OwnName kOwnNames[] = {
+    {"sglang", "context_length", "max_model_len"},
+    {"sglang", "max_running_requests", "max_num_seqs"},
+    {"sglang", "chunked_prefill_size", "max_num_batched_tokens"},
+    {"sglang", "page_size", "block_size"},
+    {"sglang", "mem_fraction_static", "gpu_memory_utilization"},
+    {"sglang", "disable_radix_cache", "enable_prefix_caching", true},
+    {"sglang", "disable_overlap_schedule", "async_scheduling", true},
+    {"sglang", "disable_cuda_graph", "enforce_eager"},
+    {"sglang", "cuda_graph_bs", "cudagraph_capture_sizes"},
+    {"trtllm", "max_seq_len", "max_model_len"},
+    {"trtllm", "max_batch_size", "max_num_seqs"},
+    {"trtllm", "max_num_tokens", "max_num_batched_tokens"},
+    {"trtllm", "tokens_per_block", "block_size"},
+    {"trtllm", "free_gpu_memory_fraction", "gpu_memory_utilization"},
+    {"trtllm", "enable_block_reuse", "enable_prefix_caching"},
+    {"trtllm", "disable_overlap_scheduler", "async_scheduling", true},
+    {"trtllm", "cuda_graph_batch_sizes", "cudagraph_capture_sizes"},
+};
+
+/// Reads a key under vLLM's name or another engine's; both are a mistake.
+template <class T, class Read>
+Given<T> read_either(Reader& in, const std::string& ours, const Read& read) {
+  Given<T> result = read(in, ours);
+  for (const OwnName& own : kOwnNames) {
+    if (own.ours != ours || own.name == ours || !in.has(own.name)) continue;
+    Given<T> other = read(in, own.name);
+    if (!other) return other;
+    if (in.has(ours)) {
+      in.fail(own.name, fmt::format("says the same as {}", ours), "leave one of the two out");
+    }
+    if constexpr (std::is_same_v<T, bool>) {
+      if (own.negated) other.value = !*other.value;
+    }
+    result = other;
   }
-  return backend;
+  return result;
 }
 
 /// A release may be written as text or as a number; 0.10 and 0.1 differ, and the file's own digits
@@ -61,8 +93,7 @@ Given<std::string> read_version(Reader& in) {
   return version;
 }
 
-Given<int> read_block_size(Reader& in) {
-  const std::string key = "block_size";
+Given<int> read_block_size(Reader& in, const std::string& key) {
   Given<int> result{.value = {}, .key = in.path(key), .where = in.where(key)};
   if (!in.has(key)) return result;
   const std::string size = in.choice_or(key, kBlockSizes, "");
@@ -70,8 +101,7 @@ Given<int> read_block_size(Reader& in) {
   return result;
 }
 
-Given<std::vector<int>> read_capture_sizes(Reader& in) {
-  const std::string key = "cudagraph_capture_sizes";
+Given<std::vector<int>> read_capture_sizes(Reader& in, const std::string& key) {
   Given<std::vector<int>> result{.value = {}, .key = in.path(key), .where = in.where(key)};
   if (!in.has(key)) return result;
   std::vector<int> sizes;
@@ -151,6 +181,23 @@ void point_elsewhere(Reader& in) {
   }
 }
 
+/// What only SGLang or only TensorRT-LLM has.
+void read_other_engines(Reader& in, EngineKeys& keys) {
+  keys.max_total_tokens = {
+      .value = in.optional_integer("max_total_tokens", {.min = 2, .max = 1e11}),
+      .key = in.path("max_total_tokens"),
+      .where = in.where("max_total_tokens")};
+  keys.max_prefill_tokens = read_count(in, "max_prefill_tokens", {.min = 1, .max = 1e8});
+  keys.cuda_graph_max_bs = read_count(in, "cuda_graph_max_bs", {.min = 1, .max = 1e5});
+  keys.schedule_policy = read_name(in, "schedule_policy", {"fcfs", "lpm"});
+  keys.schedule_conservativeness =
+      read_ratio(in, "schedule_conservativeness", {.min = 0.01, .max = 10});
+  keys.enable_mixed_chunk = read_switch(in, "enable_mixed_chunk");
+  keys.capacity_scheduler_policy =
+      read_name(in, "capacity_scheduler_policy", {"guaranteed_no_evict", "max_utilization"});
+  keys.cuda_graph_padding = read_switch(in, "cuda_graph_padding");
+}
+
 template <class T>
 Given<T> first_of(const Given<T>& entry, const Given<T>& engine) {
   return entry ? entry : engine;
@@ -158,32 +205,53 @@ Given<T> first_of(const Given<T>& entry, const Given<T>& engine) {
 
 }  // namespace
 
+std::span<const OwnName> own_names() {
+  return kOwnNames;
+}
+
+std::string own_name(const std::string& backend, const std::string& key) {
+  for (const OwnName& own : kOwnNames) {
+    if (own.backend == backend && own.ours == key && !own.negated) return own.name;
+  }
+  return key;
+}
+
 EngineKeys read_engine(Reader in, LoadContext& /*context*/) {
   constexpr Range kTokens{.min = 1, .max = 1e8};
+  const auto count = [](Range range) {
+    return [range](Reader& from, const std::string& key) { return read_count(from, key, range); };
+  };
   EngineKeys keys;
-  keys.backend = read_backend(in);
+  keys.backend = read_name(in, "backend", known_backends());
   keys.backend_version = read_version(in);
-  keys.max_model_len = read_count(in, "max_model_len", kTokens);
-  keys.max_num_seqs = read_count(in, "max_num_seqs", {.min = 1, .max = 1e6});
-  keys.max_num_batched_tokens = read_count(in, "max_num_batched_tokens", kTokens);
-  keys.gpu_memory_utilization = {
-      .value = in.optional_number("gpu_memory_utilization", {.min = 0.01, .max = 1}),
-      .key = in.path("gpu_memory_utilization"),
-      .where = in.where("gpu_memory_utilization")};
-  keys.block_size = read_block_size(in);
-  keys.enable_prefix_caching = read_switch(in, "enable_prefix_caching");
+  keys.max_model_len = read_either<int>(in, "max_model_len", count(kTokens));
+  keys.max_num_seqs = read_either<int>(in, "max_num_seqs", count({.min = 1, .max = 1e6}));
+  // -1: sglang's prompts run whole.
+  keys.max_num_batched_tokens =
+      read_either<int>(in, "max_num_batched_tokens", [](Reader& from, const std::string& key) {
+        const bool chunk = key == "chunked_prefill_size";
+        return read_count(from, key, {.min = chunk ? -1.0 : 1.0, .max = 1e8});
+      });
+  keys.gpu_memory_utilization =
+      read_either<double>(in, "gpu_memory_utilization", [](Reader& from, const std::string& key) {
+        return read_ratio(from, key, {.min = 0.01, .max = 1});
+      });
+  keys.block_size = read_either<int>(in, "block_size", read_block_size);
+  keys.enable_prefix_caching = read_either<bool>(in, "enable_prefix_caching", read_switch);
   keys.enable_chunked_prefill = read_switch(in, "enable_chunked_prefill");
   keys.long_prefill_token_threshold =
       read_count(in, "long_prefill_token_threshold", {.min = 0, .max = kTokens.max});
-  keys.enforce_eager = read_switch(in, "enforce_eager");
-  keys.async_scheduling = read_switch(in, "async_scheduling");
+  keys.enforce_eager = read_either<bool>(in, "enforce_eager", read_switch);
+  keys.async_scheduling = read_either<bool>(in, "async_scheduling", read_switch);
   keys.scheduling_policy = read_name(in, "scheduling_policy", {"fcfs", "priority"});
   keys.all2all_backend = read_name(in, "all2all_backend", {});
-  keys.cudagraph_capture_sizes = read_capture_sizes(in);
+  keys.cudagraph_capture_sizes =
+      read_either<std::vector<int>>(in, "cudagraph_capture_sizes", read_capture_sizes);
   keys.num_gpu_blocks_override = {
       .value = in.optional_integer("num_gpu_blocks_override", {.min = 2, .max = 1e10}),
       .key = in.path("num_gpu_blocks_override"),
       .where = in.where("num_gpu_blocks_override")};
+  read_other_engines(in, keys);
   keys.dtype = read_name(in, "dtype", {});
   keys.quantization = read_name(in, "quantization", {});
   keys.kv_cache_dtype = read_name(in, "kv_cache_dtype", {});
@@ -220,6 +288,16 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
       first_of(entry.cudagraph_capture_sizes, engine.cudagraph_capture_sizes);
   keys.num_gpu_blocks_override =
       first_of(entry.num_gpu_blocks_override, engine.num_gpu_blocks_override);
+  keys.max_total_tokens = first_of(entry.max_total_tokens, engine.max_total_tokens);
+  keys.max_prefill_tokens = first_of(entry.max_prefill_tokens, engine.max_prefill_tokens);
+  keys.cuda_graph_max_bs = first_of(entry.cuda_graph_max_bs, engine.cuda_graph_max_bs);
+  keys.schedule_policy = first_of(entry.schedule_policy, engine.schedule_policy);
+  keys.schedule_conservativeness =
+      first_of(entry.schedule_conservativeness, engine.schedule_conservativeness);
+  keys.enable_mixed_chunk = first_of(entry.enable_mixed_chunk, engine.enable_mixed_chunk);
+  keys.capacity_scheduler_policy =
+      first_of(entry.capacity_scheduler_policy, engine.capacity_scheduler_policy);
+  keys.cuda_graph_padding = first_of(entry.cuda_graph_padding, engine.cuda_graph_padding);
   return keys;
 }
 

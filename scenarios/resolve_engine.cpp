@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <fmt/format.h>
+#include <string_view>
 #include <utility>
 
 #include "scenarios/load_parts.h"
+#include "scenarios/other_defaults.h"
 
 namespace moesim {
 namespace {
@@ -40,6 +42,14 @@ std::string value_text(const std::vector<int>& value) {
   return fmt::format("[{}]", fmt::join(value, ", "));
 }
 
+/// TensorRT-LLM's max_num_tokens and max_batch_size (serving-semantics 8.2, (U)); its engines of
+/// 0.9 have what they were built with, which a scenario must state.
+constexpr BatchDefaults kTrtllmBatch{.max_num_batched_tokens = 8192, .max_num_seqs = 2048};
+/// CudaGraphConfig.max_batch_size of llm_args.py when nobody sets it.
+constexpr int kTrtllmLargestGraph = 128;
+/// The cap on SGLang's max_running_requests before the memory is known (8.1).
+constexpr int kMostSglangRequests = 4096;
+
 /// Fills one EngineSpec, field by field, and records where each value came from.
 class Resolver {
  public:
@@ -48,24 +58,30 @@ class Resolver {
 
   EngineSpec run() {
     choose_profile();
+    reject_foreign_names();
+    const EngineProfile& profile = spec_.profile;
     spec_.max_model_len = pick("max_model_len", keys_.max_model_len,
                                inputs_.model.max_position_embeddings, "config.json");
-    spec_.enable_chunked_prefill =
-        pick("enable_chunked_prefill", keys_.enable_chunked_prefill, !is_static());
+    choose_chunking();
     spec_.enable_prefix_caching =
-        pick("enable_prefix_caching", keys_.enable_prefix_caching, !is_static());
+        pick("enable_prefix_caching", keys_.enable_prefix_caching, profile.prefix_caching);
     choose_batch();
     spec_.long_prefill_token_threshold =
         pick("long_prefill_token_threshold", keys_.long_prefill_token_threshold, 0);
-    spec_.block_size = pick("block_size", keys_.block_size, 16);
-    spec_.priority_scheduling =
-        pick("scheduling_policy", keys_.scheduling_policy, std::string("fcfs")) == "priority";
+    spec_.block_size = pick("block_size", keys_.block_size, profile.block_size);
+    choose_policy();
     spec_.async_scheduling =
-        pick("async_scheduling", keys_.async_scheduling, spec_.profile.async_scheduling);
+        pick("async_scheduling", keys_.async_scheduling, profile.async_scheduling);
     spec_.profile.async_scheduling = spec_.async_scheduling;
-    choose_memory();
-    choose_graphs();
-    spec_.all2all_backend = spec_.profile.all2all_backend;
+    spec_.profile.extra_step = (is_sglang() || is_trtllm()) && spec_.async_scheduling;
+    if (is_sglang()) {
+      choose_graphs();
+      choose_memory();
+    } else {
+      choose_memory();
+      choose_graphs();
+    }
+    spec_.all2all_backend = profile.all2all_backend;
     reject_other_all2all();
     if (is_static()) reject_useless_for_static();
     return std::move(spec_);
@@ -73,12 +89,15 @@ class Resolver {
 
  private:
   [[nodiscard]] bool is_static() const { return spec_.backend == "static_batch"; }
+  [[nodiscard]] bool is_sglang() const { return spec_.backend == "sglang"; }
+  [[nodiscard]] bool is_trtllm() const { return spec_.backend == "trtllm"; }
+  [[nodiscard]] Bytes card() const { return inputs_.system.gpu.reported_capacity; }
 
   template <class T>
   T pick(const char* name, const Given<T>& given, const T& fallback,
          const char* fallback_source = "default") {
     T value = given ? *given.value : fallback;
-    context_.resolve(inputs_.prefix + "." + name, value_text(value),
+    context_.resolve(inputs_.prefix + "." + own_name(spec_.backend, name), value_text(value),
                      given ? context_.source(given.where) : fallback_source);
     return value;
   }
@@ -92,24 +111,137 @@ class Resolver {
     if (!choice.note.empty()) context_.warnings.push_back(choice.note);
   }
 
+  // ---- names --------------------------------------------------------------------------------
+
+  /// A key under the name that another engine has for it.
+  template <class T>
+  void check_name(const Given<T>& given, const char* ours) {
+    if (!given) return;
+    const std::string written = given.key.substr(given.key.rfind('.') + 1);
+    const bool share = std::string_view(ours) == "gpu_memory_utilization";
+    const std::string mine = own_name(spec_.backend, ours);
+    // The share of memory means something else in each engine, so it goes by its own name.
+    if (written == mine || (written == ours && !share)) return;
+    for (const OwnName& own : own_names()) {
+      if (written == own.name && own.backend == spec_.backend) return;
+    }
+    fail(context_, given, fmt::format("is not a key of {}", spec_.backend),
+         fmt::format("write {}", mine));
+  }
+
+  template <class T>
+  void only_with(const Given<T>& given, std::string_view backend, const char* hint) {
+    if (!given || spec_.backend == backend) return;
+    fail(context_, given, fmt::format("is a key of {}, not of {}", backend, spec_.backend), hint);
+  }
+
+  void reject_foreign_names() {
+    check_name(keys_.max_model_len, "max_model_len");
+    check_name(keys_.max_num_seqs, "max_num_seqs");
+    check_name(keys_.max_num_batched_tokens, "max_num_batched_tokens");
+    check_name(keys_.block_size, "block_size");
+    check_name(keys_.gpu_memory_utilization, "gpu_memory_utilization");
+    check_name(keys_.enable_prefix_caching, "enable_prefix_caching");
+    check_name(keys_.async_scheduling, "async_scheduling");
+    check_name(keys_.enforce_eager, "enforce_eager");
+    check_name(keys_.cudagraph_capture_sizes, "cudagraph_capture_sizes");
+    const char* leave = "leave it out";
+    only_with(keys_.max_total_tokens, "sglang", "write num_gpu_blocks_override");
+    only_with(keys_.max_prefill_tokens, "sglang", leave);
+    only_with(keys_.cuda_graph_max_bs, "sglang", "write cudagraph_capture_sizes");
+    only_with(keys_.schedule_policy, "sglang", leave);
+    only_with(keys_.schedule_conservativeness, "sglang", leave);
+    only_with(keys_.enable_mixed_chunk, "sglang", leave);
+    only_with(keys_.capacity_scheduler_policy, "trtllm", leave);
+    only_with(keys_.cuda_graph_padding, "trtllm", leave);
+    if (is_sglang())
+      only_with(keys_.enable_chunked_prefill, "vllm", "chunked_prefill_size: -1 turns it off");
+    if (is_static() || spec_.backend == "vllm") return;
+    only_with(keys_.long_prefill_token_threshold, "vllm", leave);
+    only_with(keys_.scheduling_policy, "vllm", is_sglang() ? "write schedule_policy" : leave);
+  }
+
+  // ---- values -------------------------------------------------------------------------------
+
+  void choose_chunking() {
+    if (!is_sglang()) {
+      spec_.enable_chunked_prefill = pick("enable_chunked_prefill", keys_.enable_chunked_prefill,
+                                          spec_.profile.chunked_prefill);
+      return;
+    }
+    spec_.enable_chunked_prefill =
+        !keys_.max_num_batched_tokens || *keys_.max_num_batched_tokens.value > 0;
+    spec_.sglang.max_prefill_tokens =
+        pick("max_prefill_tokens", keys_.max_prefill_tokens, SglangOptions().max_prefill_tokens);
+  }
+
   void choose_batch() {
-    const BatchDefaults defaults =
-        batch_defaults(inputs_.system.name, inputs_.system.gpu.reported_capacity);
+    if (is_sglang()) return choose_sglang_batch();
+    BatchDefaults defaults = batch_defaults(inputs_.system.name, card());
+    if (is_trtllm()) defaults = kTrtllmBatch;
     const int seqs = keys_.max_num_seqs ? *keys_.max_num_seqs.value : defaults.max_num_seqs;
     // Clips of vllm/engine/arg_utils.py, for defaults only (serving-semantics 1.2).
     const std::int64_t most = std::int64_t{seqs} * std::max(1, spec_.max_model_len);
     auto tokens = static_cast<int>(std::min<std::int64_t>(defaults.max_num_batched_tokens, most));
-    if (!spec_.enable_chunked_prefill) tokens = std::max(tokens, spec_.max_model_len);
+    if (!spec_.enable_chunked_prefill && !is_trtllm())
+      tokens = std::max(tokens, spec_.max_model_len);
     spec_.max_num_batched_tokens =
         pick("max_num_batched_tokens", keys_.max_num_batched_tokens, tokens);
     const int fallback = std::min(defaults.max_num_seqs, spec_.max_num_batched_tokens);
     spec_.max_num_seqs = pick("max_num_seqs", keys_.max_num_seqs, fallback);
   }
 
+  /// Without a cap on running requests the memory plan sets it.
+  void choose_sglang_batch() {
+    const int chunk = pick("max_num_batched_tokens", keys_.max_num_batched_tokens,
+                           sglang_chunk(spec_.profile, card()));
+    spec_.max_num_batched_tokens =
+        spec_.enable_chunked_prefill ? chunk : spec_.sglang.max_prefill_tokens;
+    spec_.max_num_seqs_by_memory = !keys_.max_num_seqs;
+    if (keys_.max_num_seqs) {
+      spec_.max_num_seqs = pick("max_num_seqs", keys_.max_num_seqs, 0);
+    } else {
+      context_.resolve(inputs_.prefix + ".max_running_requests", "by KV tokens", "default");
+      spec_.max_num_seqs = kMostSglangRequests;
+    }
+  }
+
+  void choose_policy() {
+    if (is_sglang()) {
+      SglangOptions& options = spec_.sglang;
+      const std::string usual = spec_.profile.longest_prefix_first ? "lpm" : "fcfs";
+      options.longest_prefix_first = pick("schedule_policy", keys_.schedule_policy, usual) == "lpm";
+      options.schedule_conservativeness =
+          pick("schedule_conservativeness", keys_.schedule_conservativeness, 1.0);
+      options.enable_mixed_chunk = pick("enable_mixed_chunk", keys_.enable_mixed_chunk, false);
+      options.retract_decode_steps = spec_.profile.retract_decode_steps;
+    } else if (is_trtllm()) {
+      spec_.trtllm.max_utilization =
+          pick("capacity_scheduler_policy", keys_.capacity_scheduler_policy,
+               std::string("guaranteed_no_evict")) == "max_utilization";
+    } else {
+      spec_.priority_scheduling =
+          pick("scheduling_policy", keys_.scheduling_policy, std::string("fcfs")) == "priority";
+    }
+  }
+
   void choose_memory() {
     MemoryRules& memory = spec_.profile.memory;
-    spec_.gpu_memory_utilization = pick("gpu_memory_utilization", keys_.gpu_memory_utilization,
-                                        spec_.profile.gpu_memory_utilization);
+    double share = spec_.profile.gpu_memory_utilization;
+    if (is_sglang()) {
+      share = sglang_static_fraction(
+          spec_.profile,
+          {.card = card(),
+           .chunk = spec_.max_num_batched_tokens,
+           .largest_graph =
+               spec_.cudagraph_capture_sizes.empty() ? 0 : spec_.cudagraph_capture_sizes.back(),
+           .tp = inputs_.parallel.tp,
+           .pp = inputs_.parallel.pp,
+           .prompt_graphs = static_cast<int>(spec_.prompt_capture_sizes.size()),
+           .mla = inputs_.model.is_mla()});
+    }
+    spec_.gpu_memory_utilization =
+        pick("gpu_memory_utilization", keys_.gpu_memory_utilization, share);
     spec_.profile.gpu_memory_utilization = spec_.gpu_memory_utilization;
     memory.utilization = spec_.gpu_memory_utilization;
     memory.pad_mxfp4 = inputs_.system.gpu.sm_version < 100;  // Marlin below Blackwell (2.3)
@@ -117,11 +249,17 @@ class Resolver {
     if (keys_.num_gpu_blocks_override) {
       pick("num_gpu_blocks_override", keys_.num_gpu_blocks_override, std::int64_t{0});
     }
+    if (is_sglang() && keys_.max_total_tokens) {
+      // One page more, which is never handed out.
+      spec_.num_gpu_blocks_override =
+          pick("max_total_tokens", keys_.max_total_tokens, std::int64_t{0}) / spec_.block_size + 1;
+    }
   }
 
   void choose_graphs() {
     MemoryRules& memory = spec_.profile.memory;
-    spec_.enforce_eager = pick("enforce_eager", keys_.enforce_eager, is_static());
+    const bool none = is_static() || (is_trtllm() && !spec_.profile.full_graphs);
+    spec_.enforce_eager = pick("enforce_eager", keys_.enforce_eager, none);
     memory.enforce_eager = spec_.enforce_eager;
     if (spec_.enforce_eager) {
       if (keys_.cudagraph_capture_sizes) {
@@ -129,12 +267,31 @@ class Resolver {
              "leave one of the two out");
       }
     } else {
+      spec_.profile.full_graphs = spec_.profile.full_graphs || is_trtllm();
+      if (is_trtllm())
+        spec_.profile.pad_to_graph = pick("cuda_graph_padding", keys_.cuda_graph_padding, false);
       spec_.cudagraph_capture_sizes =
-          pick("cudagraph_capture_sizes", keys_.cudagraph_capture_sizes,
-               default_capture_sizes(spec_.profile.graph_sizes_rule, spec_.max_num_seqs,
-                                     spec_.max_num_batched_tokens));
+          pick("cudagraph_capture_sizes", keys_.cudagraph_capture_sizes, default_sizes());
+      const int prompts = inputs_.model.is_mla() ? std::min(2048, spec_.max_num_batched_tokens)
+                                                 : spec_.max_num_batched_tokens;
+      if (spec_.profile.prompt_graphs == PromptGraphs::kOwn)
+        spec_.prompt_capture_sizes = sglang_prompt_sizes(prompts);
     }
     memory.graph_sizes = static_cast<int>(spec_.cudagraph_capture_sizes.size());
+  }
+
+  std::vector<int> default_sizes() {
+    if (is_sglang()) {
+      const int largest = keys_.cuda_graph_max_bs
+                              ? *keys_.cuda_graph_max_bs.value
+                              : sglang_largest_graph(spec_.profile, card(), inputs_.parallel.tp);
+      return sglang_graph_sizes(spec_.profile, largest, spec_.max_num_seqs);
+    }
+    if (is_trtllm())
+      return trtllm_graph_sizes(std::min(kTrtllmLargestGraph, spec_.max_num_seqs),
+                                spec_.profile.pad_to_graph);
+    return default_capture_sizes(spec_.profile.graph_sizes_rule, spec_.max_num_seqs,
+                                 spec_.max_num_batched_tokens);
   }
 
   void reject_other_all2all() {

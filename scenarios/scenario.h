@@ -42,7 +42,7 @@ struct EngineSpec {
   int max_num_seqs = 0;
   int max_num_batched_tokens = 0;
   int block_size = 16;
-  double gpu_memory_utilization = 0.9;
+  double gpu_memory_utilization = 0.9;  ///< or mem_fraction_static, free_gpu_memory_fraction
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
   int long_prefill_token_threshold = 0;
@@ -52,6 +52,10 @@ struct EngineSpec {
   bool enable_expert_parallel = false;
   std::string all2all_backend;
   std::vector<int> cudagraph_capture_sizes;
+  std::vector<int> prompt_capture_sizes;  ///< sglang: of prefill batches, where they have graphs
+  bool max_num_seqs_by_memory = false;    ///< sglang: max_num_seqs comes from the KV tokens
+  SglangOptions sglang;
+  TrtllmOptions trtllm;
   std::optional<std::int64_t> num_gpu_blocks_override;
 };
 

@@ -95,6 +95,7 @@ bool check_node_index(const Rules& rules) {
 
 /// A step must have room for one token of every running request (vLLM refuses to start otherwise).
 void check_batch(const Rules& rules, const EngineSpec& engine, const EngineKeys& keys) {
+  if (engine.backend == "sglang") return;  // decodes are batches of their own
   if (engine.max_num_seqs <= engine.max_num_batched_tokens) return;
   const Given<int>& at = keys.max_num_seqs ? keys.max_num_seqs : keys.max_num_batched_tokens;
   fail(rules.context, at,
@@ -105,6 +106,8 @@ void check_batch(const Rules& rules, const EngineSpec& engine, const EngineKeys&
 
 /// Without chunked prefill the longest prompt must fit one step.
 void check_chunking(const Rules& rules, const EngineSpec& engine, const EngineKeys& keys) {
+  // SGLang runs one long prompt whole, TensorRT-LLM refuses it when it comes.
+  if (engine.backend == "sglang" || engine.backend == "trtllm") return;
   if (!engine.enable_chunked_prefill && engine.max_num_batched_tokens < engine.max_model_len) {
     fail(rules.context, keys.max_num_batched_tokens,
          fmt::format("{} is below max_model_len, {}, and prompts are not chunked",
@@ -150,6 +153,16 @@ void check_prompt_fits(const Rules& rules, const EngineSpec& engine) {
                   fmt::format("prompts of {:g} tokens leave no room in max_model_len, {}", prompt,
                               engine.max_model_len),
                   "shorten the prompt, or raise engine.max_model_len");
+}
+
+/// Pipelines of SGLang and TensorRT-LLM schedule each micro-batch by itself.
+void check_pipeline(const Rules& rules, std::size_t entry) {
+  const InstanceSpec& instance = rules.scenario.instances[entry];
+  const std::string& backend = instance.engine.backend;
+  if (instance.parallel.pp == 1 || (backend != "sglang" && backend != "trtllm")) return;
+  rules.root.fail(instance_key(entry, "pipeline_parallel_size"),
+                  fmt::format("pipelines of {} are not modelled yet", backend),
+                  "use tensor_parallel_size, or backend: vllm");
 }
 
 /// Priorities come with a trace; drawn requests have none.
@@ -238,6 +251,7 @@ void check_engines(const Rules& rules) {
   for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
     const EngineSpec& engine = rules.scenario.instances[i].engine;
     const EngineKeys& keys = rules.engines[i];
+    check_pipeline(rules, i);
     check_batch(rules, engine, keys);
     check_chunking(rules, engine, keys);
     check_priority(rules, engine, keys);

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <limits>
 #include <utility>
 
 #include "hardware/collective.h"
 #include "hardware/topology.h"
 #include "scenarios/expert_routing.h"
 #include "scenarios/layout.h"
+#include "scenarios/other_defaults.h"
 #include "scenarios/workload.h"
 #include "sim/base/check.h"
 #include "sim/base/diagnostic.h"
@@ -37,6 +39,9 @@ MemoryInputs memory_inputs(const Scenario& scenario, const InstanceSpec& spec,
   inputs.lora = scenario.lora;
   inputs.max_num_batched_tokens = engine.max_num_batched_tokens;
   inputs.max_num_seqs = engine.max_num_seqs;
+  // SGLang plans for the decodes of its largest graph, whatever may run.
+  if (engine.max_num_seqs_by_memory && !engine.cudagraph_capture_sizes.empty())
+    inputs.max_num_seqs = engine.cudagraph_capture_sizes.back();
   inputs.max_model_len = engine.max_model_len;
   inputs.block_size = engine.block_size;
   inputs.all2all_backend = engine.all2all_backend;
@@ -80,6 +85,9 @@ Limits limits_of(const Scenario& scenario, const InstanceInfo& info) {
   limits.async = engine.async_scheduling && info.parallel.pp == 1;
   limits.finish_eos = scenario.workload.finish_eos;
   limits.pipeline_stages = info.parallel.pp;
+  limits.extra_step = engine.profile.extra_step;
+  limits.sglang = engine.sglang;
+  limits.trtllm = engine.trtllm;
   return limits;
 }
 
@@ -140,6 +148,10 @@ Deployment lay_out(const Scenario& scenario) {
     info.parallel = spec.parallel;
     info.memory_inputs = memory_inputs(scenario, spec, node.system, node.gpus);
     info.memory = plan_memory(scenario.model, spec.parallel, info.memory_inputs);
+    if (spec.engine.max_num_seqs_by_memory) {
+      info.engine.max_num_seqs =
+          sglang_max_running(info.memory.num_kv_tokens, spec.engine.max_model_len);
+    }
     for (int copy = 0; copy < spec.count; ++copy) {
       info.name = fmt::format("{}", next);
       info.gpus = layout.gpus[next++];
@@ -198,6 +210,9 @@ void World::Parts::add_instances(const RunOptions& options) {
   run.max_model_len = deployment.instances.front().engine.max_model_len;
   for (const InstanceInfo& info : deployment.instances) {
     run.max_model_len = std::min<std::int64_t>(run.max_model_len, info.engine.max_model_len);
+    const bool whole = info.engine.backend == "trtllm" && !info.engine.enable_chunked_prefill;
+    if (whole)
+      run.max_prompt = std::min<std::int64_t>(run.max_prompt, info.engine.max_num_batched_tokens);
   }
   simulation = std::make_unique<Simulation>(
       options.workload != nullptr ? *options.workload
@@ -212,11 +227,10 @@ void World::Parts::add_instances(const RunOptions& options) {
     config.kv = kv_config(info);
     config.host = info.engine.profile.host.scaled(host_factor(noise));
     config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
-    const bool is_static = info.engine.backend == "static_batch";
-    simulation->add(
-        std::make_unique<Instance>(config, simulation->workload(), simulation->table(),
-                                   make_known<Scheduler>(is_static ? "static_batch" : "vllm_v1"),
-                                   *step_times[static_cast<std::size_t>(info.spec)]));
+    config.always_ahead = config.limits.extra_step;
+    simulation->add(std::make_unique<Instance>(config, simulation->workload(), simulation->table(),
+                                               make_known<Scheduler>(info.engine.profile.scheduler),
+                                               *step_times[static_cast<std::size_t>(info.spec)]));
   }
 }
 
@@ -230,8 +244,10 @@ void World::Parts::warn_about_requests() {
   }
   if (dropped > 0) {
     warnings.push_back(
-        fmt::format("{} of {} requests have prompts that reach max_model_len and are refused",
-                    dropped, table.size()));
+        fmt::format("{} of {} requests have prompts that {} and are refused", dropped, table.size(),
+                    simulation->max_prompt() < std::numeric_limits<std::int64_t>::max()
+                        ? "reach max_seq_len or exceed max_num_tokens"
+                        : "reach max_model_len"));
   }
   if (cut > 0) {
     warnings.push_back(

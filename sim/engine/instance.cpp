@@ -163,7 +163,7 @@ void Instance::decide(bool scheduled) {
   }
   const InFlight& oldest = ring_[oldest_];
   const bool room = in_flight_ < static_cast<std::size_t>(config_.queue_depth);
-  if (scheduled && room && oldest.record.gpu_end > cpu_free_) {
+  if (scheduled && room && (config_.always_ahead || oldest.record.gpu_end > cpu_free_)) {
     next_time_ = cpu_free_;
     return;
   }

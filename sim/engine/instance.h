@@ -28,6 +28,9 @@ class Instance {
     KvCache::Config kv;
     HostCost host;
     int queue_depth = 1;
+    /// Overlap loops of SGLang and TensorRT-LLM: schedule the next step before looking at the
+    /// output of this one, even if it is there.
+    bool always_ahead = false;
   };
   /// `workload`, `table` and `pricer` must outlive the instance.
   Instance(const Config& config, const Workload& workload, RequestTable& table,

@@ -57,21 +57,26 @@ void KvCache::take_hit(Holding& holding, const TokenChain& chain, std::uint32_t 
       if (blocks.begin >= hit) break;
       if (blocks.end <= mine.first) continue;
       const Run run{blocks.id, std::max(mine.first, blocks.begin), std::min(hit, blocks.end)};
-      for (std::uint32_t e = head(g, blocks.id); e != kNone; e = extents_[e].sibling) {
-        if (extents_[e].end <= run.begin) continue;
-        if (extents_[e].begin >= run.end) break;
-        if (extents_[e].begin < run.begin) {
-          split(e, run.begin);
-          continue;  // the sibling that begins at run.begin comes next
-        }
-        if (extents_[e].end > run.end) split(e, run.end);
-        if (extents_[e].refs++ == 0) {
-          unlink_free(e);
-          ++changes_;
-          free_ -= extents_[e].size();
-        }
-      }
+      reference(g, run);
       push_run(mine, run);
+    }
+  }
+}
+
+/// One more user of cached blocks.
+void KvCache::reference(std::size_t g, const Run& run) {
+  for (std::uint32_t e = head(g, run.id); e != kNone; e = extents_[e].sibling) {
+    if (extents_[e].end <= run.begin) continue;
+    if (extents_[e].begin >= run.end) break;
+    if (extents_[e].begin < run.begin) {
+      split(e, run.begin);
+      continue;  // the sibling that begins at run.begin comes next
+    }
+    if (extents_[e].end > run.end) split(e, run.end);
+    if (extents_[e].refs++ == 0) {
+      unlink_free(e);
+      ++changes_;
+      free_ -= extents_[e].size();
     }
   }
 }
@@ -137,6 +142,47 @@ void KvCache::grow(Holding& holding, const TokenChain& chain, std::int64_t slots
   }
 }
 
+/// The cached beginning of an element's blocks joins the holding; returns how many blocks that
+/// were.
+std::uint32_t KvCache::share_cached(std::size_t g, GroupHolding& holding, ElementBlocks blocks) {
+  std::uint32_t end = blocks.begin;
+  for (std::uint32_t e = head(g, blocks.id); e != kNone; e = extents_[e].sibling) {
+    if (extents_[e].begin > end) break;
+    end = std::max(end, std::min(extents_[e].end, blocks.end));
+  }
+  if (end == blocks.begin) return 0;
+  const Run run{blocks.id, blocks.begin, end};
+  reference(g, run);
+  push_run(holding, run);
+  return end - blocks.begin;
+}
+
+void KvCache::insert(Holding& holding, const TokenChain& chain, std::int64_t tokens, bool share) {
+  apply_pending();
+  const auto known =
+      std::min(identified_end(chain), static_cast<std::uint32_t>(tokens / config_.block_size));
+  for (std::size_t g = 0; g < holding.groups.size(); ++g) {
+    GroupHolding& mine = holding.groups[g];
+    const std::uint32_t end = mine.end;
+    const std::uint32_t final_end = std::min(known, end);
+    if (final_end <= mine.registered) continue;
+    cut_runs(mine, mine.registered);
+    std::uint32_t spare = 0;
+    for (std::size_t i = 0; i < element_count(chain) && share && mine.end < final_end; ++i) {
+      ElementBlocks blocks = element(chain, i);
+      if (blocks.end <= mine.end) continue;
+      blocks.begin = std::max(blocks.begin, mine.end);
+      blocks.end = std::min(blocks.end, final_end);
+      const std::uint32_t shared = share_cached(g, mine, blocks);
+      spare += shared;
+      if (shared < blocks.end - blocks.begin) break;  // from here on the content is new
+    }
+    add_blocks(g, mine, chain, end, final_end);
+    mine.registered = final_end;
+    if (spare > 0) give_first(spare);
+  }
+}
+
 void KvCache::cut_runs(GroupHolding& holding, std::uint32_t end) {
   while (!holding.runs.empty() && holding.runs.back().begin >= end) holding.runs.pop_back();
   if (!holding.runs.empty()) holding.runs.back().end = std::min(holding.runs.back().end, end);
@@ -195,7 +241,8 @@ void KvCache::drop_outside_window(Holding& holding, std::int64_t computed) {
   }
 }
 
-void KvCache::release(Holding& holding, const TokenChain& chain, std::int64_t known_tokens) {
+void KvCache::release(Holding& holding, const TokenChain& chain, std::int64_t known_tokens,
+                      Unnamed unnamed) {
   apply_pending();
   const auto known = std::min(identified_end(chain),
                               static_cast<std::uint32_t>(known_tokens / config_.block_size));
@@ -207,7 +254,14 @@ void KvCache::release(Holding& holding, const TokenChain& chain, std::int64_t kn
       mine.end = std::max(mine.end, mine.first);
       add_blocks(g, mine, chain, end, std::min(known, end));
     }
-    for (std::size_t i = mine.runs.size(); i-- > 0;) free_run(g, mine.runs[i]);
+    for (std::size_t i = mine.runs.size(); i-- > 0;) {
+      const Run& run = mine.runs[i];
+      if (unnamed == Unnamed::kFirst && run.id == TokenChain::kNoId) {
+        give_first(run.end - run.begin);
+      } else {
+        free_run(g, run);
+      }
+    }
     mine.runs.clear();
     mine.first = mine.end = mine.registered = 0;
   }

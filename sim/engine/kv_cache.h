@@ -94,6 +94,10 @@ class KvCache {
   /// Free blocks consumed by a holding that grows to `slots` tokens.
   [[nodiscard]] std::int64_t blocks_to_grow(const Holding& holding, std::int64_t slots) const;
 
+  /// Identity of a block of a request (kNoId: none); two requests with the same one there have the
+  /// same tokens up to its end.
+  [[nodiscard]] std::uint32_t id_at(const TokenChain& chain, std::uint32_t block) const;
+
   /// References the first `hit` blocks. The holding must be empty.
   void take_hit(Holding& holding, const TokenChain& chain, std::uint32_t hit);
   /// Grows to `slots` tokens; blocks completed by tokens below `final_tokens` get their identity.
@@ -108,9 +112,17 @@ class KvCache {
   [[nodiscard]] bool drops_identity(const Holding& holding, std::int64_t computed) const;
   /// Whether any block of a windowed group has an identity.
   [[nodiscard]] bool holds_windowed_identity(const Holding& holding) const;
+  /// Gives blocks of the first `tokens` tokens their identity after the fact. What is cached by now
+  /// stays without one, or (`share`, as a radix tree does) is used from there and freed here.
+  /// Not for holdings of windowed groups.
+  void insert(Holding& holding, const TokenChain& chain, std::int64_t tokens, bool share);
+  /// Where blocks without identity go in the order of eviction: last (they could be cached content
+  /// that nobody asks for), or first (the pool that is used up before anything cached).
+  enum class Unnamed : std::uint8_t { kLast, kFirst };
   /// Frees everything, last block first. Blocks before `known_tokens` that have no identity get the
   /// chain's.
-  void release(Holding& holding, const TokenChain& chain, std::int64_t known_tokens);
+  void release(Holding& holding, const TokenChain& chain, std::int64_t known_tokens,
+               Unnamed unnamed = Unnamed::kLast);
 
   /// Counted steps of requests that are not touched: `count` blocks taken from the free list.
   void take_uncounted(std::int64_t count) {
@@ -168,6 +180,9 @@ class KvCache {
   void remove_sibling(std::uint32_t extent);
   void split(std::uint32_t extent, std::uint32_t at);
   void append_free(std::uint32_t extent);
+  void give_first(std::uint32_t count);
+  void reference(std::size_t g, const Run& run);
+  std::uint32_t share_cached(std::size_t g, GroupHolding& holding, ElementBlocks blocks);
   void unlink_free(std::uint32_t extent);
   void apply_pending();
   void pop(std::int64_t count);

@@ -62,6 +62,22 @@ void KvCache::append_free(std::uint32_t e) {
   if (list_head_ == kNone) list_head_ = e;
 }
 
+/// Blocks without identity go to the head of the free list. Precondition: nothing is pending there.
+void KvCache::give_first(std::uint32_t count) {
+  if (count == 0) return;
+  free_ += count;
+  if (list_head_ != kNone && extents_[list_head_].id == TokenChain::kNoId) {
+    extents_[list_head_].end += count;
+    return;
+  }
+  const std::uint32_t e = new_extent();
+  extents_[e].end = count;
+  extents_[e].next = list_head_;
+  if (list_head_ != kNone) extents_[list_head_].prev = e;
+  list_head_ = e;
+  if (list_tail_ == kNone) list_tail_ = e;
+}
+
 void KvCache::unlink_free(std::uint32_t e) {
   Extent& extent = extents_[e];
   (extent.prev == kNone ? list_head_ : extents_[extent.prev].next) = extent.next;

@@ -23,6 +23,13 @@ std::uint32_t KvCache::identified_end(const TokenChain& chain) const {
   return count == 0 ? 0 : element(chain, count - 1).end;
 }
 
+std::uint32_t KvCache::id_at(const TokenChain& chain, std::uint32_t block) const {
+  for (std::size_t i = 0; i < element_count(chain); ++i) {
+    if (block < element(chain, i).end) return element(chain, i).id;
+  }
+  return TokenChain::kNoId;
+}
+
 std::uint32_t KvCache::head_or_none(std::size_t g, std::uint32_t id) const {
   return id < heads_[g].size() ? heads_[g][id] : kNone;
 }

@@ -106,6 +106,13 @@ void Running::erase_waiting(std::uint32_t request) {
   ring_count_ = kept.size();
 }
 
+void Running::reorder_waiting(std::span<const std::uint32_t> requests) {
+  MOESIM_CHECK(!priority_ && requests.size() <= ring_count_,
+               "the queue holds what is put in order");
+  for (std::size_t i = 0; i < requests.size(); ++i)
+    ring_[(ring_head_ + i) % ring_.size()] = requests[i];
+}
+
 std::vector<std::uint32_t> Running::waiting_requests() const {
   std::vector<std::uint32_t> result;
   if (priority_) {

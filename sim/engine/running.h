@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "sim/engine/decode_set.h"
@@ -71,6 +72,11 @@ class Running {
   void push_waiting(const Waiting& request);  ///< at the back (fcfs) or by (priority, arrival, id)
   void push_waiting_front(const Waiting& request);  ///< preempted: at the front (fcfs)
   void erase_waiting(std::uint32_t request);        ///< a preempted request turned out to be done
+  /// The i-th request of the queue (fcfs), and a new order of its first ones: a permutation.
+  [[nodiscard]] std::uint32_t waiting_at(std::size_t i) const {
+    return ring_[(ring_head_ + i) % ring_.size()];
+  }
+  void reorder_waiting(std::span<const std::uint32_t> requests);
   /// Waiting requests, head first (priority: in no particular order).
   [[nodiscard]] std::vector<std::uint32_t> waiting_requests() const;
 

@@ -30,7 +30,7 @@ void Batch::clear() {
   decodes = wasted = tokens_out = admitted = hashed_blocks = 0;
   running = waiting = regular_tokens = kv_blocks_used = 0;
   regular_gap = 0;
-  plain = false;
+  plain = pauses_decodes = false;
   decode_context = {};
 }
 
@@ -132,18 +132,131 @@ void SchedulerState::preempt(std::uint32_t s, int current) {
   if (slot.state == Slot::State::kFinishing) note_last_token(slot);
   // Generated tokens get their identity when their output was processed (async) or when scheduled.
   const std::int64_t known = slot.computed - (limits.async && in_flight ? 1 : 0);
+  kv.release(slot.kv, named_chain(request), known);
+  requeue(s, true);
+}
+
+TokenChain SchedulerState::named_chain(std::uint32_t request) {
   if (kv.caching() && chain(request).own_id == TokenChain::kNoId && !chain(request).last_is_open) {
     own_ids_.emplace(request, next_own_id_++);
   }
-  kv.release(slot.kv, chain(request), known);
+  return chain(request);
+}
+
+/// A request whose blocks are freed leaves the running list and waits again.
+void SchedulerState::requeue(std::uint32_t s, bool front) {
+  const Slot& slot = running[s];
+  const std::uint32_t request = slot.request;
   table->generated[request] = static_cast<std::uint32_t>(slot.generated);
   table->status[request] = RequestStatus::kWaiting;
   ++table->preemptions[request];
   ++preemptions;
   running.remove(s);
   const std::int32_t priority = workload->priority.empty() ? 0 : workload->priority[request];
-  running.push_waiting_front({priority, table->arrival[request], request});
+  const Running::Waiting entry{priority, table->arrival[request], request};
+  if (front) {
+    running.push_waiting_front(entry);
+  } else {
+    running.push_waiting(entry);
+  }
   preempted.push_back(request);
+}
+
+void SchedulerState::retract(std::uint32_t s, std::int64_t cached, bool fresh) {
+  Slot& slot = running[s];
+  if (slot.state == Slot::State::kDecoding) {
+    const std::int64_t done = computed(slot);
+    if (!fresh) note_last_token(slot);
+    leave(s, done, done);
+  }
+  kv.release(slot.kv, named_chain(slot.request), cached, KvCache::Unnamed::kFirst);
+  requeue(s, false);
+}
+
+std::uint32_t SchedulerState::admit_head(SimTime now, Batch& batch, std::uint32_t hit,
+                                         std::int64_t known) {
+  const std::uint32_t request = running.head();
+  running.pop_head();
+  const std::uint32_t s = running.admit(request);
+  Slot& slot = running[s];
+  slot.known = known;
+  slot.computed = static_cast<std::int64_t>(hit) * kv.block_size();
+  slot.generated = table->generated[request];
+  kv.take_hit(slot.kv, chain(request), hit);
+  if (table->first_scheduled[request] == kNever) {
+    table->first_scheduled[request] = now;
+    table->cached_tokens[request] = static_cast<std::uint32_t>(slot.computed);
+    prefix_query_tokens += known;
+    prefix_hit_tokens += slot.computed;
+  }
+  table->status[request] = RequestStatus::kRunning;
+  running.prompts.push_back(s);
+  ++batch.admitted;
+  return s;
+}
+
+bool SchedulerState::add_chunk(Batch& batch, std::uint32_t s, std::int64_t tokens,
+                               std::int64_t hold, std::int64_t final_tokens) {
+  Slot& slot = running[s];
+  kv.grow(slot.kv, chain(slot.request), hold, final_tokens);
+  const auto context = static_cast<std::int32_t>(slot.computed);
+  slot.computed += tokens;
+  const bool ends = slot.computed == slot.known;
+  batch.chunks.push_back({slot.request, static_cast<std::int32_t>(tokens), context, ends});
+  return ends;
+}
+
+void SchedulerState::close(Batch& batch) {
+  batch.running = running.size();
+  batch.waiting = static_cast<std::int64_t>(running.waiting_count());
+  batch.kv_blocks_used = kv.usable_blocks() - kv.free_blocks();
+  if (batch.empty()) return;
+  const std::uint64_t number = batches++;
+  if (batch.pauses_decodes) return;
+  CohortClock& clock = clocks[static_cast<std::size_t>(batch.cohort)];
+  clock.last_batch = number;
+  clock.in_flight = limits.pipeline_stages > 1;
+}
+
+void SchedulerState::finish_decodes(Batch& batch, std::span<const DecodeSet::Event> events) {
+  DecodeSet& set = cohorts[static_cast<std::size_t>(batch.cohort)];
+  for (const DecodeSet::Event& event : events) {
+    if (event.kind == DecodeSet::EventKind::kTouch) continue;
+    Slot& slot = running[event.slot];
+    if (!slot.member.in_set || slot.member.epoch != event.epoch) continue;
+    const bool wasted = event.kind == DecodeSet::EventKind::kWasted;
+    if (wasted) {
+      ++batch.wasted;
+    } else {
+      batch.finishing.push_back(slot.request);
+      if (limits.late_end() && computed(slot) + 1 < limits.max_model_len) {
+        set.at(set.counter(), event.slot, slot.member.epoch, DecodeSet::EventKind::kWasted);
+        continue;
+      }
+    }
+    const std::int64_t done = computed(slot);
+    leave(event.slot, done, done - 1);
+    slot.state = Slot::State::kFinishing;
+  }
+}
+
+void SchedulerState::finish_prompts(Batch& batch, std::span<const std::uint32_t> slots) {
+  for (const std::uint32_t s : slots) {
+    Slot& slot = running[s];
+    std::erase(running.prompts, s);
+    slot.cohort = batch.cohort;
+    slot.generated += 1;
+    const bool last = slot.generated >= table->output_tokens[slot.request];
+    if (last) batch.finishing.push_back(slot.request);
+    if (last && !(limits.late_end() && slot.computed + 1 < limits.max_model_len)) {
+      slot.state = Slot::State::kFinishing;
+      continue;
+    }
+    join(s, batch.cohort, slot.computed, slot.generated);
+  }
+  std::sort(batch.finishing.begin(), batch.finishing.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return running[running.slot_of(a)].order < running[running.slot_of(b)].order;
+  });
 }
 
 void SchedulerState::retire(std::uint32_t request, SimTime out_done) {
@@ -156,7 +269,8 @@ void SchedulerState::retire(std::uint32_t request, SimTime out_done) {
     if (slot.state == Slot::State::kLate) std::erase(late, s);
     const std::int64_t tokens =
         static_cast<std::int64_t>(workload->prompt_tokens[request]) + table->output_tokens[request];
-    kv.release(slot.kv, chain(request), tokens - 1 - (limits.async ? 1 : 0));
+    // vLLM looks at a last token one step late; a radix tree takes all that was computed.
+    kv.release(slot.kv, chain(request), tokens - 1 - (limits.async && !limits.extra_step ? 1 : 0));
     running.remove(s);
   }
   table->generated[request] = table->output_tokens[request];
@@ -234,12 +348,13 @@ void SchedulerState::process_output(SimTime out_done, Batch& batch) {
       SimTime& second = table->second_token[chunk.request];
       second = std::min(second, out_done);
     }
+    table->last_token[chunk.request] = out_done;
   }
   for (const Watch& watch : watches_) {
     if (watch.batch == number) table->last_token[watch.request] = out_done;
   }
   std::erase_if(watches_, [number](const Watch& watch) { return watch.batch <= number; });
-  clock.last_out = out_done;
+  if (!batch.pauses_decodes) clock.last_out = out_done;
   if (number == clock.last_batch) clock.in_flight = false;
   for (const std::uint32_t request : batch.finishing) retire(request, out_done);
 }

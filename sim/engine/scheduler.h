@@ -28,6 +28,13 @@ struct Limits {
   bool async = true;        ///< the next step is scheduled before this one's tokens are known
   bool finish_eos = false;  ///< the end of a request shows only when its last token is sampled
   int pipeline_stages = 1;
+  /// Overlap scheduler of SGLang and TensorRT-LLM: whoever ends runs one step more, because the
+  /// next step is always scheduled before this one's output is looked at.
+  bool extra_step = false;
+  SglangOptions sglang = {};
+  TrtllmOptions trtllm = {};
+  /// A request that ends runs one more step, whose token is thrown away (serving-semantics 5.4).
+  [[nodiscard]] bool late_end() const { return extra_step || (finish_eos && async); }
 };
 
 /// When a cohort's last tokens came out, and whether its last batch is still in flight.
@@ -56,6 +63,8 @@ struct Batch {
   int admitted = 0;
   int hashed_blocks = 0;
   bool plain = false;  ///< phase A walked every request
+  /// A batch of prompts only, between two of decodes: the decodes' last token came before it.
+  bool pauses_decodes = false;
   std::array<std::int64_t, kMaxKvGroups> decode_context{};
   std::int64_t kv_blocks_used = 0;
   [[nodiscard]] bool empty() const { return decodes == 0 && chunks.empty(); }
@@ -99,6 +108,23 @@ struct SchedulerState {
   /// Evicts a running request to the head of the queue (recompute); `current` is the cohort being
   /// scheduled.
   void preempt(std::uint32_t slot, int current);
+  /// SGLang: evicts a request to the end of the queue. Its first `cached` tokens stay in the cache,
+  /// the rest is freed. `fresh`: it has not decoded yet.
+  void retract(std::uint32_t slot, std::int64_t cached, bool fresh);
+  /// Moves the head of the queue to the running list with `hit` cached blocks; `known` of its
+  /// tokens exist. Returns its slot, which holds the hit and nothing else.
+  std::uint32_t admit_head(SimTime now, Batch& batch, std::uint32_t hit, std::int64_t known);
+  /// The next `tokens` tokens of a prompt run in this step; the request then holds `hold` tokens,
+  /// of which those below `final_tokens` are cached at once. Returns whether the prompt ends.
+  bool add_chunk(Batch& batch, std::uint32_t slot, std::int64_t tokens, std::int64_t hold,
+                 std::int64_t final_tokens);
+  /// What every scheduler writes into a batch in the end; numbers it if it is not empty.
+  void close(Batch& batch);
+  /// Decodes whose last token this step samples, after the cohort advanced: out of `events`.
+  void finish_decodes(Batch& batch, std::span<const DecodeSet::Event> events);
+  /// Slots whose last known token this step computes begin to decode, or end; sorts
+  /// `batch.finishing` by admission. Call after the cohort advanced.
+  void finish_prompts(Batch& batch, std::span<const std::uint32_t> slots);
   /// The request's last token is out: frees its blocks and takes it off every list.
   void retire(std::uint32_t request, SimTime out_done);
   /// Blocks that leave attention windows before the next step of `cohort`; requests whose blocks
@@ -120,6 +146,9 @@ struct SchedulerState {
       own_ids_;  ///< preempted request -> identity; never iterated
   std::uint32_t next_own_id_;
   std::vector<std::uint32_t> scratch_;
+  /// Chain of a request that leaves: from now on its tokens have an identity of their own.
+  TokenChain named_chain(std::uint32_t request);
+  void requeue(std::uint32_t slot, bool front);
 };
 
 /// Chooses what changes in an instance's next step.
@@ -130,7 +159,7 @@ struct SchedulerState {
 /// ended. Never exceeds `limits`; doing nothing is wrong while a request that fits is queued
 /// (contract test: work conservation).
 ///
-/// Registered: vllm_v1, static_batch.
+/// Registered: vllm_v1, sglang, trtllm, static_batch.
 class Scheduler {
  public:
   virtual ~Scheduler() = default;

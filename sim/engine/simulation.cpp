@@ -20,7 +20,8 @@ Simulation::Simulation(Workload workload, std::unique_ptr<RequestRouter> router,
   const std::size_t n = workload_.size();
   table_.resize(n);
   for (std::size_t r = 0; r < n; ++r) {
-    const std::int64_t room = options_.max_model_len - workload_.prompt_tokens[r];
+    const std::int64_t prompt = workload_.prompt_tokens[r];
+    const std::int64_t room = prompt > options_.max_prompt ? 0 : options_.max_model_len - prompt;
     table_.output_tokens[r] =
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(room, 0, workload_.output_tokens[r]));
   }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -23,6 +24,8 @@ class Simulation {
     SimTime horizon = kNever;  ///< stop the clock here; what is unfinished is incomplete
     std::int64_t max_model_len =
         0;  ///< longer prompts are dropped, outputs cut (smallest over the instances)
+    /// Longer prompts are dropped too: engines that run every prompt in one step.
+    std::int64_t max_prompt = std::numeric_limits<std::int64_t>::max();
     std::uint64_t seed = 1;
     bool check = false;                       ///< verify invariants while running
     const std::atomic<bool>* stop = nullptr;  ///< set from outside to end early, as at the horizon
@@ -45,6 +48,7 @@ class Simulation {
   }
   /// 64-bit fingerprint of what happened: completions and per-instance totals (performance.md 4.1,
   /// rule 9).
+  [[nodiscard]] std::int64_t max_prompt() const { return options_.max_prompt; }
   [[nodiscard]] std::uint64_t digest() const;
   [[nodiscard]] SimTime end_time() const { return end_time_; }
   [[nodiscard]] std::uint64_t events() const { return events_; }

@@ -8,28 +8,10 @@
 #include <utility>
 
 #include "sim/base/reader.h"
+#include "sim/report/reproduce_parts.h"
 
 namespace moesim {
 namespace {
-
-/// A command line in the making; `flag` adds one option.
-class Command {
- public:
-  explicit Command(std::string text) : text_(std::move(text)) {}
-  void flag(const char* name) { text_ += fmt::format(" {}", name); }
-  template <class Value>
-  void flag(const char* name, const Value& value) {
-    text_ += fmt::format(" {} {}", name, value);
-  }
-  [[nodiscard]] const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
-
-std::string number(double value) {
-  return fmt::format("{:.6g}", value);
-}
 
 // --- vllm serve -------------------------------------------------------------------------------
 
@@ -79,17 +61,22 @@ void add_lora_flags(const LoraSpec& lora, Command& out) {
 
 /// Flags for a precision the scenario asks for; a format vLLM cannot make while loading needs a
 /// checkpoint stored in it, which `notes` says.
-void add_precision_flags(const Scenario& scenario, Command& out, std::vector<std::string>& notes) {
+void add_precision_flags(const Scenario& scenario, const std::string& backend, Command& out,
+                         std::vector<std::string>& notes) {
   const Document document = Document::parse(scenario.resolved_json, "scenario");
-  if (scenario.model.precisions.kv_cache == NumberFormat::kFp8) out.flag("--kv-cache-dtype", "fp8");
+  const bool flags = backend != "trtllm";  // trtllm-serve takes what the checkpoint is stored in
+  if (scenario.model.precisions.kv_cache == NumberFormat::kFp8) {
+    if (flags) out.flag("--kv-cache-dtype", backend == "sglang" ? "fp8_e4m3" : "fp8");
+    if (!flags) notes.emplace_back("# and in kv_cache_config: dtype: fp8");
+  }
   for (const char* key : {"precision.weights", "precision.experts"}) {
     const std::optional<std::string> format = document.get(key);
     if (!format || *format == "auto" || *format == "null") continue;
-    if (*format == "bf16") {
+    if (flags && *format == "bf16") {
       out.flag("--dtype", "bfloat16");
-    } else if (*format == "fp16") {
+    } else if (flags && *format == "fp16") {
       out.flag("--dtype", "float16");
-    } else if (*format == "fp8" && std::string(key) == "precision.weights") {
+    } else if (flags && *format == "fp8" && std::string(key) == "precision.weights") {
       out.flag("--quantization", "fp8");
     } else {
       notes.push_back(fmt::format("# {}: {} needs a checkpoint of {} stored in that format", key,
@@ -98,18 +85,26 @@ void add_precision_flags(const Scenario& scenario, Command& out, std::vector<std
   }
 }
 
+Command launch_command(const Scenario& scenario, const InstanceSpec& spec,
+                       std::vector<std::string>& notes) {
+  if (spec.engine.backend == "sglang") return sglang_launch(scenario, spec);
+  if (spec.engine.backend == "trtllm") return trtllm_launch(scenario, spec, notes);
+  Command command(fmt::format("vllm serve {}", scenario.model.id));
+  add_parallel_flags(spec.parallel, spec.engine, command);
+  add_engine_flags(spec.engine, command);
+  return command;
+}
+
 std::vector<std::string> launch_commands(const RunView& view) {
   std::vector<std::string> lines;
   const Scenario& scenario = view.scenario;
   int engines = 0;
   for (const InstanceSpec& spec : scenario.instances) {
-    if (spec.engine.backend != "vllm") continue;
+    if (spec.engine.backend == "static_batch") continue;
     std::vector<std::string> notes;
-    Command command(fmt::format("vllm serve {}", scenario.model.id));
-    add_parallel_flags(spec.parallel, spec.engine, command);
-    add_engine_flags(spec.engine, command);
-    add_precision_flags(scenario, command, notes);
-    add_lora_flags(scenario.lora, command);
+    Command command = launch_command(scenario, spec, notes);
+    add_precision_flags(scenario, spec.engine.backend, command, notes);
+    if (spec.engine.backend == "vllm") add_lora_flags(scenario.lora, command);
     if (spec.count > 1)
       notes.push_back(
           fmt::format("# {} engines like the next, each on GPUs of its own", spec.count));
@@ -124,9 +119,9 @@ std::vector<std::string> launch_commands(const RunView& view) {
   return lines;
 }
 
-// --- vllm bench serve -------------------------------------------------------------------------
+// --- the benchmark ---------------------------------------------------------------------------
 
-/// A length as the `random` dataset draws it: uniform in mean * (1 -+ ratio), or nothing if it
+/// A length as vLLM's `random` dataset draws it: uniform in mean * (1 -+ ratio), or nothing if it
 /// cannot.
 struct RandomLength {
   double mean = 0, ratio = 0;
@@ -138,6 +133,8 @@ std::optional<RandomLength> random_length(const Distribution& lengths) {
   return RandomLength{mean, mean > 0 ? (lengths.b - lengths.a) / (2 * mean) : 0};
 }
 
+enum class Tool { kVllm, kSglang, kTrtllm };
+
 double mean_tokens(const std::vector<std::uint32_t>& tokens) {
   double sum = 0;
   for (const std::uint32_t count : tokens) sum += count;
@@ -145,30 +142,50 @@ double mean_tokens(const std::vector<std::uint32_t>& tokens) {
 }
 
 /// Synthetic lengths: exact if fixed or uniform with one ratio, else the means, and a note.
-void add_random_dataset(const RunView& view, Command& out, std::vector<std::string>& notes) {
+void add_random_dataset(const RunView& view, Tool tool, Command& out,
+                        std::vector<std::string>& notes) {
   const SyntheticSpec& synthetic = view.scenario.workload.synthetic;
   const std::optional<RandomLength> input = random_length(synthetic.input_tokens);
   const std::optional<RandomLength> output = random_length(synthetic.output_tokens);
   out.flag("--dataset-name", "random");
   if (input && output && std::abs(input->ratio - output->ratio) < 1e-9) {
-    out.flag("--random-input-len", number(input->mean));
-    out.flag("--random-output-len", number(output->mean));
-    if (input->ratio > 0) out.flag("--random-range-ratio", number(input->ratio));
+    const double longest = tool == Tool::kSglang ? 1 + input->ratio : 1;
+    out.flag("--random-input-len", number(input->mean * longest));
+    out.flag("--random-output-len", number(output->mean * longest));
+    if (tool == Tool::kSglang) {
+      out.flag("--random-range-ratio", number((1 - input->ratio) / longest));
+    } else if (input->ratio > 0) {
+      out.flag("--random-range-ratio", number(input->ratio));
+    }
   } else {
     out.flag("--random-input-len", number(mean_tokens(view.workload.prompt_tokens)));
     out.flag("--random-output-len", number(mean_tokens(view.workload.output_tokens)));
+    if (tool == Tool::kSglang) out.flag("--random-range-ratio", 1);
     notes.emplace_back(
         "# the random dataset has fixed or uniform lengths: only the means agree; requests.jsonl "
         "(moesim run --save-dir DIR --per-request) has the drawn ones");
   }
-  if (synthetic.shared_prefix_tokens > 0)
+  if (synthetic.shared_prefix_tokens > 0 && tool == Tool::kSglang) {
+    notes.emplace_back(
+        "# this dataset has no common prefix: the prompts are shorter by it and share nothing");
+  } else if (synthetic.shared_prefix_tokens > 0) {
     out.flag("--random-prefix-len", synthetic.shared_prefix_tokens);
+  }
   if (!view.workload.predecessor.empty())
     notes.emplace_back("# sessions of several turns are sent as single requests by this benchmark");
 }
 
 /// A recorded trace: vLLM's BurstGPT reader takes the lengths of any CSV in that form.
-void add_trace_dataset(const RunView& view, Command& out, std::vector<std::string>& notes) {
+void add_trace_dataset(const RunView& view, Tool tool, Command& out,
+                       std::vector<std::string>& notes) {
+  if (tool == Tool::kSglang) {
+    notes.emplace_back("# this benchmark reads no trace of lengths: only the means agree");
+    out.flag("--dataset-name", "random");
+    out.flag("--random-input-len", number(mean_tokens(view.workload.prompt_tokens)));
+    out.flag("--random-output-len", number(mean_tokens(view.workload.output_tokens)));
+    out.flag("--random-range-ratio", 1);
+    return;
+  }
   const std::string stem = view.scenario.workload.trace->path.filename().stem().stem().string();
   notes.push_back(
       fmt::format("# {0}.burstgpt.csv: the trace with columns Timestamp, Model (GPT-4), Request "
@@ -187,7 +204,7 @@ double mean_rate(const Workload& workload) {
   return span_s > 0 ? static_cast<double>(workload.arrival_ns.size() - 1) / span_s : 0;
 }
 
-void add_load_flags(const RunView& view, Command& out) {
+void add_load_flags(const RunView& view, Tool tool, Command& out, std::vector<std::string>& notes) {
   const ArrivalSpec& arrival = view.scenario.workload.arrival;
   const bool trace = view.scenario.workload.trace.has_value();
   const std::string& kind = arrival.policy.name;
@@ -195,10 +212,15 @@ void add_load_flags(const RunView& view, Command& out) {
   const double rate = trace ? mean_rate(view.workload) : arrival.request_rate;
   const bool at_once = !trace && (kind == "closed_loop" || kind == "all_at_once");
   out.flag("--request-rate", at_once || rate <= 0 || std::isinf(rate) ? "inf" : number(rate));
-  if (!trace && kind == "gamma" && arrival.burstiness != 1)
+  const bool poisson = trace || at_once || kind == "poisson";
+  if (tool == Tool::kSglang && !poisson) {
+    notes.push_back(fmt::format("# arrivals are Poisson in this benchmark, {} here", kind));
+  } else if (!trace && kind == "gamma" && arrival.burstiness != 1) {
     out.flag("--burstiness", number(arrival.burstiness));
-  // A gamma process of very large shape has constant gaps.
-  if (!trace && kind == "constant") out.flag("--burstiness", "1000000");
+  } else if (!trace && kind == "constant") {
+    // A gamma process of very large shape has constant gaps.
+    out.flag("--burstiness", "1000000");
+  }
   if (view.workload.max_concurrency > 0)
     out.flag("--max-concurrency", view.workload.max_concurrency);
 }
@@ -211,21 +233,45 @@ void add_goodput(const SloSpec& slo, Command& out) {
   if (slo.e2el_ms) out.flag(fmt::format("e2el:{:.6g}", *slo.e2el_ms).c_str());
 }
 
+Tool tool_of(const Scenario& scenario) {
+  const std::string& backend = scenario.instances.front().engine.backend;
+  if (backend == "sglang") return Tool::kSglang;
+  return backend == "trtllm" ? Tool::kTrtllm : Tool::kVllm;
+}
+
+std::string bench_program(Tool tool) {
+  switch (tool) {
+    case Tool::kSglang:
+      return "python -m sglang.bench_serving --backend sglang";
+    case Tool::kTrtllm:
+      return "python -m tensorrt_llm.serve.scripts.benchmark_serving --backend openai";
+    case Tool::kVllm:
+      break;
+  }
+  return "vllm bench serve";
+}
+
 std::vector<std::string> bench_commands(const RunView& view) {
   const Scenario& scenario = view.scenario;
+  const Tool tool = tool_of(scenario);
   std::vector<std::string> lines;
-  Command command(fmt::format("vllm bench serve --model {}", scenario.model.id));
+  Command command(fmt::format("{} --model {}", bench_program(tool), scenario.model.id));
   if (scenario.workload.trace) {
-    add_trace_dataset(view, command, lines);
+    add_trace_dataset(view, tool, command, lines);
   } else {
-    add_random_dataset(view, command, lines);
+    add_random_dataset(view, tool, command, lines);
   }
-  add_load_flags(view, command);
-  if (!scenario.workload.finish_eos) command.flag("--ignore-eos");
+  add_load_flags(view, tool, command, lines);
+  const bool ignore_eos = !scenario.workload.finish_eos;
+  if (tool != Tool::kSglang && ignore_eos) command.flag("--ignore-eos");
+  if (tool == Tool::kSglang && !ignore_eos) command.flag("--disable-ignore-eos");
+  if (tool == Tool::kTrtllm && !scenario.workload.trace) command.flag("--random-ids");
   command.flag("--seed", scenario.seed);
-  command.flag("--percentile-metrics", "ttft,tpot,itl,e2el");
-  command.flag("--metric-percentiles", "50,90,95,99");
-  add_goodput(scenario.slo, command);
+  if (tool != Tool::kSglang) {
+    command.flag("--percentile-metrics", "ttft,tpot,itl,e2el");
+    command.flag("--metric-percentiles", "50,90,95,99");
+    add_goodput(scenario.slo, command);
+  }
   lines.push_back(command.text());
   return lines;
 }

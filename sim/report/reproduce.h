@@ -7,9 +7,9 @@
 
 namespace moesim {
 
-/// The engine's own launch command and the `vllm bench serve` command that would measure what was
-/// predicted; lines that start with "#" say where the two differ from the simulation. Empty for a
-/// backend without commands of its own.
+/// The engine's own launch command and its own benchmark that would measure what was predicted;
+/// lines that start with "#" say where the two differ from the simulation. Empty for a backend
+/// without commands of its own.
 [[nodiscard]] std::vector<std::string> reproduce_commands(const RunView& view);
 
 }  // namespace moesim

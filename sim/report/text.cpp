@@ -236,8 +236,12 @@ void write_origin(const RunResult& result, std::ostream& out) {
 /// The limits that decide most, and where those come from that are not defaults; report.json has
 /// all.
 void write_engine(const std::vector<ResolvedOption>& resolved, std::ostream& out) {
-  constexpr std::array<const char*, 4> kKeys{"max_model_len", "max_num_seqs",
-                                             "max_num_batched_tokens", "gpu_memory_utilization"};
+  // Each engine has its own names for the same four.
+  constexpr std::array<const char*, 12> kKeys{
+      "max_model_len",          "context_length",       "max_seq_len",
+      "max_num_seqs",           "max_running_requests", "max_batch_size",
+      "max_num_batched_tokens", "chunked_prefill_size", "max_num_tokens",
+      "gpu_memory_utilization", "mem_fraction_static",  "free_gpu_memory_fraction"};
   std::vector<std::string> parts;
   for (const char* key : kKeys) {
     const auto found = std::find_if(

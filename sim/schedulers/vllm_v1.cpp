@@ -29,8 +29,6 @@ class VllmV1 final : public Scheduler {
   enum class Admission { kDone, kNoBlocks, kNotNow };
   Admission admit_head(SchedulerState& state, SimTime now, Batch& batch, int& budget);
   void add_chunk(SchedulerState& state, Batch& batch, std::uint32_t slot, int tokens);
-  void finish_decodes(SchedulerState& state, Batch& batch);
-  void finish_prompts(SchedulerState& state, Batch& batch);
   static int wanted(const SchedulerState& state, const Slot& slot, int budget);
 
   std::vector<DecodeSet::Event> events_;
@@ -61,15 +59,9 @@ void VllmV1::schedule(SchedulerState& state, SimTime now, Batch& batch) {
   batch.decodes = set.size();
   batch.decode_context = set.context();
   set.advance();
-  finish_decodes(state, batch);
-  finish_prompts(state, batch);
-  batch.running = state.running.size();
-  batch.waiting = static_cast<std::int64_t>(state.running.waiting_count());
-  batch.kv_blocks_used = state.kv.usable_blocks() - state.kv.free_blocks();
-  if (batch.empty()) return;
-  CohortClock& clock = state.clocks[static_cast<std::size_t>(batch.cohort)];
-  clock.last_batch = state.batches++;
-  clock.in_flight = state.limits.pipeline_stages > 1;
+  state.finish_decodes(batch, events_);
+  state.finish_prompts(batch, completing_);
+  state.close(batch);
 }
 
 /// The cohort whose requests can run: the one with decodes among those not in flight.
@@ -122,14 +114,10 @@ bool VllmV1::run_all(SchedulerState& state, Batch& batch, int& budget) {
 void VllmV1::add_chunk(SchedulerState& state, Batch& batch, std::uint32_t s, int tokens) {
   Slot& slot = state.running[s];
   const std::int64_t target = slot.computed + tokens;
-  state.kv.grow(slot.kv, state.chain(slot.request),
-                std::min<std::int64_t>(target, state.limits.max_model_len), target);
-  batch.chunks.push_back(
-      {slot.request, tokens, static_cast<std::int32_t>(slot.computed), target == slot.known});
+  const std::int64_t hold = std::min<std::int64_t>(target, state.limits.max_model_len);
+  if (state.add_chunk(batch, s, tokens, hold, target)) completing_.push_back(s);
   if (state.kv.caching()) batch.hashed_blocks += tokens / state.kv.block_size();
-  slot.computed = target;
   slot.ran = true;
-  if (target == slot.known) completing_.push_back(s);
 }
 
 /// Phase A as serving-semantics 1.3 writes it.
@@ -295,71 +283,10 @@ VllmV1::Admission VllmV1::admit_head(SchedulerState& state, SimTime now, Batch& 
   }
 
   blocked_request_ = kNoRequest;
-  state.running.pop_head();
-  const std::uint32_t s = state.running.admit(request);
-  Slot& slot = state.running[s];
-  slot.known = known;
-  slot.computed = cached;
-  slot.generated = table.generated[request];
-  state.kv.take_hit(slot.kv, chain, hit);
-  if (table.first_scheduled[request] == kNever) {
-    table.first_scheduled[request] = now;
-    table.cached_tokens[request] = static_cast<std::uint32_t>(cached);
-    state.prefix_query_tokens += known;
-    state.prefix_hit_tokens += cached;
-  }
-  table.status[request] = RequestStatus::kRunning;
-  state.running.prompts.push_back(s);
+  const std::uint32_t s = state.admit_head(now, batch, hit, known);
   add_chunk(state, batch, s, static_cast<int>(n));
   budget -= static_cast<int>(n);
-  ++batch.admitted;
   return Admission::kDone;
-}
-
-/// Decodes whose last token this step samples. Under async scheduling an end by eos shows one step
-/// late, and that step runs once more for nothing (serving-semantics 5.4).
-void VllmV1::finish_decodes(SchedulerState& state, Batch& batch) {
-  DecodeSet& set = state.cohorts[static_cast<std::size_t>(batch.cohort)];
-  const bool late_end = state.limits.finish_eos && state.limits.async;
-  for (const DecodeSet::Event& event : events_) {
-    if (event.kind == DecodeSet::EventKind::kTouch) continue;
-    Slot& slot = state.running[event.slot];
-    if (!slot.member.in_set || slot.member.epoch != event.epoch) continue;
-    const bool wasted = event.kind == DecodeSet::EventKind::kWasted;
-    if (wasted) {
-      ++batch.wasted;
-    } else {
-      batch.finishing.push_back(slot.request);
-      if (late_end && state.computed(slot) + 1 < state.limits.max_model_len) {
-        set.at(set.counter(), event.slot, slot.member.epoch, DecodeSet::EventKind::kWasted);
-        continue;
-      }
-    }
-    const std::int64_t done = state.computed(slot);
-    state.leave(event.slot, done, done - 1);
-    slot.state = Slot::State::kFinishing;
-  }
-}
-
-void VllmV1::finish_prompts(SchedulerState& state, Batch& batch) {
-  const bool late_end = state.limits.finish_eos && state.limits.async;
-  for (const std::uint32_t s : completing_) {
-    Slot& slot = state.running[s];
-    std::erase(state.running.prompts, s);
-    slot.cohort = batch.cohort;
-    slot.generated += 1;
-    const bool last = slot.generated >= state.table->output_tokens[slot.request];
-    if (last) batch.finishing.push_back(slot.request);
-    if (last && !(late_end && slot.computed + 1 < state.limits.max_model_len)) {
-      slot.state = Slot::State::kFinishing;
-      continue;
-    }
-    state.join(s, batch.cohort, slot.computed, slot.generated);
-  }
-  std::sort(batch.finishing.begin(), batch.finishing.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return state.running[state.running.slot_of(a)].order <
-           state.running[state.running.slot_of(b)].order;
-  });
 }
 
 const Register<Scheduler> kVllmV1{

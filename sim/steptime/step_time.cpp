@@ -36,6 +36,17 @@ int group_of(const LayerSpec& layer, const KvLayout& kv) {
   return kv.groups.empty() || layer.attention == AttentionKind::kLinear ? -1 : 0;
 }
 
+/// [tokens] -> the smallest of `sizes` (ascending) that holds them.
+std::vector<int> padding_table(const std::vector<int>& sizes) {
+  std::vector<int> table(sizes.empty() ? 0 : static_cast<std::size_t>(sizes.back()) + 1);
+  std::size_t next = 0;
+  for (std::size_t tokens = 0; tokens < table.size(); ++tokens) {
+    while (sizes[next] < static_cast<int>(tokens)) ++next;
+    table[tokens] = sizes[next];
+  }
+  return table;
+}
+
 std::size_t index(Term term) {
   return static_cast<std::size_t>(term);
 }
@@ -46,22 +57,18 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
                    const EngineSpec& engine, std::unique_ptr<ExpertRouting> routing,
                    std::uint64_t seed)
     : family_(make_family(model)), routing_(std::move(routing)), engine_(engine), seed_(seed) {
-  const std::vector<int>& sizes = engine_.cudagraph_capture_sizes;
-  if (!sizes.empty() && !engine_.enforce_eager) {
-    padded_.resize(static_cast<std::size_t>(sizes.back()) + 1);
-    std::size_t next = 0;
-    for (int tokens = 0; tokens <= sizes.back(); ++tokens) {
-      while (sizes[next] < tokens) ++next;
-      padded_[static_cast<std::size_t>(tokens)] = sizes[next];
-    }
+  if (!engine_.enforce_eager) {
+    padded_ = padding_table(engine_.cudagraph_capture_sizes);
+    prompt_padded_ = padding_table(engine_.prompt_capture_sizes);
   }
   for (Stage& stage : stages) {
     auto state = std::make_unique<StageState>();
     state->shard = stage.shard;
     state->kernels = std::move(stage.kernels);
     state->classes = layer_classes(state->shard);
-    state->by_tokens.resize(static_cast<std::size_t>(engine_.max_num_batched_tokens) + 1 +
-                            (padded_.empty() ? 0 : padded_.size()));
+    state->by_tokens.resize(
+        static_cast<std::size_t>(std::max(engine_.max_num_batched_tokens, engine_.max_num_seqs)) +
+        1 + (padded_.empty() ? 0 : padded_.size()));
     state->by_rows.resize(static_cast<std::size_t>(engine_.max_num_seqs) + 1);
     for (const LayerClass& layers : state->classes) {
       state->kv_group.push_back(group_of(layers.spec, kv));
@@ -90,9 +97,15 @@ StepTime::~StepTime() = default;
 
 StepTime::Dispatch StepTime::dispatch(int tokens, bool uniform) const {
   const auto t = static_cast<std::size_t>(tokens);
-  if (t >= padded_.size()) return {GraphMode::kNone, tokens};
-  const int padded = padded_[t];
-  const bool full = uniform && engine_.profile.full_graphs && padded <= engine_.max_num_seqs;
+  const EngineProfile& profile = engine_.profile;
+  const bool own = !uniform && profile.prompt_graphs == PromptGraphs::kOwn;
+  const std::vector<int>& table = own ? prompt_padded_ : padded_;
+  if (t >= table.size()) return {GraphMode::kNone, tokens};
+  const int padded = table[t];
+  const bool full = uniform && profile.full_graphs && padded <= engine_.max_num_seqs;
+  const bool pieces = own || profile.prompt_graphs == PromptGraphs::kSame;
+  if (!full && !pieces) return {GraphMode::kNone, tokens};
+  if (!own && !profile.pad_to_graph && padded != tokens) return {GraphMode::kNone, tokens};
   return {full ? GraphMode::kFull : GraphMode::kPiecewise, padded};
 }
 

@@ -102,7 +102,8 @@ class StepTime final : public StepPricer {
   std::unique_ptr<ExpertRouting> routing_;
   std::vector<std::unique_ptr<StageState>> stages_;
   EngineSpec engine_;
-  std::vector<int> padded_;  ///< [tokens] -> captured size, up to the largest
+  std::vector<int> padded_;         ///< [tokens] -> captured size, up to the largest
+  std::vector<int> prompt_padded_;  ///< the same for steps with prompts, where they differ
   std::uint64_t seed_;
 };
 

@@ -18,14 +18,24 @@ constexpr const char* kStandIn = "h100_sxm";
 std::string problem_of(const MemoryRow& row) {
   const std::string backend = backend_of(row.engine);
   if (backend.empty()) return "engine not stated";
-  if (backend != "vllm") return fmt::format("engine {} is not modelled yet", backend);
+  const std::vector<std::string> known = known_backends();
+  if (std::ranges::find(known, backend) == known.end())
+    return fmt::format("engine {} is not modelled", backend);
   if (row.model.empty()) return "model not stated";
   if (!shipped_model_of(row.model))
     return fmt::format("model {} is not shipped", without_remark(row.model));
-  if (row.attention_dp.value_or(1) > 1) return "attention data parallelism is not modelled yet";
+  const bool inside = backend == "sglang" && row.tp && *row.tp % row.attention_dp.value_or(1) == 0;
+  if (row.attention_dp.value_or(1) > 1 && !inside)
+    return "attention data parallelism is not modelled yet";
   if (row.ep.value_or(1) > 1) return "expert parallelism is not modelled yet";
   if (!row.tp) return "tensor-parallel size not stated";
   return "";
+}
+
+/// What the engine calls its share of the memory.
+const char* share_key(const std::string& backend) {
+  if (backend == "sglang") return "engine.mem_fraction_static";
+  return backend == "trtllm" ? "engine.free_gpu_memory_fraction" : "engine.gpu_memory_utilization";
 }
 
 std::vector<std::string> engine_defaults(const MemoryRow& row, const PublishedRelease& release) {
@@ -45,7 +55,10 @@ std::vector<std::string> engine_defaults(const MemoryRow& row, const PublishedRe
 std::string set_parallel(Scenario& scenario, const MemoryRow& row,
                          std::vector<std::string>& assumed) {
   Parallel& parallel = scenario.instances.front().parallel;
-  parallel.tp = *row.tp;
+  // SGLang's attention replicas lie inside its tensor-parallel group; experts are cut over all of
+  // it.
+  parallel.dp = row.attention_dp.value_or(1);
+  parallel.tp = *row.tp / parallel.dp;
   parallel.pp = row.pp.value_or(1);
   if (parallel.pp > scenario.model.num_layers())
     return fmt::format("{} stages for {} layers", parallel.pp, scenario.model.num_layers());
@@ -65,7 +78,8 @@ MeasuredSetup set_up(const MemoryRow& row) {
   MeasuredSetup setup;
   setup.problem = problem_of(row);
   if (!setup.problem.empty()) return setup;
-  const PublishedRelease release = release_of("vllm", row.version, row.date);
+  const std::string backend = backend_of(row.engine);
+  const PublishedRelease release = release_of(backend, row.version, row.date);
   const std::optional<std::string> system = shipped_system_of(row.gpu);
   if (!system) {
     setup.card_problem = row.gpu.empty()
@@ -73,15 +87,19 @@ MeasuredSetup set_up(const MemoryRow& row) {
                              : fmt::format("GPU {} is not shipped", without_remark(row.gpu));
   }
   setup.system = system.value_or("");
-  setup.engine = engine_group("vllm", release.version);
+  setup.engine = engine_group(backend, release.version);
   setup.assumed_engine = engine_defaults(row, release);
 
   ScenarioKeys keys("row");
   keys.set("model", *shipped_model_of(row.model));
+  keys.set("engine.backend", backend);
+  // SGLang's share of the memory depends on it, so it must be there when the engine is resolved.
+  if (backend == "sglang")
+    keys.set("deployment.instances.0.tensor_parallel_size", std::to_string(*row.tp));
   keys.set_system(system.value_or(kStandIn), *row.tp * row.pp.value_or(1));
   if (!release.version.empty())
     keys.set("engine.backend_version", fmt::format("'{}'", release.version));
-  keys.set_if("engine.gpu_memory_utilization", row.utilization);
+  keys.set_if(share_key(backend), row.utilization);
   keys.set_if("engine.max_model_len", row.max_model_len);
   keys.set_if("engine.max_num_seqs", row.max_num_seqs);
   keys.set_if("engine.max_num_batched_tokens", row.max_num_batched_tokens);

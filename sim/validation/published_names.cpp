@@ -88,10 +88,10 @@ struct Snapshot {
   std::string_view backend, date, version;
 };
 constexpr std::array kSnapshots = {
-    Snapshot{"vllm", "2025-07-07", "0.9"},  Snapshot{"vllm", "2025-10-01", "0.11"},
-    Snapshot{"vllm", "2025-12-02", "0.12"}, Snapshot{"vllm", "2026-02-11", "0.16"},
-    Snapshot{"vllm", "2026-05-29", "0.21"}, Snapshot{"sglang", "2025-10", "0.5.3"},
-    Snapshot{"sglang", "2026-08", "0.5.18"}};
+    Snapshot{"vllm", "2025-07-07", "0.9"},     Snapshot{"vllm", "2025-10-01", "0.11"},
+    Snapshot{"vllm", "2025-12-02", "0.12"},    Snapshot{"vllm", "2026-02-11", "0.16"},
+    Snapshot{"vllm", "2026-05-29", "0.21"},    Snapshot{"sglang", "2025-01-01", "0.4"},
+    Snapshot{"sglang", "2025-10-01", "0.5.3"}, Snapshot{"sglang", "2026-08-01", "0.5.18"}};
 
 /// "0.15.1" at the start of a text, after "~" or "v"; empty if there is none.
 std::string stated_release(const std::string& published) {

@@ -227,6 +227,7 @@ Instance::Config instance_config(const PlainConfig& config) {
                .max_model_len = config.limits.max_model_len};
   result.host = config.host;
   result.queue_depth = config.queue_depth;
+  result.always_ahead = config.limits.extra_step;
   return result;
 }
 
@@ -249,7 +250,8 @@ void run_to_end(Instance& instance, const Workload& workload, Observer* observer
 
 PlainResult run_engine(const PlainConfig& config, const Workload& workload, FormulaPricer& pricer) {
   RequestTable table = make_table(workload, config.limits);
-  Instance instance(instance_config(config), workload, table, make_scheduler("vllm_v1"), pricer);
+  Instance instance(instance_config(config), workload, table, make_scheduler(config.scheduler),
+                    pricer);
   PlainResult result;
   Recorder recorder(instance, pricer, result);
   std::size_t next = 0;

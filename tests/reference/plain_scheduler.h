@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "models/memory.h"
@@ -52,7 +53,8 @@ struct PlainConfig {
   bool prefix_caching = true;
   HostCost host;
   int queue_depth = 1;
-  int max_calls = 100'000;  ///< of schedule(); the run stops there
+  std::string scheduler = "vllm_v1";  ///< of the engine; the reference is vLLM's
+  int max_calls = 100'000;            ///< of schedule(); the run stops there
 };
 
 /// One request's share of a step.

@@ -9,6 +9,7 @@ namespace moesim::reference {
 
 PlainConfig config_of(const Situation& situation) {
   PlainConfig config;
+  config.scheduler = situation.scheduler;
   config.limits = situation.limits;
   config.block_size = situation.block_size;
   config.usable_blocks = situation.blocks;

@@ -20,6 +20,7 @@ struct Row {
 /// A situation: an engine of one full-attention group with synchronous scheduling, no host cost and
 /// steps of 1000 ns, unless changed.
 struct Situation {
+  std::string scheduler = "vllm_v1";
   Limits limits = {.max_num_seqs = 8,
                    .max_num_batched_tokens = 16,
                    .max_model_len = 64,

@@ -96,7 +96,7 @@ TEST_CASE("known releases are in order, oldest first") {
   CHECK(versions.size() == 13);
   CHECK(versions.front() == "0.9");
   CHECK(versions.back() == "0.21");
-  CHECK(known_backends() == std::vector<std::string>{"vllm", "static_batch"});
+  CHECK(known_backends() == std::vector<std::string>{"vllm", "sglang", "trtllm", "static_batch"});
 }
 
 TEST_CASE("a static batch loop is synchronous, eager and has no graphs") {

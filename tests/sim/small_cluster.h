@@ -129,6 +129,7 @@ struct SmallCluster {
                  .max_num_batched_tokens = limits.max_num_batched_tokens,
                  .max_model_len = limits.max_model_len};
     result.host = host;
+    result.always_ahead = limits.extra_step;
     result.queue_depth = limits.pipeline_stages > 1 ? limits.pipeline_stages : limits.async ? 2 : 1;
     return result;
   }

@@ -123,3 +123,33 @@ TEST_CASE("a backend without commands of its own has none") {
   run.scenario.instances[0].engine.backend = "static_batch";
   CHECK(reproduce_commands(run.view()).empty());
 }
+
+TEST_CASE("SGLang and TensorRT-LLM are started and measured by their own commands") {
+  HandMadeRun run = fixed_lengths();
+  EngineSpec& engine = run.scenario.instances[0].engine;
+  run.scenario.instances[0].parallel.tp = 2;
+  engine.backend = "sglang";
+  engine.enforce_eager = true;
+  engine.max_num_seqs_by_memory = true;
+  engine.sglang.enable_mixed_chunk = true;
+  CHECK(line_with(run, "python -m sglang.launch_server") ==
+        "python -m sglang.launch_server --model-path test/small-moe --tp-size 2 --context-length "
+        "1024 --mem-fraction-static 0.9 --chunked-prefill-size 512 --max-prefill-tokens 16384 "
+        "--schedule-policy fcfs --enable-mixed-chunk --disable-cuda-graph");
+  CHECK(line_with(run, "python -m sglang.bench_serving") ==
+        "python -m sglang.bench_serving --backend sglang --model test/small-moe --dataset-name "
+        "random --random-input-len 128 --random-output-len 16 --random-range-ratio 1 "
+        "--num-prompts 2 --request-rate 2 --seed 1");
+  run.scenario.workload.synthetic.input_tokens = {Distribution::Kind::kUniform, 50, 150, 0, 0, {}};
+  run.scenario.workload.synthetic.output_tokens = {Distribution::Kind::kUniform, 5, 15, 0, 0, {}};
+  CHECK(line_with(run, "python -m sglang.bench_serving")
+            .find("--random-input-len 150 --random-output-len 15 --random-range-ratio 0.333333") !=
+        std::string::npos);
+  engine.backend = "trtllm";
+  CHECK(line_with(run, "trtllm-serve") ==
+        "trtllm-serve test/small-moe --tp_size 2 --max_seq_len 1024 --max_batch_size 8 "
+        "--max_num_tokens 512 --extra_llm_api_options options.yaml");
+  CHECK(line_with(run, "# options.yaml:").find("GUARANTEED_NO_EVICT") != std::string::npos);
+  CHECK(line_with(run, "python -m tensorrt_llm.serve.scripts.benchmark_serving")
+            .find("--random-range-ratio 0.5") != std::string::npos);
+}

@@ -55,6 +55,9 @@ struct Setup {
   int max_num_seqs = 8;
   bool enforce_eager = false;
   bool full_graphs = true;
+  PromptGraphs prompt_graphs = PromptGraphs::kSame;
+  std::vector<int> prompt_sizes = {};
+  bool pad_to_graph = true;
   std::vector<KvGroup> kv_groups = {{AttentionKind::kFull, 0, 1}, {AttentionKind::kSliding, 8, 2}};
 };
 
@@ -83,6 +86,9 @@ struct Priced {
     engine.cudagraph_capture_sizes = setup.capture_sizes;
     engine.enforce_eager = setup.enforce_eager;
     engine.profile.full_graphs = setup.full_graphs;
+    engine.profile.prompt_graphs = setup.prompt_graphs;
+    engine.profile.pad_to_graph = setup.pad_to_graph;
+    engine.prompt_capture_sizes = setup.prompt_sizes;
     engine.profile.launch = setup.launch;
     KvLayout kv;
     kv.groups = setup.kv_groups;

@@ -53,8 +53,8 @@ TEST_CASE("what we do not model is refused with the reason") {
     const char* problem;
   };
   const Case cases[] = {
-      {"another engine", [](MemoryRow& r) { r.engine = "SGLang"; },
-       "engine sglang is not modelled yet"},
+      {"another engine", [](MemoryRow& r) { r.engine = "LMDeploy"; },
+       "engine LMDeploy is not modelled"},
       {"no engine", [](MemoryRow& r) { r.engine = ""; }, "engine not stated"},
       {"a model we do not have", [](MemoryRow& r) { r.model = "Secret-1T (leaked)"; },
        "model Secret-1T is not shipped"},

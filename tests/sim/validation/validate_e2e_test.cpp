@@ -90,11 +90,11 @@ TEST_CASE("models with windows are compared by bytes") {
 
 TEST_CASE("nothing is dropped in silence") {
   const Validation validation = validation_of(
-      "a,H100-SXM-80GB,Llama-2-7B,0,fp16,SGLang,,1,,,,,12,GiB,,,\n"
+      "a,H100-SXM-80GB,Llama-2-7B,0,fp16,LMDeploy,,1,,,,,12,GiB,,,\n"
       "b,not stated,Llama-2-7B,0,fp16,vLLM,,1,,,,,12.551,GiB,58,GiB,\n"
       "c,H100-SXM-80GB,Llama-2-7B,0,fp16,vLLM,,1,,,,,,,,,\n"
       "d,H100-SXM-80GB,Llama-2-7B,0,fp16,vLLM,,1,,,,,12,GB,,,\n");
-  CHECK(reasons(validation) == std::vector<std::string>{"a: engine sglang is not modelled yet",
+  CHECK(reasons(validation) == std::vector<std::string>{"a: engine LMDeploy is not modelled",
                                                         "b: KV room: GPU not stated",
                                                         "c: neither weights nor KV room are logged",
                                                         "d: weights_per_gpu is in 'GB', not GiB"});

@@ -1,0 +1,102 @@
+// Releases of SGLang and TensorRT-LLM: serving-semantics 8.1 and 8.2. What differs between releases
+// stands in a table each; (U) marks what is dated by the release notes only, or from memory.
+#include "scenarios/engine_profile.h"
+
+namespace moesim {
+namespace {
+
+/// fp32 copies of the logits alive while sampling: the range of serving-semantics 2.6.
+constexpr double kSamplerCopies = 3;
+
+struct SglangRow {
+  Release release;
+  StaticFraction fraction;  ///< by the parallel size until 0.4, by reserved parts in S53 and later
+  int retract_steps;        ///< 0.4 retracts until everybody has 20 tokens ahead, later ones do not
+  int small_card_graphs;    ///< 16 in S53, 24 in S518; between them (U)
+  PromptGraphs prompts;     ///< S518 captures graphs for prompts; since 0.5.12 (U)
+};
+
+// clang-format off
+constexpr SglangRow kSglangRows[] = {
+  {{0, 4, 0},  StaticFraction::kByTensorParallel, 20,  8, PromptGraphs::kNone},
+  {{0, 5, 3},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone},
+  {{0, 5, 5},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone},
+  {{0, 5, 9},  StaticFraction::kReserved,          0, 24, PromptGraphs::kNone},
+  {{0, 5, 12}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn},
+  {{0, 5, 18}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn},
+};
+// clang-format on
+
+EngineProfile sglang_profile(const SglangRow& row) {
+  EngineProfile profile;
+  profile.scheduler = "sglang";
+  profile.extra_step = true;
+  profile.block_size = 1;  // page_size
+  profile.prompt_graphs = row.prompts;
+  profile.retract_decode_steps = row.retract_steps;
+  profile.small_card_graphs = row.small_card_graphs;
+  profile.static_fraction = row.fraction;
+  profile.memory.budget = KvBudgetRule::kSglang;
+  profile.memory.worst_case_moe_workspace = true;
+  profile.memory.sampler_copies = kSamplerCopies;
+  return profile;
+}
+
+struct TrtllmRow {
+  Release release;
+  bool overlap;     ///< default from 1.0 on; an option of the PyTorch flow before (U)
+  bool reuse;       ///< block reuse by default: not in 0.9
+  bool graphs;      ///< decode graphs by default: from 1.0 on (U)
+  int block_size;   ///< tokens_per_block: 128, then 64, now 32; the first two (U)
+  double layer_us;  ///< launch cost of a layer without graphs
+};
+
+/// A compiled TensorRT engine is enqueued by one call; its layers are fused further than vLLM's
+/// eager ones (10 to 20 kernels at 4 to 6 us, 4.5). Half of that is an estimate.
+constexpr double kCompiledLayerUs = 50;
+const double kEagerLayerUs = LaunchCost().eager_layer_us;
+
+const TrtllmRow kTrtllmRows[] = {
+    {{0, 9, 0}, false, false, false, 128, kCompiledLayerUs},  // C++ runtime, TensorRT engines
+    {{0, 17, 0}, false, true, false, 64, kCompiledLayerUs},
+    {{1, 0, 0}, true, true, true, 32, kEagerLayerUs},  // PyTorch flow
+    {{1, 1, 0}, true, true, true, 32, kEagerLayerUs},
+    {{1, 2, 0}, true, true, true, 32, kEagerLayerUs},
+    {{1, 3, 0}, true, true, true, 32, kEagerLayerUs},
+};
+
+EngineProfile trtllm_profile(const TrtllmRow& row) {
+  EngineProfile profile;
+  profile.scheduler = "trtllm";
+  profile.async_scheduling = row.overlap;
+  profile.extra_step = row.overlap;
+  profile.prefix_caching = row.reuse;
+  profile.chunked_prefill = false;  // llmapi enable_chunked_prefill, trtllm-build context chunks
+  profile.full_graphs = row.graphs;
+  profile.prompt_graphs = PromptGraphs::kNone;
+  profile.pad_to_graph = false;  // cuda_graph_config.enable_padding
+  profile.block_size = row.block_size;
+  profile.gpu_memory_utilization = 0.9;  // free_gpu_memory_fraction
+  profile.launch.eager_layer_us = row.layer_us;
+  profile.memory.budget = KvBudgetRule::kTrtllm;
+  profile.memory.utilization = 0.9;
+  profile.memory.worst_case_moe_workspace = true;
+  profile.memory.sampler_copies = kSamplerCopies;
+  return profile;
+}
+
+}  // namespace
+
+std::vector<KnownRelease> sglang_releases() {
+  std::vector<KnownRelease> result;
+  for (const SglangRow& row : kSglangRows) result.push_back({row.release, sglang_profile(row)});
+  return result;
+}
+
+std::vector<KnownRelease> trtllm_releases() {
+  std::vector<KnownRelease> result;
+  for (const TrtllmRow& row : kTrtllmRows) result.push_back({row.release, trtllm_profile(row)});
+  return result;
+}
+
+}  // namespace moesim

@@ -1,0 +1,64 @@
+// Launch commands of SGLang and TensorRT-LLM.
+#include <fmt/ranges.h>
+
+#include "sim/report/reproduce_parts.h"
+
+namespace moesim {
+
+/// The sizes are always written out: their defaults depend on the card and the release.
+Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
+  const EngineSpec& engine = spec.engine;
+  Command out(fmt::format("python -m sglang.launch_server --model-path {}", scenario.model.id));
+  if (spec.parallel.tp != 1) out.flag("--tp-size", spec.parallel.tp);
+  out.flag("--context-length", engine.max_model_len);
+  out.flag("--mem-fraction-static", number(engine.gpu_memory_utilization));
+  out.flag("--chunked-prefill-size",
+           engine.enable_chunked_prefill ? engine.max_num_batched_tokens : -1);
+  out.flag("--max-prefill-tokens", engine.sglang.max_prefill_tokens);
+  if (!engine.max_num_seqs_by_memory) out.flag("--max-running-requests", engine.max_num_seqs);
+  out.flag("--schedule-policy", engine.sglang.longest_prefix_first ? "lpm" : "fcfs");
+  if (engine.sglang.schedule_conservativeness != 1)
+    out.flag("--schedule-conservativeness", number(engine.sglang.schedule_conservativeness));
+  if (engine.block_size != engine.profile.block_size) out.flag("--page-size", engine.block_size);
+  if (engine.num_gpu_blocks_override)
+    out.flag("--max-total-tokens", (*engine.num_gpu_blocks_override - 1) * engine.block_size);
+  if (!engine.enable_prefix_caching) out.flag("--disable-radix-cache");
+  if (engine.sglang.enable_mixed_chunk) out.flag("--enable-mixed-chunk");
+  if (!engine.async_scheduling) out.flag("--disable-overlap-schedule");
+  if (engine.enforce_eager) {
+    out.flag("--disable-cuda-graph");
+  } else {
+    out.flag("--cuda-graph-bs", fmt::format("{}", fmt::join(engine.cudagraph_capture_sizes, " ")));
+  }
+  return out;
+}
+
+Command trtllm_launch(const Scenario& scenario, const InstanceSpec& spec,
+                      std::vector<std::string>& notes) {
+  const EngineSpec& engine = spec.engine;
+  const bool policy = engine.trtllm.max_utilization;
+  notes.push_back(fmt::format(
+      "# options.yaml: {{enable_chunked_prefill: {}, disable_overlap_scheduler: {}, "
+      "scheduler_config: {{capacity_scheduler_policy: {}}}, kv_cache_config: {{"
+      "free_gpu_memory_fraction: {}, enable_block_reuse: {}, tokens_per_block: {}}}, "
+      "cuda_graph_config: {}}}",
+      engine.enable_chunked_prefill, !engine.async_scheduling,
+      policy ? "MAX_UTILIZATION" : "GUARANTEED_NO_EVICT", number(engine.gpu_memory_utilization),
+      engine.enable_prefix_caching, engine.block_size,
+      engine.enforce_eager
+          ? "null"
+          : fmt::format("{{enable_padding: {}, batch_sizes: [{}]}}", engine.profile.pad_to_graph,
+                        fmt::join(engine.cudagraph_capture_sizes, ", "))));
+  Command out(fmt::format("trtllm-serve {}", scenario.model.id));
+  if (spec.parallel.tp != 1) out.flag("--tp_size", spec.parallel.tp);
+  out.flag("--max_seq_len", engine.max_model_len);
+  out.flag("--max_batch_size", engine.max_num_seqs);
+  out.flag("--max_num_tokens", engine.max_num_batched_tokens);
+  out.flag("--extra_llm_api_options", "options.yaml");
+  if (engine.num_gpu_blocks_override)
+    notes.push_back(fmt::format("# and in kv_cache_config: max_tokens: {}",
+                                *engine.num_gpu_blocks_override * engine.block_size));
+  return out;
+}
+
+}  // namespace moesim

@@ -1,0 +1,252 @@
+#include <algorithm>
+
+#include "sim/base/check.h"
+#include "sim/base/registry.h"
+#include "sim/engine/scheduler.h"
+
+namespace moesim {
+namespace {
+
+/// TensorRT-LLM: serving-semantics 8.2. A capacity scheduler says who may hold KV, a micro-batch
+/// scheduler who runs; decodes and prompts share a step. Decodes come first and always all run
+/// (max_batch_size is at most max_num_tokens).
+///
+/// guaranteed_no_evict: a prompt starts when prompt and whole output fit beside what the running
+/// requests will still take. max_utilization: it starts when the prompt fits now; when the decodes
+/// run short, the request started last is paused. Where layers have windows, no-evict adds up what
+/// each request can ever hold, and blocks are taken chunk by chunk.
+class Trtllm final : public Scheduler {
+ public:
+  void schedule(SchedulerState& state, SimTime now, Batch& batch) override;
+  void complete(SchedulerState& state, SimTime out_done, Batch& batch) override;
+
+ private:
+  /// The first new block of a prompt that is being computed: who needs it waits until it is cached.
+  struct Upcoming {
+    std::uint32_t request, id, block;
+  };
+  enum class Admission { kDone, kStop, kSkip };
+
+  void pause_until_decodes_fit(SchedulerState& state);
+  void run_decodes(SchedulerState& state, Batch& batch);
+  void run_prompts(SchedulerState& state, Batch& batch, int& tokens);
+  void admit_waiting(SchedulerState& state, SimTime now, Batch& batch, int tokens);
+  Admission admit(SchedulerState& state, SimTime now, Batch& batch, int& tokens);
+  [[nodiscard]] static std::int64_t chunk(const SchedulerState& state, std::int64_t left,
+                                          int tokens);
+  void compute(SchedulerState& state, Batch& batch, std::uint32_t slot, std::int64_t tokens);
+  [[nodiscard]] bool upcoming(std::uint32_t id, std::uint32_t block) const;
+  [[nodiscard]] std::int64_t room(const SchedulerState& state) const;
+  [[nodiscard]] static std::int64_t total(const SchedulerState& state, std::uint32_t request);
+  [[nodiscard]] static std::int64_t held(const SchedulerState& state, std::uint32_t slot);
+  [[nodiscard]] std::int64_t final_blocks(SchedulerState& state, std::uint32_t request) const;
+  void forget(SchedulerState& state, std::uint32_t request);
+
+  std::vector<DecodeSet::Event> events_;
+  std::vector<std::uint32_t> completing_, skipped_;
+  std::vector<Upcoming> upcoming_;
+  /// Blocks the running requests will still take (no-evict); with windows: can ever hold.
+  std::int64_t reserved_ = 0;
+  bool windows_ = false;
+  // The head of the queue did not fit: nothing to do until there is more room or more is cached.
+  std::uint32_t blocked_request_ = kNoRequest;
+  std::uint64_t blocked_changes_ = 0;
+  std::int64_t blocked_need_ = 0;
+};
+
+void Trtllm::schedule(SchedulerState& state, SimTime now, Batch& batch) {
+  batch.clear();
+  batch.cohort = 0;
+  state.preempted.clear();
+  completing_.clear();
+  events_.clear();
+  DecodeSet& set = state.cohorts.front();
+  windows_ = set.has_windows();
+  const std::int64_t anonymous = set.blocks_dropped();
+  set.take_events(events_);
+  state.leave_windows(0, events_, anonymous);
+  if (state.limits.trtllm.max_utilization) pause_until_decodes_fit(state);
+  run_decodes(state, batch);
+  int tokens = state.limits.max_num_batched_tokens - batch.decodes;
+  run_prompts(state, batch, tokens);
+  if (state.preempted.empty()) admit_waiting(state, now, batch, tokens);
+  set.advance();
+  state.finish_decodes(batch, events_);
+  state.finish_prompts(batch, completing_);
+  state.close(batch);
+}
+
+// ---- capacity -----------------------------------------------------------------------------------
+
+/// Blocks a new request may count on.
+std::int64_t Trtllm::room(const SchedulerState& state) const {
+  const bool by_total = windows_ && !state.limits.trtllm.max_utilization;
+  return (by_total ? state.kv.usable_blocks() : state.kv.free_blocks()) - reserved_;
+}
+
+/// Tokens of a request when it is done.
+std::int64_t Trtllm::total(const SchedulerState& state, std::uint32_t request) {
+  return std::int64_t{state.workload->prompt_tokens[request]} + state.table->output_tokens[request];
+}
+
+/// Blocks an admitted request holds; those that steps only counted included.
+std::int64_t Trtllm::held(const SchedulerState& state, std::uint32_t s) {
+  const Slot& slot = state.running[s];
+  // A prompt holds all of its blocks from its first chunk on.
+  const std::int64_t tokens = std::max(state.computed(slot), slot.known);
+  std::int64_t sum = 0;
+  for (std::size_t g = 0; g < state.kv.group_count(); ++g) sum += state.kv.blocks_for(g, tokens);
+  return sum;
+}
+
+/// Blocks a request holds at most.
+std::int64_t Trtllm::final_blocks(SchedulerState& state, std::uint32_t request) const {
+  const std::int64_t tokens = total(state, request);
+  if (windows_) return state.kv.blocks_needed_in_full(TokenChain{}, 0, tokens);
+  std::int64_t sum = 0;
+  for (std::size_t g = 0; g < state.kv.group_count(); ++g) sum += state.kv.blocks_for(g, tokens);
+  return sum;
+}
+
+/// max_utilization: pauses the requests started last until every decode gets its next block.
+void Trtllm::pause_until_decodes_fit(SchedulerState& state) {
+  const DecodeSet& set = state.cohorts.front();
+  while (set.blocks_needed() > state.kv.free_blocks()) {
+    std::uint32_t last = state.running.last();
+    while (state.running[last].state == Slot::State::kFinishing) last = state.running[last].prev;
+    const std::uint32_t request = state.running[last].request;
+    std::erase_if(upcoming_, [&](const Upcoming& entry) { return entry.request == request; });
+    state.preempt(last, 0);
+  }
+}
+
+void Trtllm::run_decodes(SchedulerState& state, Batch& batch) {
+  const DecodeSet& set = state.cohorts.front();
+  const std::int64_t need = set.blocks_needed();
+  MOESIM_CHECK(need <= state.kv.free_blocks(), "no-evict keeps the blocks that decodes will take");
+  if (!windows_ && !state.limits.trtllm.max_utilization) reserved_ -= need;
+  state.kv.take_uncounted(need);
+  batch.decodes = set.size();
+  batch.decode_context = set.context();
+}
+
+// ---- micro-batch --------------------------------------------------------------------------------
+
+/// Prompt tokens to run of `left`: all, or what is left of the step in whole blocks.
+std::int64_t Trtllm::chunk(const SchedulerState& state, std::int64_t left, int tokens) {
+  if (left <= tokens) return left;
+  if (!state.limits.chunked_prefill) return 0;
+  const int whole = tokens / state.kv.block_size() * state.kv.block_size();
+  // A step smaller than a block still gets on with its prompt.
+  return whole > 0 || tokens < state.limits.max_num_batched_tokens ? whole : tokens;
+}
+
+void Trtllm::compute(SchedulerState& state, Batch& batch, std::uint32_t s, std::int64_t tokens) {
+  const Slot& slot = state.running[s];
+  const std::int64_t target = slot.computed + tokens;
+  const std::int64_t hold = windows_ ? target : slot.known;
+  if (state.add_chunk(batch, s, tokens, hold, windows_ ? target : 0)) completing_.push_back(s);
+}
+
+/// Prompts that have begun, in order.
+void Trtllm::run_prompts(SchedulerState& state, Batch& batch, int& tokens) {
+  for (const std::uint32_t s : state.running.prompts) {
+    const Slot& slot = state.running[s];
+    const std::int64_t n = chunk(state, slot.known - slot.computed, tokens);
+    if (n == 0) return;
+    const std::int64_t need = state.kv.blocks_to_grow(slot.kv, slot.computed + n);
+    if (need > state.kv.free_blocks()) return;
+    compute(state, batch, s, n);
+    tokens -= static_cast<int>(n);
+  }
+}
+
+/// New prompts in order of arrival. One that shares its first new block with a prompt being
+/// computed is passed over: it will find that block cached.
+void Trtllm::admit_waiting(SchedulerState& state, SimTime now, Batch& batch, int tokens) {
+  skipped_.clear();
+  while (!state.running.none_waiting() && tokens > 0 &&
+         state.running.size() < state.limits.max_num_seqs) {
+    const std::uint32_t request = state.running.head();
+    const bool blocked = request == blocked_request_ && state.kv.changes() == blocked_changes_ &&
+                         room(state) < blocked_need_;
+    if (blocked) break;
+    const Admission admission = admit(state, now, batch, tokens);
+    if (admission == Admission::kStop) break;
+    if (admission == Admission::kDone) continue;
+    skipped_.push_back(request);
+    state.running.pop_head();
+  }
+  for (std::size_t i = skipped_.size(); i-- > 0;)
+    state.running.push_waiting_front({0, state.table->arrival[skipped_[i]], skipped_[i]});
+}
+
+Trtllm::Admission Trtllm::admit(SchedulerState& state, SimTime now, Batch& batch, int& tokens) {
+  const std::uint32_t request = state.running.head();
+  if (state.output_pending(request)) return Admission::kStop;
+  const std::int64_t known =
+      std::int64_t{state.workload->prompt_tokens[request]} + state.table->generated[request];
+  const TokenChain chain = state.chain(request);
+  const std::uint32_t hit = state.kv.find_hit(chain, known);
+  const std::int64_t page = state.kv.block_size();
+  const std::uint32_t id = state.kv.caching() && !windows_ && (hit + 1) * page <= known
+                               ? state.kv.id_at(chain, hit)
+                               : TokenChain::kNoId;
+  if (id != TokenChain::kNoId && upcoming(id, hit)) return Admission::kSkip;
+
+  const bool no_evict = !state.limits.trtllm.max_utilization;
+  const std::int64_t last = no_evict ? total(state, request) : known;
+  const std::int64_t need = no_evict && windows_ ? final_blocks(state, request)
+                                                 : state.kv.blocks_needed_in_full(chain, hit, last);
+  const std::int64_t n = chunk(state, known - static_cast<std::int64_t>(hit) * page, tokens);
+  const std::int64_t first = static_cast<std::int64_t>(hit) * page + (windows_ ? n : known);
+  if (need > room(state) ||
+      (windows_ && state.kv.blocks_needed(chain, hit, first) > state.kv.free_blocks())) {
+    blocked_request_ = request;
+    blocked_changes_ = state.kv.changes();
+    blocked_need_ = need > room(state) && !windows_ ? need : 0;
+    return Admission::kStop;
+  }
+  if (n == 0) return Admission::kStop;
+  blocked_request_ = kNoRequest;
+  const std::uint32_t s = state.admit_head(now, batch, hit, known);
+  compute(state, batch, s, n);
+  tokens -= static_cast<int>(n);
+  if (no_evict) reserved_ += final_blocks(state, request) - (windows_ ? 0 : held(state, s));
+  if (id != TokenChain::kNoId) upcoming_.push_back({request, id, hit});
+  return Admission::kDone;
+}
+
+bool Trtllm::upcoming(std::uint32_t id, std::uint32_t block) const {
+  return std::any_of(upcoming_.begin(), upcoming_.end(),
+                     [&](const Upcoming& entry) { return entry.id == id && entry.block == block; });
+}
+
+// ---- output -------------------------------------------------------------------------------------
+
+/// A request that ends gives back what it reserved and did not take.
+void Trtllm::forget(SchedulerState& state, std::uint32_t request) {
+  if (state.limits.trtllm.max_utilization) return;
+  const std::uint32_t s = state.running.slot_of(request);
+  reserved_ -= final_blocks(state, request) - (windows_ ? 0 : held(state, s));
+}
+
+void Trtllm::complete(SchedulerState& state, SimTime out_done, Batch& batch) {
+  for (const PromptChunk& chunk : batch.chunks) {
+    if (!chunk.completes) continue;
+    std::erase_if(upcoming_, [&](const Upcoming& entry) { return entry.request == chunk.request; });
+    const std::uint32_t s = state.running.slot_of(chunk.request);
+    if (s == kNoSlot || windows_) continue;
+    Slot& slot = state.running[s];
+    state.kv.insert(slot.kv, state.chain(chunk.request), slot.known, false);
+  }
+  for (const std::uint32_t request : batch.finishing) forget(state, request);
+  state.process_output(out_done, batch);
+}
+
+const Register<Scheduler> kTrtllm{
+    "trtllm", "TensorRT-LLM: no-evict or max-utilization capacity, then in-flight batching",
+    [](Reader&) { return std::make_unique<Trtllm>(); }};
+
+}  // namespace
+}  // namespace moesim
