@@ -10,6 +10,9 @@ struct KernelShape {
   double m = 0, n = 0, k = 0;
   double weight_bytes = 0;  ///< bytes per weight element, scales included (2, 1, 0.5625, ...)
   double input_bytes = 2;   ///< bytes per activation element the kernel multiplies
+  /// Quantising the activations before a GEMM: fixed time of that kernel; 0 where it is fused into
+  /// the kernel before, negative where it is as measured (dynamic, by kernels of its own).
+  double quantise_us = -1;
 
   // Routed experts of one layer on this rank
   double tokens = 0;       ///< tokens the layer sees (of all ranks that share it)

@@ -101,7 +101,8 @@ Op hidden_all_reduce(const Shard& shard, int repeat, int tokens) {
 void append_embedding(const Shard& shard, int tokens, std::vector<Op>& out) {
   if (!shard.has_embedding) return;
   const double row = kActivationBytes * shard.model->hidden;
-  out.push_back(elementwise(Term::kEmbedding, MemoryPart::kEmbedding, 1, tokens, 0, 2 * tokens * row));
+  out.push_back(
+      elementwise(Term::kEmbedding, MemoryPart::kEmbedding, 1, tokens, 0, 2 * tokens * row));
   if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, 1, tokens));
 }
 
@@ -178,10 +179,11 @@ void append_router(const Shard& shard, const LayerClass& layers, int tokens, std
   // Align: ids are sorted by expert, read and written once. The sum over a token's experts reads
   // every row.
   const double pairs = expected_pairs(shard, layer, tokens);
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kAlign, n, tokens, 0, 2 * kPairBytes * pairs));
+  out.push_back(
+      elementwise(Term::kElementwise, MemoryPart::kAlign, n, tokens, 0, 2 * kPairBytes * pairs));
   const double row = kActivationBytes * model.hidden;
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kExpertSum, n, tokens, pairs * model.hidden,
-                            (pairs + tokens) * row));
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kExpertSum, n, tokens,
+                            pairs * model.hidden, (pairs + tokens) * row));
 }
 
 }  // namespace

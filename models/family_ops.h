@@ -38,8 +38,8 @@ struct Visible {
 [[nodiscard]] Op gemm(Term term, int repeat, std::int64_t m, std::int64_t n, std::int64_t k,
                       NumberFormat weights);
 /// `rows` tokens, `bytes` moved by all of them.
-[[nodiscard]] Op elementwise(Term term, MemoryPart part, int repeat, std::int64_t rows, double flops,
-                             double bytes);
+[[nodiscard]] Op elementwise(Term term, MemoryPart part, int repeat, std::int64_t rows,
+                             double flops, double bytes);
 /// All-reduce of `tokens` hidden vectors.
 [[nodiscard]] Op hidden_all_reduce(const Shard& shard, int repeat, int tokens);
 

@@ -63,16 +63,14 @@ constexpr const char* kStaticVersion = "1";
 /// fp32 copies of the logits alive while vLLM samples: fitted to start-up logs, models/memory.h.
 constexpr double kSamplerCopies = 9.5;
 
-HostCost scaled(const HostCost& cost, double factor) {
-  return {.s0_us = cost.s0_us * factor,
-          .s1_us = cost.s1_us * factor,
-          .s2_us = cost.s2_us * factor,
-          .s3_us = cost.s3_us * factor,
-          .p0_us = cost.p0_us * factor,
-          .p1_us = cost.p1_us * factor,
-          .o0_us = cost.o0_us * factor,
-          .o1_us = cost.o1_us * factor};
-}
+/// Residual of time per output token of published runs with scheduling ahead, batches of 4 to 64:
+/// 0.5 to 0.75 ms a step for 0.11 and 0.12, 0.1 to 0.4 ms for later ones (hardware/README.md).
+constexpr double kExposedBefore14 = 550, kExposedSince14 = 300, kExposedPerSequence = 5;
+/// First tokens come 20 ms (H100, H200) to 27 ms (B200) later than the engine alone explains, at
+/// batch 4 to 8 and 1024 prompt tokens; 1 to 2 us a token is the usual rate of a tokeniser.
+constexpr ApiCost kApi{18000, 1.5};
+/// VLLM_SHARED_EXPERTS_STREAM_TOKEN_THRESHOLD (serving-semantics 3.3).
+constexpr int kSharedExpertTokens = 256;
 
 EngineProfile vllm_profile(const VllmRelease& release) {
   EngineProfile profile;
@@ -84,7 +82,11 @@ EngineProfile vllm_profile(const VllmRelease& release) {
   profile.graph_sizes_rule = release.graph_sizes;
   profile.gpu_memory_utilization = release.utilization;
   profile.all2all_backend = std::string(release.all2all);
-  profile.host = scaled(HostCost{}, release.host_factor);
+  profile.host = HostCost{}.scaled(release.host_factor);
+  profile.host.exposed_us = release.minor < 14 ? kExposedBefore14 : kExposedSince14;
+  profile.host.exposed_per_sequence_us = kExposedPerSequence;
+  profile.api = kApi;
+  profile.shared_expert_stream_tokens = kSharedExpertTokens;
   MemoryRules& memory = profile.memory;
   memory.budget = KvBudgetRule::kVllm;
   memory.utilization = release.utilization;
@@ -112,7 +114,7 @@ EngineProfile static_batch_profile() {
   profile.full_graphs = false;
   profile.graph_sizes_rule = 0;
   profile.gpu_memory_utilization = 0.95;
-  profile.host = scaled(HostCost{}, 1.75);
+  profile.host = HostCost{}.scaled(1.75);
   profile.launch.eager_layer_us = 200;
   MemoryRules& memory = profile.memory;
   memory.utilization = 0.95;

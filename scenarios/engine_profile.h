@@ -19,11 +19,26 @@ struct HostCost {
   double s0_us = 50, s1_us = 1.5, s2_us = 20, s3_us = 1;
   double p0_us = 250, p1_us = 1;
   double o0_us = 100, o1_us = 3;
+  /// What scheduling ahead does not hide between two steps on the GPU: copies of sampled tokens,
+  /// input preparation on the device, the launch of the next graph; us and us per sequence. Fitted
+  /// to serving runs: hardware/README.md, "host gap".
+  double exposed_us = 0, exposed_per_sequence_us = 0;
 
   [[nodiscard]] HostCost scaled(double factor) const {
-    return {s0_us * factor, s1_us * factor, s2_us * factor, s3_us * factor,
-            p0_us * factor, p1_us * factor, o0_us * factor, o1_us * factor};
+    return {s0_us * factor,      s1_us * factor,
+            s2_us * factor,      s3_us * factor,
+            p0_us * factor,      p1_us * factor,
+            o0_us * factor,      o1_us * factor,
+            exposed_us * factor, exposed_per_sequence_us * factor};
   }
+};
+
+/// The API server before the engine: HTTP, tokenising, hand-over (serving-semantics 4.5 has 1 to
+/// 15 ms; a peer fits 15.6 ms). A request reaches the scheduler this much after it arrives; prompts
+/// are tokenised one after another.
+struct ApiCost {
+  double request_us = 0;
+  double per_prompt_token_us = 0;
 };
 
 /// CPU launch cost of one forward pass: serving-semantics 4.5 "Launch cost".
@@ -87,6 +102,9 @@ struct EngineProfile {
   std::string all2all_backend = "allgather_reducescatter";
   MemoryRules memory;
   HostCost host;
+  ApiCost api;
+  /// Shared experts overlap the routed ones in steps of at most so many tokens.
+  int shared_expert_stream_tokens = 0;
   LaunchCost launch;
 };
 

@@ -8,6 +8,23 @@ namespace {
 /// fp32 copies of the logits alive while sampling: the range of serving-semantics 2.6.
 constexpr double kSamplerCopies = 3;
 
+/// The residual gap of an overlap scheduler is 0.1 to 0.3 ms (4.5).
+constexpr double kExposedUs = 200, kExposedPerSequenceUs = 2;
+/// As vLLM's, which is fitted (assumed).
+constexpr ApiCost kApi{18000, 1.5};
+/// As vLLM's threshold (assumed): both run shared experts on a stream of their own in small steps.
+constexpr int kSharedExpertTokens = 256;
+
+/// What both engines have in common.
+EngineProfile overlapping_profile() {
+  EngineProfile profile;
+  profile.host.exposed_us = kExposedUs;
+  profile.host.exposed_per_sequence_us = kExposedPerSequenceUs;
+  profile.api = kApi;
+  profile.shared_expert_stream_tokens = kSharedExpertTokens;
+  return profile;
+}
+
 struct SglangRow {
   Release release;
   StaticFraction fraction;  ///< by the parallel size until 0.4, by reserved parts in S53 and later
@@ -28,7 +45,7 @@ constexpr SglangRow kSglangRows[] = {
 // clang-format on
 
 EngineProfile sglang_profile(const SglangRow& row) {
-  EngineProfile profile;
+  EngineProfile profile = overlapping_profile();
   profile.scheduler = "sglang";
   profile.extra_step = true;
   profile.block_size = 1;  // page_size
@@ -66,7 +83,7 @@ const TrtllmRow kTrtllmRows[] = {
 };
 
 EngineProfile trtllm_profile(const TrtllmRow& row) {
-  EngineProfile profile;
+  EngineProfile profile = overlapping_profile();
   profile.scheduler = "trtllm";
   profile.async_scheduling = row.overlap;
   profile.extra_step = row.overlap;

@@ -225,6 +225,7 @@ void World::Parts::add_instances(const RunOptions& options) {
     config.id = InstanceId{static_cast<std::uint32_t>(i)};
     config.limits = limits_of(scenario, info);
     config.kv = kv_config(info);
+    config.api = info.engine.profile.api;
     config.host = info.engine.profile.host.scaled(host_factor(noise));
     config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
     config.always_ahead = config.limits.extra_step;

@@ -64,8 +64,8 @@ std::string fit_report(const KernelProfile& profile) {
     const FitQuality& q = c.quality;
     text += fmt::format(
         "| {} | {} | {} | {} | {} | {:.1f} / {:.1f} | {:.1f} / {:.1f} | {:.1f} / {:.1f} |\n", c.op,
-        c.kernel, c.dtype, q.points, q.shapes, 100 * q.form_p50, 100 * q.form_p90,
-        100 * q.left_p50, 100 * q.left_p90, 100 * q.in_p50, 100 * q.in_p90);
+        c.kernel, c.dtype, q.points, q.shapes, 100 * q.form_p50, 100 * q.form_p90, 100 * q.left_p50,
+        100 * q.left_p90, 100 * q.in_p50, 100 * q.in_p90);
   }
   return text;
 }

@@ -45,8 +45,8 @@ class HybridSsmMoe final : public FamilyBase {
         static_cast<double>(shard.model->linear.state_elements) / shard.parallel.tp;
     const double width = static_cast<double>(shard.model->hidden) / shard.parallel.tp;
     const double moved = 2 * kStateBytes * (sequences * state + 2 * tokens * width);
-    Op op =
-        elementwise(Term::kAttention, MemoryPart::kState, layers.layers, tokens, 4 * tokens * state, moved);
+    Op op = elementwise(Term::kAttention, MemoryPart::kState, layers.layers, tokens,
+                        4 * tokens * state, moved);
     op.sequences = sequences;
     return op;
   }

@@ -81,11 +81,12 @@ class MlaMoe final : public FamilyBase {
       out.push_back(gemm(Term::kAttentionProj, n, tokens, index_width, mla.q_rank, format));
     }
     const double rotary = static_cast<double>(tokens) * mla.rope_dim * (shard.heads + 1);
-    out.push_back(
-        elementwise(Term::kElementwise, MemoryPart::kRotary, n, tokens, 0, 2 * kActivationBytes * rotary));
+    out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, n, tokens, 0,
+                              2 * kActivationBytes * rotary));
     const double written =
         kActivationBytes * static_cast<double>(latent_width) + latent_bytes(shard, layers);
-    out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, n, tokens, 0, tokens * written));
+    out.push_back(
+        elementwise(Term::kElementwise, MemoryPart::kKvWrite, n, tokens, 0, tokens * written));
     const std::int64_t out_width = std::int64_t{shard.heads} * mla.v_dim;
     out.push_back(gemm(Term::kAttentionProj, n, tokens, model.hidden, out_width, format));
     if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, n, tokens));

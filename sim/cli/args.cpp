@@ -185,7 +185,8 @@ void add_fit_options(CLI::App& app, Parsed& parsed) {
       ->required()
       ->type_name("NAME")
       ->group("fit");
-  app.add_option("--source", parsed.args.sources, "NAME,COMMIT,LICENCE of a measurement; repeatable")
+  app.add_option("--source", parsed.args.sources,
+                 "NAME,COMMIT,LICENCE of a measurement; repeatable")
       ->allow_extra_args(false)
       ->required()
       ->type_name("TEXT")

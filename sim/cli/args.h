@@ -26,11 +26,11 @@ struct Arguments {
   std::vector<Override> overrides;  ///< engine and load flags, then --set, then --seed
   OutputFormat format = OutputFormat::kTable;
   std::optional<std::filesystem::path> save_dir;
-  std::optional<std::string> out;   ///< -o: one output file
-  std::string system, kernels;      ///< fit: of the samples; "h100_sxm", "vllm-0.24"
-  std::string date, notes;          ///< fit: for the profile's provenance
-  std::vector<std::string> sources; ///< fit: "repository,commit,licence"
-  std::optional<std::string> report;  ///< fit: errors by curve, Markdown
+  std::optional<std::string> out;       ///< -o: one output file
+  std::string system, kernels;          ///< fit: of the samples; "h100_sxm", "vllm-0.24"
+  std::string date, notes;              ///< fit: for the profile's provenance
+  std::vector<std::string> sources;     ///< fit: "repository,commit,licence"
+  std::optional<std::string> report;    ///< fit: errors by curve, Markdown
   std::optional<std::string> json;      ///< --json: the result as JSON, whatever is printed
   std::optional<std::string> markdown;  ///< --markdown: the same as a section of a page
   bool strict = false, check = false, per_request = false, timeline = false, quiet = false;

@@ -32,10 +32,34 @@ void Instance::arrive(std::uint32_t request, SimTime now) {
   table.instance[request] = static_cast<std::uint16_t>(config_.id.value);
   token_load_ += static_cast<std::int64_t>(state_.workload->prompt_tokens[request]) +
                  table.output_tokens[request];
-  const std::int32_t priority =
-      state_.workload->priority.empty() ? 0 : state_.workload->priority[request];
-  state_.running.push_waiting({priority, now, request});
+  const ApiCost& api = config_.api;
+  if (api.request_us <= 0) {
+    enqueue(request);
+  } else {
+    const double tokens = static_cast<double>(state_.workload->prompt_tokens[request]);
+    api_free_ = std::max(api_free_, now) + from_us(api.per_prompt_token_us * tokens);
+    door_.push_back({api_free_ + from_us(api.request_us), request});
+    now = door_.back().ready;
+  }
   if (next_time_ == kNever) next_time_ = std::max(cpu_free_, now);
+}
+
+void Instance::enqueue(std::uint32_t request) {
+  const Workload& workload = *state_.workload;
+  const std::int32_t priority = workload.priority.empty() ? 0 : workload.priority[request];
+  state_.running.push_waiting({priority, state_.table->arrival[request], request});
+}
+
+void Instance::open_door(SimTime now) {
+  while (door_head_ < door_.size() && door_[door_head_].ready <= now)
+    enqueue(door_[door_head_++].request);
+  if (door_head_ < door_.size()) return;
+  door_.clear();
+  door_head_ = 0;
+}
+
+SimTime Instance::door_time() const {
+  return door_head_ < door_.size() ? std::max(cpu_free_, door_[door_head_].ready) : kNever;
 }
 
 const std::vector<std::uint32_t>& Instance::act(Observer* observer) {
@@ -50,6 +74,7 @@ const std::vector<std::uint32_t>& Instance::act(Observer* observer) {
 
 void Instance::schedule(Observer* observer) {
   const SimTime now = next_time_;
+  open_door(now);
   InFlight& step = ring_[(oldest_ + in_flight_) % ring_.size()];
   scheduler_->schedule(state_, now, step.batch);
   if (observer != nullptr) {
@@ -89,7 +114,9 @@ void Instance::launch(InFlight& step) {
   for (std::size_t i = 0; i < provenance_ns_.size(); ++i)
     provenance_ns_[i] += step.cost.provenance_ns[i];
 
-  record.gpu_start = std::max(stage_free_[0], record.launched);
+  const bool ahead = config_.queue_depth > 1 && stage_free_.size() == 1 && !idle_;
+  const double exposed = ahead ? host.exposed_us + host.exposed_per_sequence_us * sequences : 0;
+  record.gpu_start = std::max(stage_free_[0] + from_us(exposed), record.launched);
   // A stage that waited for tokens still in the pipeline did not wait for the host.
   record.gap = idle_ ? 0 : record.gpu_start - std::max(stage_free_[0], collected_end_);
   SimTime end = record.gpu_start;
@@ -148,7 +175,7 @@ void Instance::collect(Observer* observer) {
   collect_next_ = false;
   const bool work = state_.running.size() > 0 || !state_.running.none_waiting() || in_flight_ > 0;
   if (!work) idle_ = true;
-  next_time_ = work ? cpu_free_ : kNever;
+  next_time_ = work ? cpu_free_ : door_time();
 }
 
 /// After a schedule call: schedule again at once while the queue has room and the oldest batch is
@@ -158,7 +185,7 @@ void Instance::decide(bool scheduled) {
   if (in_flight_ == 0) {
     if (!state_.preempted.empty()) return;
     idle_ = true;
-    next_time_ = kNever;
+    next_time_ = door_time();
     return;
   }
   const InFlight& oldest = ring_[oldest_];
@@ -194,6 +221,8 @@ void Instance::cut_off() {
   for (const std::uint32_t request : state_.running.waiting_requests()) {
     table.status[request] = RequestStatus::kIncomplete;
   }
+  for (std::size_t i = door_head_; i < door_.size(); ++i)
+    table.status[door_[i].request] = RequestStatus::kIncomplete;
 }
 
 void Instance::check() const {

@@ -27,6 +27,7 @@ class Instance {
     Limits limits;
     KvCache::Config kv;
     HostCost host;
+    ApiCost api;
     int queue_depth = 1;
     /// Overlap loops of SGLang and TensorRT-LLM: schedule the next step before looking at the
     /// output of this one, even if it is there.
@@ -44,7 +45,9 @@ class Instance {
   /// Does the next action. Returns the requests that completed in it (valid until the next call).
   const std::vector<std::uint32_t>& act(Observer* observer);
 
-  [[nodiscard]] int waiting() const { return static_cast<int>(state_.running.waiting_count()); }
+  [[nodiscard]] int waiting() const {
+    return static_cast<int>(state_.running.waiting_count() + door_.size() - door_head_);
+  }
   [[nodiscard]] int running() const { return state_.running.size(); }
   /// Prompt and output tokens of the requests sent here that are not finished: the load a router
   /// sees.
@@ -65,6 +68,15 @@ class Instance {
     StepCost cost;
     StepRecord record;
   };
+  /// A request on its way through the API server.
+  struct AtDoor {
+    SimTime ready;
+    std::uint32_t request;
+  };
+  void enqueue(std::uint32_t request);
+  void open_door(SimTime now);
+  /// When the first request at the door may be scheduled; kNever if none.
+  [[nodiscard]] SimTime door_time() const;
   void schedule(Observer* observer);
   void collect(Observer* observer);
   void launch(InFlight& step);
@@ -83,6 +95,9 @@ class Instance {
   SimTime collected_end_ = 0;  ///< GPU end of the last step whose output was processed
   bool idle_ = true;           ///< nothing was in flight or queued since the last step
   std::int64_t token_load_ = 0;
+  std::vector<AtDoor> door_;  ///< first in, first out; cleared whenever it is empty
+  std::size_t door_head_ = 0;
+  SimTime api_free_ = 0;  ///< when the API server has tokenised what arrived so far
   std::vector<std::uint32_t> completed_;
   std::array<double, kProvenanceCount> provenance_ns_{};
   InstanceTotals totals_;

@@ -65,6 +65,7 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
                    const FamilyNoise& noise)
     : roofline_(std::move(roofline)),
       noise_(noise),
+      framework_(choice.framework),
       tp_gpus_(tp_gpus),
       node_gpus_(system.node.gpus),
       nvlink_(system.node.nvlink) {
@@ -144,6 +145,7 @@ KernelTime Measured::gemm(const Op& op) const {
   shape.k = static_cast<double>(op.k);
   shape.weight_bytes = bits_per_weight(op.weight_format) / 8;
   shape.input_bytes = curve.input_bytes;
+  shape.quantise_us = quantise_us(framework_, op.weight_format);
   return answer(curve, shape, OperatorFamily::kGemm);
 }
 
@@ -257,9 +259,8 @@ KernelTime Measured::streamed(const Op& op) const {
     return fallback(op, OperatorFamily::kMemory);
   KernelShape shape;
   shape.rows = static_cast<double>(op.m);
-  shape.bytes = op.kind == OpKind::kSampling
-                    ? sampler_bytes(static_cast<double>(op.n)) * shape.rows
-                    : op.activation_bytes;
+  shape.bytes = op.kind == OpKind::kSampling ? sampler_bytes(static_cast<double>(op.n)) * shape.rows
+                                             : op.activation_bytes;
   return answer(*curve, shape, OperatorFamily::kMemory);
 }
 

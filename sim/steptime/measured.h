@@ -43,9 +43,10 @@ class Measured final : public KernelModel {
   [[nodiscard]] KernelTime streamed(const Op& op) const;
   [[nodiscard]] KernelTime all_reduce(const Op& op) const;
 
-  static constexpr std::size_t kFormats = 11;  ///< of NumberFormat
+  static constexpr std::size_t kFormats = static_cast<std::size_t>(NumberFormat::kNvfp4) + 1;
   std::unique_ptr<KernelModel> roofline_;
   FamilyNoise noise_;
+  std::string framework_;
   int tp_gpus_;
   std::array<ReadyCurve, kFormats> gemm_;
   ReadyCurve experts_, experts_ungated_, decode_, prefill_, mla_decode_, mla_prefill_, mla_absorb_,

@@ -186,6 +186,17 @@ double StepTime::launch_ns(const StageState& stage, GraphMode mode) const {
   return 0;
 }
 
+/// Shared experts run beside the routed ones on a stream of their own while a step is small: the
+/// longer of the two and a tenth of the shorter (serving-semantics 3.3, "Shared experts").
+void StepTime::hide_shared_experts(int tokens, Memo& sum) const {
+  if (tokens > engine_.profile.shared_expert_stream_tokens) return;
+  constexpr double kHidden = 0.9;
+  const double both =
+      std::min(sum.terms[index(Term::kSharedExpert)], sum.terms[index(Term::kExpertGemm)]);
+  sum.terms[index(Term::kOverlapped)] -= kHidden * both;
+  sum.total -= kHidden * both;
+}
+
 void StepTime::price(const StepWork& work, StepCost& cost) {
   int tokens = work.decodes;
   for (const PromptChunk& chunk : work.chunks) tokens += chunk.tokens;
@@ -213,6 +224,7 @@ void StepTime::price(const StepWork& work, StepCost& cost) {
       sum.provenance[static_cast<std::size_t>(stage.expert_provenance)] += ns;
       sum.total += ns;
     }
+    hide_shared_experts(dispatched.padded, sum);
     const double exposed = launch_ns(stage, dispatched.mode) - sum.total;
     if (exposed > 0) {
       sum.terms[index(Term::kLaunchOverhead)] += exposed;

@@ -95,6 +95,7 @@ class StepTime final : public StepPricer {
   static void add_time(const KernelTime& time, const Op& op, Memo& sum);
   const Memo& token_memo(StageState& stage, int tokens);
   const Memo& row_memo(StageState& stage, int rows);
+  void hide_shared_experts(int tokens, Memo& sum) const;
   void price_attention(StageState& stage, const StepWork& work, Memo& sum) const;
   [[nodiscard]] double launch_ns(const StageState& stage, GraphMode mode) const;
 

@@ -111,7 +111,10 @@ void read_engine(const fs::path& folder, RecordedRun& run) {
   ScenarioOrProblem loaded = load_with(keys, run.name);
   run.problem = loaded.problem;
   run.scenario = std::move(loaded.scenario);
-  if (run.scenario) run.moe = run.scenario->model.is_moe();
+  if (!run.scenario) return;
+  run.moe = run.scenario->model.is_moe();
+  // Times of the engine's own log begin in its queue, behind the API server.
+  for (InstanceSpec& instance : run.scenario->instances) instance.engine.profile.api = {};
 }
 
 void read_measured(const fs::path& folder, RecordedRun& run) {

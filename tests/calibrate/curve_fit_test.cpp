@@ -23,7 +23,7 @@ DeviceCeilings device() {
 /// GEMMs of a device that follows the form exactly but for a smooth bump and some noise.
 std::vector<KernelSample> made_up(double bump, double noise) {
   const Form* form = find_form("gemm");
-  const std::vector<double> truth{3, 0.8, 0.6, 3, 0.4, 0.3, 1};
+  const std::vector<double> truth{3, 0.8, 0.6, 3, 0.4, 0.3, 4, 0.3};
   Rng random(7, "gemm");
   std::vector<KernelSample> samples;
   for (const double n : {512.0, 1024.0, 3072.0, 4096.0, 8192.0, 12288.0}) {
@@ -38,7 +38,8 @@ std::vector<KernelSample> made_up(double bump, double noise) {
         s.shape.weight_bytes = 2;
         s.shape_key = std::to_string(n) + "x" + std::to_string(k);
         const double wave = bump * std::sin(std::log2(m) / 2);
-        s.seconds = form->seconds(s.shape, truth, device()) * std::exp(wave + noise * random.normal());
+        s.seconds =
+            form->seconds(s.shape, truth, device()) * std::exp(wave + noise * random.normal());
         samples.push_back(s);
       }
     }

@@ -1,8 +1,7 @@
-#include "calibrate/fit/curve_fit.h"
-
 #include <cmath>
 #include <doctest/doctest.h>
 
+#include "calibrate/fit/curve_fit.h"
 #include "sim/base/random.h"
 
 using namespace moesim;

@@ -15,7 +15,8 @@ KernelProfile small_profile() {
   profile.framework = "vllm";
   profile.version = "0.24";
   profile.sm_version = 90;
-  profile.provenance = {"2026-08-21", "moesim fit", {"imported"}, {{"a/b", "c0ffee", "MIT"}}, "0", ""};
+  profile.provenance = {
+      "2026-08-21", "moesim fit", {"imported"}, {{"a/b", "c0ffee", "MIT"}}, "0", ""};
   KernelCurve curve;
   curve.op = "gemm";
   curve.dtype = "bfloat16";
@@ -74,7 +75,8 @@ TEST_CASE("mistakes in a profile are told all at once, with their place") {
   text = replaced(text, "\"near\":\"9039\"", "\"near\":\"90\"");
   text = replaced(text, "\"version\"", "\"versoin\"");
   const std::string mistakes = mistakes_of(text);
-  CHECK(mistakes.find("ops.0.coefficients.launch_us: -2 is outside its range") != std::string::npos);
+  CHECK(mistakes.find("ops.0.coefficients.launch_us: -2 is outside its range") !=
+        std::string::npos);
   CHECK(mistakes.find("ops.0.table: log_milli and near need 4 entries") != std::string::npos);
   CHECK(mistakes.find("versoin: unknown key") != std::string::npos);
 }
