@@ -1,6 +1,9 @@
 #include "models/family_ops.h"
 
 #include <algorithm>
+#include <bit>
+
+#include "sim/base/check.h"
 
 namespace moesim {
 
@@ -125,7 +128,8 @@ void append_gqa_projections(const Shard& shard, const LayerClass& layers, int to
   out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, repeat, tokens, 0,
                             2 * kActivationBytes * tokens * rotary_width));
   const double kv_width = slice.kv_heads * (slice.head_dim + slice.v_head_dim);
-  const double stored = static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec).value());
+  const double stored =
+      static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec, slice).value());
   out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, repeat, tokens, 0,
                             tokens * (kActivationBytes * kv_width + stored)));
   out.push_back(gemm(Term::kAttentionProj, repeat, tokens, model.hidden, slice.out_width, format));
@@ -230,8 +234,8 @@ void append_sampling(const Shard& shard, int rows, std::vector<Op>& out) {
 
 namespace {
 
-Op attention_op(const Shard& shard, const LayerClass& layers, OpKind kind, double query_tokens) {
-  const AttentionSlice slice = attention_slice(shard, layers.spec);
+Op attention_op(const Shard& shard, const LayerClass& layers, const AttentionSlice& slice,
+                OpKind kind, double query_tokens) {
   Op op;
   op.kind = kind;
   op.term = Term::kAttention;
@@ -251,11 +255,11 @@ Op attention_op(const Shard& shard, const LayerClass& layers, OpKind kind, doubl
 
 Op gqa_decode(const Shard& shard, const LayerClass& layers, int sequences, std::int64_t kv_tokens) {
   const AttentionSlice slice = attention_slice(shard, layers.spec);
-  Op op = attention_op(shard, layers, OpKind::kAttentionDecode, sequences);
+  Op op = attention_op(shard, layers, slice, OpKind::kAttentionDecode, sequences);
   const auto context = static_cast<double>(kv_tokens);
   op.flops = 2.0 * slice.heads * (slice.head_dim + slice.v_head_dim) * context;
   op.weight_bytes =
-      context * static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec).value());
+      context * static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec, slice).value());
   op.n = kv_tokens;
   op.pairs = context;
   op.sequences = sequences;
@@ -265,10 +269,10 @@ Op gqa_decode(const Shard& shard, const LayerClass& layers, int sequences, std::
 Op gqa_prefill(const Shard& shard, const LayerClass& layers, int new_tokens, int cached) {
   const AttentionSlice slice = attention_slice(shard, layers.spec);
   const Visible visible = visible_tokens(layers.spec, new_tokens, cached);
-  Op op = attention_op(shard, layers, OpKind::kAttentionPrefill, new_tokens);
+  Op op = attention_op(shard, layers, slice, OpKind::kAttentionPrefill, new_tokens);
   op.flops = 2.0 * slice.heads * (slice.head_dim + slice.v_head_dim) * visible.pairs;
-  op.weight_bytes =
-      visible.keys * static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec).value());
+  op.weight_bytes = visible.keys * static_cast<double>(
+                                       kv_bytes_per_token_layer(shard, layers.spec, slice).value());
   op.n = static_cast<std::int64_t>(visible.keys);
   op.pairs = visible.pairs;
   op.longest = op.n;
@@ -280,20 +284,31 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
                   std::span<const std::uint32_t> tokens_per_expert) {
   const ModelSpec& model = *shard.model;
   const NumberFormat format = model.precisions.experts;
-  const std::int64_t tile = TileRule::m_tile(format, tokens);
+  const auto tile = static_cast<std::uint32_t>(TileRule::m_tile(format, tokens));
+  MOESIM_CHECK(std::has_single_bit(tile), "tiles are powers of two");
   Op op;
   op.kind = OpKind::kGroupedGemm;
   op.term = Term::kExpertGemm;
   op.weight_format = format;
-  for (const std::uint32_t rows : tokens_per_expert) {
-    if (rows == 0) continue;
-    ++op.active_experts;
-    op.m += rows;
-    op.busiest = std::max<std::int64_t>(op.busiest, rows);
-    op.above_64 += rows > 64 ? rows - 64 : 0;
-    op.above_256 += rows > 256 ? rows - 256 : 0;
-    op.padded_rows += (rows + tile - 1) / tile * tile;
+  // No branch and no division: this runs for every draw of a pool.
+  std::uint32_t active = 0;
+  std::uint32_t rows = 0;
+  std::uint32_t padded = 0;
+  std::uint32_t above_64 = 0, above_256 = 0, busiest = 0;
+  for (const std::uint32_t count : tokens_per_expert) {
+    active += count > 0 ? 1 : 0;
+    rows += count;
+    busiest = std::max(busiest, count);
+    above_64 += count > 64 ? count - 64 : 0;
+    above_256 += count > 256 ? count - 256 : 0;
+    padded += (count + tile - 1) & ~(tile - 1);
   }
+  op.active_experts = static_cast<int>(active);
+  op.m = rows;
+  op.padded_rows = padded;
+  op.busiest = busiest;
+  op.above_64 = above_64;
+  op.above_256 = above_256;
   op.n = shard.expert_slice(layers.spec);
   op.k = model.hidden;
   op.tokens = tokens;

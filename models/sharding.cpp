@@ -294,13 +294,17 @@ WeightBytes weight_bytes(const Shard& shard) {
   return sum;
 }
 
-Bytes kv_bytes_per_token_layer(const Shard& shard, const LayerSpec& layer) {
+Bytes kv_bytes_per_token_layer(const Shard& shard, const LayerSpec& layer,
+                               const AttentionSlice& slice) {
   if (layer.attention == AttentionKind::kLinear || layer.encoder) return Bytes(0);
   const ModelSpec& model = *shard.model;
   const double bits = bits_per_weight(model.precisions.kv_cache);
   if (model.is_mla()) return storage_bytes(model.mla.kv_rank + model.mla.rope_dim, bits);
-  const AttentionSlice slice = attention_slice(shard, layer);
   return storage_bytes(std::int64_t{slice.kv_heads} * (slice.head_dim + slice.v_head_dim), bits);
+}
+
+Bytes kv_bytes_per_token_layer(const Shard& shard, const LayerSpec& layer) {
+  return kv_bytes_per_token_layer(shard, layer, attention_slice(shard, layer));
 }
 
 }  // namespace moesim

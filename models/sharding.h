@@ -86,6 +86,9 @@ struct LayerWeights {
 /// KV bytes of one token in one layer on this rank: 2*kv_heads*head_dim (K and V dims may differ),
 /// or the whole MLA latent; 0 for linear layers. serving-semantics 2.4.
 [[nodiscard]] Bytes kv_bytes_per_token_layer(const Shard& shard, const LayerSpec& layer);
+/// The same for callers that have the layer's attention_slice at hand.
+[[nodiscard]] Bytes kv_bytes_per_token_layer(const Shard& shard, const LayerSpec& layer,
+                                             const AttentionSlice& slice);
 
 /// LoRA adapter slots (serving-semantics 2.8).
 enum class LoraTargets { kAttention, kAllLinear, kExperts, kHotExperts };

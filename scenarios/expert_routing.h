@@ -15,7 +15,8 @@ class ExpertRouting {
  public:
   virtual ~ExpertRouting() = default;
   /// Fills `counts` (size E) with the tokens per expert of one layer when `tokens` tokens choose
-  /// `top_k` distinct experts each.
+  /// `top_k` distinct experts each. Tokens choose independently given the layer: counts of two
+  /// groups of tokens may be added.
   virtual void draw(int layer, int tokens, int top_k, Rng& rng,
                     std::span<std::uint32_t> counts) const = 0;
 };

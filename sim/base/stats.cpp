@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <boost/sort/spreadsort/float_sort.hpp>
 #include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
 
 #include "sim/base/check.h"
 
@@ -14,7 +16,6 @@ constexpr int kExactBits = 11;   // values below 2^11 have a bucket each
 constexpr int kOctaveBits = 10;  // then 2^10 buckets an octave
 constexpr std::size_t kExact = std::size_t{1} << kExactBits;
 constexpr std::size_t kPerOctave = std::size_t{1} << kOctaveBits;
-constexpr std::size_t kBuckets = kExact + (63 - kExactBits) * kPerOctave;  // up to 2^63 - 1
 
 /// How many integers share a bucket.
 double width(std::size_t bucket) {
@@ -29,39 +30,75 @@ double interpolate(double a, double b, double t) {
 
 /// Percentile of `count` ascending samples; `sample(i)` is the i-th.
 template <class Sample>
-double percentile_of(std::size_t count, double p, const Sample& sample) {
+double percentile_of(std::size_t count, double p, Sample& sample) {
   const double rank = static_cast<double>(count - 1) * (p / 100);
   const auto below = std::min(static_cast<std::size_t>(rank), count - 1);
   const std::size_t above = std::min(below + 1, count - 1);
   return interpolate(sample(below), sample(above), rank - static_cast<double>(below));
 }
 
+struct Percentile {
+  double p;
+  double Summary::*field;
+};
+constexpr Percentile kPercentiles[] = {
+    {1, &Summary::p1},   {5, &Summary::p5},   {25, &Summary::p25}, {50, &Summary::p50},
+    {75, &Summary::p75}, {90, &Summary::p90}, {95, &Summary::p95}, {99, &Summary::p99}};
+
 template <class Sample>
-void fill_percentiles(Summary& summary, const Sample& sample) {
-  const auto at = [&](double p) { return percentile_of(summary.count, p, sample); };
-  summary.p1 = at(1);
-  summary.p5 = at(5);
-  summary.p25 = at(25);
-  summary.p50 = at(50);
-  summary.p75 = at(75);
-  summary.p90 = at(90);
-  summary.p95 = at(95);
-  summary.p99 = at(99);
+void fill_percentiles(Summary& summary, Sample sample) {
+  for (const auto& [p, field] : kPercentiles)
+    summary.*field = percentile_of(summary.count, p, sample);
 }
+
+/// The samples by rank, for a few ranks: puts them into bins of equal width and sorts only the bins
+/// that are asked for. Evenly spread samples cost two passes, the worst ones a sort.
+class Ranks {
+ public:
+  Ranks(std::span<const double> samples, double min, double max)
+      : min_(min), scale_((kBins - 1) / (max - min)), begin_(kBins + 1), binned_(samples.size()) {
+    for (const double sample : samples) ++begin_[bin(sample) + 1];
+    for (std::size_t i = 1; i < begin_.size(); ++i) begin_[i] += begin_[i - 1];
+    std::vector<std::uint32_t> next = begin_;
+    for (const double sample : samples) binned_[next[bin(sample)]++] = sample;
+  }
+
+  [[nodiscard]] double operator()(std::size_t rank) {
+    const auto wanted = std::upper_bound(begin_.begin(), begin_.end(), rank) - begin_.begin() - 1;
+    if (wanted != sorted_) {
+      const auto bounds = begin_.begin() + wanted;
+      std::sort(binned_.begin() + bounds[0], binned_.begin() + bounds[1]);
+      sorted_ = wanted;
+    }
+    return binned_[rank];
+  }
+
+ private:
+  static constexpr std::size_t kBins = 2048;
+  /// Rounding is monotonic, so a larger sample never lands in a lower bin.
+  [[nodiscard]] std::size_t bin(double sample) const {
+    return static_cast<std::size_t>((sample - min_) * scale_);
+  }
+
+  double min_, scale_;
+  std::vector<std::uint32_t> begin_;  ///< [bin]: samples in lower bins
+  std::vector<double> binned_;
+  std::ptrdiff_t sorted_ = -1;  ///< the bin sorted last
+};
 
 }  // namespace
 
 double percentile(const std::vector<double>& sorted, double p) {
   MOESIM_CHECK(!sorted.empty(), "a percentile is of at least one sample");
   MOESIM_CHECK(p >= 0 && p <= 100, "a percentile lies in 0 to 100");
-  return percentile_of(sorted.size(), p, [&](std::size_t i) { return sorted[i]; });
+  const auto sample = [&](std::size_t i) { return sorted[i]; };
+  return percentile_of(sorted.size(), p, sample);
 }
 
 Summary summarize(std::vector<double> samples) {
   Summary result;
   result.count = samples.size();
   if (samples.empty()) return result;
-  boost::sort::spreadsort::float_sort(samples.begin(), samples.end());
   const auto count = static_cast<double>(samples.size());
   double sum = 0;
   for (const double sample : samples) sum += sample;
@@ -69,13 +106,31 @@ Summary summarize(std::vector<double> samples) {
   double squares = 0;
   for (const double sample : samples) squares += (sample - result.mean) * (sample - result.mean);
   result.std = std::sqrt(squares / count);
-  result.min = samples.front();
-  result.max = samples.back();
-  fill_percentiles(result, [&](std::size_t i) { return samples[i]; });
+  const auto [min, max] = std::minmax_element(samples.begin(), samples.end());
+  result.min = *min;
+  result.max = *max;
+  constexpr std::size_t kFew = 256;  // as quick to sort
+  if (samples.size() > kFew && samples.size() <= std::numeric_limits<std::uint32_t>::max() &&
+      std::isnormal(result.max - result.min)) {
+    fill_percentiles(result, Ranks(samples, result.min, result.max));
+  } else {
+    std::sort(samples.begin(), samples.end());
+    fill_percentiles(result, [&](std::size_t i) { return samples[i]; });
+  }
   return result;
 }
 
-LogHistogram::LogHistogram() : counts_(kBuckets) {}
+void LogHistogram::cover(std::size_t begin, std::size_t end) {
+  begin = begin / kPerOctave * kPerOctave;
+  end = (end + kPerOctave - 1) / kPerOctave * kPerOctave;
+  if (!counts_.empty()) {
+    begin = std::min(begin, first_);
+    end = std::max(end, first_ + counts_.size());
+    counts_.insert(counts_.begin(), first_ - begin, 0);
+  }
+  first_ = begin;
+  counts_.resize(end - begin);
+}
 
 std::size_t LogHistogram::bucket(std::int64_t value) {
   if (value < 0) return 0;
@@ -93,7 +148,9 @@ double LogHistogram::lower_edge(std::size_t bucket) {
 }
 
 void LogHistogram::merge(const LogHistogram& other) {
-  for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+  if (!other.counts_.empty()) cover(other.first_, other.first_ + other.counts_.size());
+  for (std::size_t i = 0; i < other.counts_.size(); ++i)
+    counts_[other.first_ - first_ + i] += other.counts_[i];
   total_ += other.total_;
   sum_ += other.sum_;
 }
@@ -109,7 +166,7 @@ Summary LogHistogram::summary() const {
   std::size_t before = 0;
   for (std::size_t i = 0; i < counts_.size(); ++i) {
     if (counts_[i] == 0) continue;
-    cells.push_back({i, before, static_cast<std::size_t>(counts_[i])});
+    cells.push_back({first_ + i, before, static_cast<std::size_t>(counts_[i])});
     before += cells.back().count;
   }
   result.mean = sum() / static_cast<double>(total_);
@@ -135,9 +192,9 @@ Summary LogHistogram::summary() const {
 
 std::int64_t LogHistogram::count_at_or_below(std::int64_t value) const {
   if (value < 0) return 0;
-  const std::size_t last = bucket(value);
+  const std::size_t end = bucket(value) + 1;
   std::int64_t result = 0;
-  for (std::size_t i = 0; i <= last; ++i) result += counts_[i];
+  for (std::size_t i = 0; i < counts_.size() && first_ + i < end; ++i) result += counts_[i];
   return result;
 }
 

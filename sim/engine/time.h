@@ -16,7 +16,7 @@ inline constexpr SimTime kNever = std::numeric_limits<SimTime>::max();
 [[nodiscard]] inline SimTime to_sim_time(Seconds time) {
   const double ns = time.value() * 1e9;
   if (ns <= 0) return 0;
-  return ns < 1 ? 1 : static_cast<SimTime>(ns + 0.5);
+  return ns < 1 ? 1 : static_cast<SimTime>(std::llround(ns));
 }
 
 }  // namespace moesim

@@ -8,6 +8,8 @@ namespace moesim {
 namespace {
 
 constexpr int kPerOctave = 16;
+constexpr int kStartBits = 9;                             // of a hash, for where a run begins
+constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;  // 2^64 / golden ratio: SplitMix64's step
 
 /// Token count and slot of the pools around `tokens` (> kExact): `low` <= tokens < `high`.
 struct Neighbours {
@@ -28,9 +30,8 @@ Neighbours neighbours(int tokens) {
 
 ExpertPool::ExpertPool(const ExpertRouting& routing, Price price, int experts, int top_k,
                        int layers, std::uint64_t seed, int max_tokens)
-    : routing_(&routing),
+    : bank_(routing, experts, top_k, seed),
       price_(std::move(price)),
-      top_k_(top_k),
       layers_(layers),
       seed_(seed),
       counts_(static_cast<std::size_t>(experts)) {
@@ -38,41 +39,73 @@ ExpertPool::ExpertPool(const ExpertRouting& routing, Price price, int experts, i
   pools_.resize((largest > kExact ? neighbours(largest).slot : kExact) + 2);
 }
 
+/// Fills `draws_`: their number is a power of two.
+void ExpertPool::price_draws(int tokens) {
+  const int most = bank_.most_draws(tokens);
+  for (int count = CountBank::kMinDraws;; count *= 2) {
+    Rng rng(seed_, "expert_pool", static_cast<std::uint64_t>(tokens));
+    bank_.choose(tokens, count, rng);
+    draws_.resize(static_cast<std::size_t>(count));
+    double sum = 0;
+    double squares = 0;
+    for (int i = 0; i < count; ++i) {
+      bank_.draw(i, counts_);
+      const double price = price_(tokens, counts_);
+      draws_[static_cast<std::size_t>(i)] = price;
+      sum += price;
+      squares += price * price;
+    }
+    const double mean = sum / count;
+    const double allowed = kStandardError * mean;
+    if (count >= most || squares / count - mean * mean <= allowed * allowed * count) return;
+  }
+}
+
 const ExpertPool::Pool& ExpertPool::pool(int tokens, std::size_t slot) {
   Pool& pool = pools_[slot];
-  if (pool.draws != 0) return pool;
+  if (!pool.sums.empty()) return pool;
   ++made_;
-  const std::int64_t assignments = static_cast<std::int64_t>(tokens) * top_k_;
-  pool.draws = static_cast<std::uint32_t>(std::clamp(
-      kAssignmentsPerPool / std::max<std::int64_t>(1, assignments), kMinDraws, kMaxDraws));
-  Rng rng(seed_, "expert_counts", static_cast<std::uint64_t>(tokens));
-  std::vector<double> draws(pool.draws);
-  for (double& draw : draws) {
-    routing_->draw(0, tokens, top_k_, rng, counts_);
-    draw = price_(tokens, counts_);
-  }
-  pool.sums.assign(1, 0.0);
-  for (std::size_t i = 0; i < draws.size() + static_cast<std::size_t>(layers_); ++i) {
-    pool.sums.push_back(pool.sums.back() + draws[i % draws.size()]);
-  }
+  price_draws(tokens);
+  pool.last = draws_.size() - 1;
+  pool.sums.reserve(draws_.size() + kRun + 1);
+  pool.sums.push_back(0);
+  for (std::size_t i = 0; i < draws_.size() + kRun; ++i)
+    pool.sums.push_back(pool.sums.back() + draws_[i & pool.last]);
+  pool.mean = pool.sums[draws_.size()] / static_cast<double>(draws_.size()) * layers_;
   return pool;
 }
 
+/// Sum over the layers: runs of kRun draws that begin anywhere, the last one shorter.
 double ExpertPool::from(const Pool& pool, std::uint64_t key) const {
-  const auto start = static_cast<std::size_t>(key % pool.draws);
-  return pool.sums[start + static_cast<std::size_t>(layers_)] - pool.sums[start];
+  static_assert(CountBank::kMaxDraws <= 1 << kStartBits);
+  double sum = 0;
+  std::uint64_t starts = key;
+  int unused = 64 / kStartBits;
+  for (int left = layers_; left > 0; left -= kRun) {
+    if (unused-- == 0) {
+      starts = key = mix64(key + kGolden);
+      unused = 64 / kStartBits - 1;
+    }
+    const std::size_t start = starts & pool.last;
+    starts >>= kStartBits;
+    sum += pool.sums[start + static_cast<std::size_t>(std::min(left, kRun))] - pool.sums[start];
+  }
+  return sum;
 }
 
 double ExpertPool::layers_ns(int tokens, std::uint64_t step) {
   if (tokens <= 0) return 0;
-  const std::uint64_t key = mix64(step * 0x9e3779b97f4a7c15ULL + seed_);
+  const std::uint64_t key = mix64(step * kGolden + seed_);
   if (tokens <= kExact) return from(pool(tokens, static_cast<std::size_t>(tokens)), key);
   const Neighbours near = neighbours(tokens);
   if (near.slot + 2 > pools_.size()) pools_.resize(near.slot + 2);
-  const double low = from(pool(near.low, near.slot), key);
-  if (near.low == tokens) return low;
-  const double high = from(pool(near.high, near.slot + 1), key);
-  return low + (high - low) * (tokens - near.low) / (near.high - near.low);
+  const Pool& low = pool(near.low, near.slot);
+  if (near.low == tokens) return from(low, key);
+  const Pool& high = pool(near.high, near.slot + 1);
+  const double part = static_cast<double>(tokens - near.low) / (near.high - near.low);
+  // Interpolating draws would average two of them and halve the spread midway.
+  const Pool& nearer = part < 0.5 ? low : high;
+  return low.mean + (high.mean - low.mean) * part + (from(nearer, key) - nearer.mean);
 }
 
 }  // namespace moesim

@@ -6,23 +6,25 @@
 #include <vector>
 
 #include "scenarios/expert_routing.h"
+#include "sim/steptime/count_bank.h"
 
 namespace moesim {
 
-/// Expert time of a group of alike MoE layers, from a pool of exact draws per token count: each
-/// draw routes every token to its k experts, counts tokens per expert and prices that count vector
-/// - padding and active experts included, never an average. A step takes one draw per layer, chosen
-/// by its number; neighbouring layers take neighbouring draws.
+/// Expert time of a group of alike MoE layers, from a pool of exact draws per token count (64, or
+/// up to 512 where the mean would be uncertain): each draw routes every token to its k experts,
+/// counts tokens per expert and prices that count vector - padding and active experts included,
+/// never an average. A step takes one draw per layer, in runs of `kRun` neighbours; the step number
+/// says where each run begins.
 ///
-/// Token counts up to `kExact` have a pool of their own; above, pools stand at 16 counts an octave
-/// and the time between two is interpolated linearly. Pools are made on first use and depend on
-/// (seed, count) only.
+/// Token counts up to `kExact` have a pool of their own; above, pools stand at 16 counts an octave,
+/// the mean between two is interpolated linearly and the deviation from it is that of the nearer.
+/// Pools are made on first use and depend on (seed, count) only.
 class ExpertPool {
  public:
   static constexpr int kExact = 512;
-  /// Draws per pool: enough that a pool costs about this many assignments to make.
-  static constexpr std::int64_t kAssignmentsPerPool = 1 << 14;
-  static constexpr std::int64_t kMinDraws = 4, kMaxDraws = 64;
+  static constexpr int kRun = 8;
+  /// Draws are added until the standard error of a pool's mean is this part of it.
+  static constexpr double kStandardError = 0.004;
 
   /// Nanoseconds of one layer for `tokens` tokens routed as `counts`.
   using Price = std::function<double(int tokens, std::span<const std::uint32_t> counts)>;
@@ -37,18 +39,21 @@ class ExpertPool {
 
  private:
   struct Pool {
-    std::vector<double> sums;  ///< prefix sums of the draws, continued round the end by `layers`
-    std::uint32_t draws = 0;
+    std::vector<double> sums;  ///< prefix sums of the draws, continued round the end by kRun
+    std::uint64_t last = 0;    ///< draws - 1; their number is a power of two
+    double mean = 0;           ///< of all layers
   };
   const Pool& pool(int tokens, std::size_t slot);
+  void price_draws(int tokens);
   double from(const Pool& pool, std::uint64_t key) const;
 
-  const ExpertRouting* routing_;
+  CountBank bank_;
   Price price_;
-  int top_k_, layers_;
+  int layers_;
   std::uint64_t seed_;
   std::vector<Pool> pools_;
   std::vector<std::uint32_t> counts_;
+  std::vector<double> draws_;
   int made_ = 0;
 };
 

@@ -14,8 +14,8 @@ struct StepTime::StageState {
   std::vector<LayerClass> classes;
   std::vector<int>
       kv_group;  ///< per class: index into StepWork::decode_context, -1 for layers without KV
-  std::vector<std::unique_ptr<ExpertPool>> experts;  ///< per class, null for dense layers
-  std::vector<Memo> by_tokens, by_rows;
+  std::vector<std::unique_ptr<ExpertPool>> experts;       ///< per class, null for dense layers
+  std::vector<std::unique_ptr<Memo>> by_tokens, by_rows;  ///< null until first asked for
   Memo large;
   Provenance expert_provenance = Provenance::kRoofline;  ///< of the draws priced last
   int attention_layers = 0;
@@ -84,7 +84,8 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
               raw->expert_provenance = time.provenance;
               return time.time.value() * kNs;
             },
-            layers.spec.num_experts, layers.spec.top_k, layers.layers, seed_,
+            layers.spec.num_experts, layers.spec.top_k, layers.layers,
+            seed_ ^ mix64(stages_.size() << 8 | state->experts.size()),
             static_cast<int>(state->by_tokens.size()));
       }
       state->experts.push_back(std::move(pool));
@@ -123,25 +124,23 @@ void StepTime::add_time(const KernelTime& time, const Op& op, Memo& sum) {
 const StepTime::Memo& StepTime::token_memo(StageState& stage, int tokens) {
   const auto slot = static_cast<std::size_t>(tokens);
   const bool small = slot < stage.by_tokens.size();
-  if (!small)
-    stage.large = Memo{};  // static batches only: padded prompts have no bound worth a table
-  Memo& memo = small ? stage.by_tokens[slot] : stage.large;
-  if (memo.known) return memo;
+  if (small && stage.by_tokens[slot] != nullptr) return *stage.by_tokens[slot];
+  stage.large = Memo{};  // static batches only: padded prompts have no bound worth a table
+  Memo& memo = small ? *(stage.by_tokens[slot] = std::make_unique<Memo>()) : stage.large;
   stage.scratch.clear();
   family_->token_ops(stage.shard, tokens, stage.scratch);
   for (const Op& op : stage.scratch) add_op(*stage.kernels, op, memo);
-  memo.known = true;
   return memo;
 }
 
 const StepTime::Memo& StepTime::row_memo(StageState& stage, int rows) {
-  Memo& memo = stage.by_rows[static_cast<std::size_t>(rows)];
-  if (memo.known || rows == 0) return memo;
+  std::unique_ptr<Memo>& memo = stage.by_rows[static_cast<std::size_t>(rows)];
+  if (memo != nullptr) return *memo;
+  memo = std::make_unique<Memo>();
   stage.scratch.clear();
   family_->sample_ops(stage.shard, rows, stage.scratch);
-  for (const Op& op : stage.scratch) add_op(*stage.kernels, op, memo);
-  memo.known = true;
-  return memo;
+  for (const Op& op : stage.scratch) add_op(*stage.kernels, op, *memo);
+  return *memo;
 }
 
 /// Decode attention from sums, all prompt chunks in one call (a mixed batch costs the sum of both

@@ -84,7 +84,6 @@ class StepTime final : public StepPricer {
 
  private:
   struct Memo {
-    bool known = false;
     double total = 0;
     TermTimes terms{};
     std::array<double, kProvenanceCount> provenance{};

@@ -91,11 +91,59 @@ TEST_CASE("a summary of nothing is all zero") {
   CHECK(LogHistogram().summary().max == 0);
 }
 
-TEST_CASE("a summary does not depend on the order of the samples") {
+TEST_CASE("a summary does not depend on the order of the samples, but for the rounding of sums") {
   std::vector<double> samples = latencies(1000);
   const Summary forward = summarize(samples);
   std::ranges::reverse(samples);
-  check_same(forward, summarize(samples));
+  Summary backward = summarize(samples);
+  CHECK(backward.mean == doctest::Approx(forward.mean).epsilon(1e-13));
+  CHECK(backward.std == doctest::Approx(forward.std).epsilon(1e-13));
+  backward.mean = forward.mean;
+  backward.std = forward.std;
+  check_same(forward, backward);
+}
+
+TEST_CASE("percentiles of many samples are those of the sorted samples, however they lie") {
+  std::vector<double> outlier(1000, 3.0), heaps, even;
+  outlier[500] = 1e300;
+  for (int i = 0; i < 1000; ++i) {
+    heaps.push_back(i % 3 == 0 ? 0 : 7 + i % 2);
+    even.push_back((i * 373) % 1000);
+  }
+  for (const std::vector<double>& samples :
+       {latencies(300), latencies(5000), outlier, heaps, even, std::vector<double>(700, 42.5),
+        std::vector<double>{5, 1, 4}}) {
+    CAPTURE(samples.size());
+    std::vector<double> sorted = samples;
+    std::ranges::sort(sorted);
+    const Summary s = summarize(samples);
+    CHECK(s.min == sorted.front());
+    CHECK(s.max == sorted.back());
+    CHECK(s.p1 == percentile(sorted, 1));
+    CHECK(s.p5 == percentile(sorted, 5));
+    CHECK(s.p25 == percentile(sorted, 25));
+    CHECK(s.p50 == percentile(sorted, 50));
+    CHECK(s.p75 == percentile(sorted, 75));
+    CHECK(s.p90 == percentile(sorted, 90));
+    CHECK(s.p95 == percentile(sorted, 95));
+    CHECK(s.p99 == percentile(sorted, 99));
+  }
+}
+
+TEST_CASE("a histogram reaches down as well as up") {
+  LogHistogram h, low;
+  h.add(50'000'000, 2);
+  h.add(3, 1);  // far below the first
+  h.add(std::int64_t{1} << 50, 1);
+  CHECK(h.summary().min == 3);
+  CHECK(h.count_at_or_below(3) == 1);
+  CHECK(h.count_at_or_below(60'000'000) == 3);
+  low.add(1, 5);
+  low.merge(h);  // other octaves on the other side
+  low.merge(LogHistogram());
+  CHECK(low.count() == 9);
+  CHECK(low.count_at_or_below(3) == 6);
+  CHECK(low.count_at_or_below(std::numeric_limits<std::int64_t>::max()) == 9);
 }
 
 TEST_CASE("small values are counted exactly") {
