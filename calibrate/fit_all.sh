@@ -29,13 +29,13 @@ all_of() {  # all_of SYSTEM [find's tests...]
   find "$ops" -name "*_$system.csv" ! -name 'power_*' ! -name 'mla_module_*' "$@" | sort
 }
 
-# MLA of vLLM was timed without a graph: the host hides the kernels, so a donor answers instead.
+# MLA of vLLM was timed without a graph; runs take a donor instead (kernel "ungraphed").
 fit a100_sxm sglang-0.5 2026-08-21 --source "$aic" $(all_of a100_sxm)
 fit a100_sxm trtllm-1.0 2026-08-21 --source "$aic" $(all_of a100_sxm)
-fit a100_sxm vllm-0.14 2026-08-21 --source "$aic" --source "$vidur" $(all_of a100_sxm ! -name 'mla_*') "$ops/vidur_mlp_a100.csv"
+fit a100_sxm vllm-0.14 2026-08-21 --source "$aic" --source "$vidur" $(all_of a100_sxm) "$ops/vidur_mlp_a100.csv"
 fit h100_sxm sglang-0.5 2026-08-21 --source "$aic" $(all_of h100_sxm)
 fit h100_sxm trtllm-1.3 2026-08-21 --source "$aic" $(all_of h100_sxm)
-fit h100_sxm vllm-0.24 2026-08-21 --source "$aic" --source "$vidur" $(all_of h100_sxm ! -name 'mla_*') "$ops/vidur_mlp_h100.csv"
+fit h100_sxm vllm-0.24 2026-08-21 --source "$aic" --source "$vidur" $(all_of h100_sxm) "$ops/vidur_mlp_h100.csv"
 fit h200_sxm sglang-0.5 2026-08-21 --source "$aic" $(all_of h200_sxm)
 fit h200_sxm trtllm-1.3 2026-08-21 --source "$aic" $(all_of h200_sxm)
 fit b200_sxm trtllm-1.3 2026-08-21 --source "$aic" $(all_of b200_sxm)

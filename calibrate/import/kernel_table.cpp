@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 #include "calibrate/import/kernel_rows.h"
 #include "sim/base/files.h"
@@ -115,7 +116,10 @@ void KernelTable::throw_if_any() {
   diagnostics_.throw_if_any();
 }
 
-KernelSamples read_kernel_table(const fs::path& path) {
+namespace {
+
+/// Nothing if the table is of no known kind.
+std::optional<KernelSamples> read_if_known(const fs::path& path) {
   KernelTable table(CsvTable::parse(read_file(path), path.string()), path);
   for (const Kind& kind : kinds()) {
     if (!std::ranges::all_of(kind.columns, [&](std::string_view c) { return table.has(c); }))
@@ -125,6 +129,14 @@ KernelSamples read_kernel_table(const fs::path& path) {
     table.throw_if_any();
     return samples;
   }
+  return std::nullopt;
+}
+
+}  // namespace
+
+KernelSamples read_kernel_table(const fs::path& path) {
+  std::optional<KernelSamples> samples = read_if_known(path);
+  if (samples) return *std::move(samples);
   throw_input_error({{path.string(), 1, 1},
                      "",
                      "no kernel measurements of a known kind",
@@ -144,7 +156,13 @@ KernelSamples read_kernel_tables(const std::vector<fs::path>& paths) {
       std::ranges::sort(files);
     }
     for (const fs::path& file : files) {
-      KernelSamples one = read_kernel_table(file);
+      // A folder may hold other things; a file that was named may not be one.
+      std::optional<KernelSamples> known = read_if_known(file);
+      if (!known && files.size() > 1) {
+        all.notes.push_back(file.filename().string() + ": not a table of kernels, skipped");
+        continue;
+      }
+      KernelSamples one = known ? *std::move(known) : read_kernel_table(file);
       std::ranges::move(one.samples, std::back_inserter(all.samples));
       std::ranges::move(one.notes, std::back_inserter(all.notes));
     }

@@ -53,7 +53,10 @@ bool mark_host_bound(const std::vector<KernelSample*>& rows) {
   }
   std::sort(hidden.begin(), hidden.end());
   const double limit = percentile(hidden, 95);
-  for (KernelSample* s : rows) s->suspect = work_of(s->shape) <= limit;
+  for (KernelSample* s : rows) {
+    s->kernel = "ungraphed";
+    s->suspect = work_of(s->shape) <= limit;
+  }
   return true;
 }
 

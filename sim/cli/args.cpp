@@ -11,6 +11,7 @@
 
 #include "sim/base/diagnostic.h"
 #include "sim/cli/flags.h"
+#include "sim/cli/options.h"
 #include "sim/report/report.h"
 
 namespace moesim {
@@ -26,7 +27,8 @@ usage: moesim <command> [options]
   diff   A.json B.json   what changed between two reports, and why
   import KIND FILE...    convert a foreign trace or model (moesim list importers)
   list   [WHAT]          models, systems, links, collectives, schedulers, importers ...
-  validate runs|e2e DATA...  predict what was measured; print the errors
+  fit SAMPLES...         measured kernels to a kernel profile
+  validate ops|runs|e2e DATA...  predict what was measured; print the errors
 
 options:
   --set PATH=VALUE       override one scenario key, e.g. --set engine.max_num_seqs=64
@@ -40,15 +42,6 @@ try:  moesim run scenarios/01_quickstart.yaml
 exit: 0 ok, 1 nothing feasible, 2 usage, 3 bad input file, 4 outside calibration (--strict),
       70 internal error, 130 interrupted
 )";
-
-/// What CLI11 fills in.
-struct Parsed {
-  Arguments args;
-  std::vector<std::string> sets;
-  std::string format = "table", save_dir, out, json;
-  std::optional<std::string> seed;
-  FlagValues flags;
-};
 
 // --- before CLI11 -----------------------------------------------------------------------------
 
@@ -93,131 +86,6 @@ std::vector<std::string> plain_arguments(int argc, const char* const* argv) {
 }
 
 // --- options by command -----------------------------------------------------------------------
-
-void add_flag(CLI::App& app, const Flag& flag, const std::string& group, FlagValues& values) {
-  const std::string name = flag.name;
-  const auto store = [&values, name](const std::string& value) {
-    std::string& text = values[name];
-    text += (text.empty() ? "" : " ") + value;
-  };
-  CLI::Option* option = nullptr;
-  if (flag.kind == Flag::Kind::kToggle || name == "enable-lora") {
-    const std::string names = name == "enable-lora" ? "--" + name : "--" + name + ",!--no-" + name;
-    option = app.add_flag_function(
-        names, [store](std::int64_t count) { store(count > 0 ? "true" : "false"); }, flag.help);
-  } else if (flag.kind == Flag::Kind::kList) {
-    option = app.add_option_function<std::vector<std::string>>(
-        "--" + name,
-        [store](const std::vector<std::string>& list) {
-          for (const std::string& value : list) store(value);
-        },
-        flag.help);
-    option->allow_extra_args(false);
-  } else {
-    option = app.add_option_function<std::string>("--" + name, store, flag.help);
-  }
-  option->group(group);
-  if (flag.kind == Flag::Kind::kNumber) option->type_name("N");
-  if (flag.kind == Flag::Kind::kYaml) option->type_name("JSON");
-  if (flag.kind == Flag::Kind::kText || flag.kind == Flag::Kind::kSpecial)
-    option->type_name("VALUE");
-  if (flag.kind == Flag::Kind::kList) option->type_name("VALUE...");
-  if (name == "enable-lora") option->type_name("");
-}
-
-void add_format(CLI::App& app, Parsed& parsed) {
-  app.add_option("--format", parsed.format, "what to print: table or json [table]")
-      ->check(CLI::IsMember({"table", "json"}))
-      ->type_name("FORMAT")
-      ->group("output");
-}
-
-void add_quiet(CLI::App& app, Parsed& parsed) {
-  app.add_flag("--quiet", parsed.args.quiet, "nothing on standard error but errors")
-      ->group("output");
-}
-
-void add_scenario_options(CLI::App& app, Parsed& parsed) {
-  app.add_option("--set", parsed.sets, "override one scenario key (repeatable)")
-      ->allow_extra_args(false)
-      ->type_name("PATH=VALUE")
-      ->group("scenario");
-  app.add_option("--seed", parsed.seed, "override the seed")->type_name("N")->group("scenario");
-  for (const Flag& flag : engine_flags())
-    add_flag(app, flag, "engine (vLLM's names and meanings)", parsed.flags);
-  for (const Flag& flag : load_flags())
-    add_flag(app, flag, "load (vllm bench's names and meanings)", parsed.flags);
-}
-
-void add_jobs(CLI::App& app, Parsed& parsed) {
-  app.add_option("--jobs", parsed.args.jobs, "simulations at a time; changes no result [1]")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N")
-      ->group("run");
-}
-
-void add_run_options(CLI::App& app, Parsed& parsed) {
-  app.add_option("--save-dir", parsed.save_dir, "write report.json and metrics.prom here")
-      ->type_name("DIR")
-      ->group("output");
-  app.add_flag("--per-request", parsed.args.per_request, "also requests.jsonl; needs --save-dir")
-      ->group("output");
-  app.add_flag("--timeline", parsed.args.timeline, "also trace.json for Perfetto; needs --save-dir")
-      ->group("output");
-  app.add_flag("--strict", parsed.args.strict, "refuse to leave the calibrated range")
-      ->group("run");
-  app.add_flag("--check", parsed.args.check, "verify invariants (slower)")->group("run");
-  add_jobs(app, parsed);
-}
-
-void add_import_options(CLI::App& app, Parsed& parsed) {
-  app.add_option("-o,--out", parsed.out, "file to write; - is standard output [-]")
-      ->type_name("FILE")
-      ->group("output");
-}
-
-void add_fit_options(CLI::App& app, Parsed& parsed) {
-  app.add_option("--system", parsed.args.system, "system the samples were measured on")
-      ->required()
-      ->type_name("NAME")
-      ->group("fit");
-  app.add_option("--kernels", parsed.args.kernels, "framework and version, e.g. vllm-0.24")
-      ->required()
-      ->type_name("NAME")
-      ->group("fit");
-  app.add_option("--source", parsed.args.sources,
-                 "NAME,COMMIT,LICENCE of a measurement; repeatable")
-      ->allow_extra_args(false)
-      ->required()
-      ->type_name("TEXT")
-      ->group("fit");
-  app.add_option("--date", parsed.args.date, "when the measurements were published, YYYY-MM-DD")
-      ->required()
-      ->type_name("DATE")
-      ->group("fit");
-  app.add_option("--notes", parsed.args.notes, "a sentence for the profile")
-      ->type_name("TEXT")
-      ->group("fit");
-  app.add_option("--report", parsed.args.report, "errors by curve, Markdown")
-      ->type_name("FILE")
-      ->group("output");
-  app.add_option("-o,--out", parsed.out, "profile to write; - is standard output")
-      ->type_name("FILE")
-      ->group("output");
-}
-
-void add_validate_options(CLI::App& app, Parsed& parsed) {
-  app.add_option("--json", parsed.json, "also write the JSON here; - is standard output")
-      ->type_name("FILE")
-      ->group("output");
-  app.add_option("--markdown", parsed.args.markdown, "also write a section of ACCURACY.md here")
-      ->type_name("FILE")
-      ->group("output");
-  app.add_option("--save-dir", parsed.save_dir, "write validation.json and validation.html here")
-      ->type_name("DIR")
-      ->group("output");
-}
-
 constexpr std::size_t kMany = 1'000'000;
 
 /// A command's shape: its arguments, and what may go with them.
@@ -271,14 +139,14 @@ const std::array kCommands{
                 0,
                 1,
                 {add_format}},
-    CommandSpec{
-        "validate",
-        "runs|e2e DATA...",
-        "Predict what was measured and print the errors: recorded runs request by request, or\n"
-        "tables of published operating points (CSV files or folders of them).",
-        2,
-        kMany,
-        {add_validate_options, add_format, add_quiet, add_jobs}},
+    CommandSpec{"validate",
+                "ops|runs|e2e DATA...",
+                "Predict what was measured and print the errors: kernels, recorded runs request by "
+                "request,\n"
+                "or tables of published operating points (CSV files or folders of them).",
+                2,
+                kMany,
+                {add_validate_options, add_format, add_quiet, add_jobs}},
 };
 
 void add_command(CLI::App& root, const CommandSpec& spec, Parsed& parsed) {

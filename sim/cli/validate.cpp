@@ -14,6 +14,7 @@
 #include "sim/cli/exit_codes.h"
 #include "sim/validation/accuracy_report.h"
 #include "sim/validation/validate_e2e.h"
+#include "sim/validation/validate_ops.h"
 #include "sim/validation/validate_runs.h"
 
 namespace moesim {
@@ -23,10 +24,11 @@ namespace {
 Validation validation_of(const Arguments& args) {
   const std::string& kind = args.inputs.front();
   const std::vector<std::filesystem::path> data(args.inputs.begin() + 1, args.inputs.end());
+  if (kind == "ops") return validate_ops(data);
   if (kind == "runs") return validate_runs(data, args.jobs);
   if (kind == "e2e") return validate_e2e(data, args.jobs);
   throw UsageError(fmt::format("validate: unknown kind '{}'; {}", kind,
-                               nearest_name_hint(kind, {"runs", "e2e"})));
+                               nearest_name_hint(kind, {"ops", "runs", "e2e"})));
 }
 
 std::size_t rows_of(const Validation& validation) {
@@ -39,8 +41,11 @@ AccuracyTitle title_of(const Arguments& args) {
   std::vector<std::string> names;
   for (std::size_t i = 1; i < args.inputs.size(); ++i)
     names.push_back(std::filesystem::path(args.inputs[i]).lexically_normal().filename().string());
-  return {args.inputs.front() == "runs" ? "Recorded runs" : "Published operating points",
-          fmt::format("data: {}", fmt::join(names, ", "))};
+  const std::string& kind = args.inputs.front();
+  const char* const title = kind == "ops"    ? "Measured kernels"
+                            : kind == "runs" ? "Recorded runs"
+                                             : "Published operating points";
+  return {title, fmt::format("data: {}", fmt::join(names, ", "))};
 }
 
 template <class Write>

@@ -348,7 +348,8 @@ void SchedulerState::process_output(SimTime out_done, Batch& batch) {
       SimTime& second = table->second_token[chunk.request];
       second = std::min(second, out_done);
     }
-    table->last_token[chunk.request] = out_done;
+    // Without decodes beside it, its next token does not come in the cohort's rhythm.
+    if (batch.pauses_decodes) table->last_token[chunk.request] = out_done;
   }
   for (const Watch& watch : watches_) {
     if (watch.batch == number) table->last_token[watch.request] = out_done;

@@ -96,8 +96,8 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
                 std::string_view("log2 decoding share");
   }
   const KernelNames latent = attention_kernels(precisions.kv_cache, true);
-  mla_decode_ = ready(library, system, "mla_generation", latent);
-  mla_prefill_ = ready(library, system, "mla_context", latent);
+  mla_decode_ = ready(library, system, "mla_generation", latent, true);
+  mla_prefill_ = ready(library, system, "mla_context", latent, true);
   mla_absorb_ = ready(library, system, "mla_bmm", {{"mla_gen_pre"}, {"bfloat16"}}, true);
   mla_unfold_ = ready(library, system, "mla_bmm", {{"mla_gen_post"}, {"bfloat16"}}, true);
   const auto stream = [&](const char* kernel) {

@@ -192,7 +192,10 @@ void StepTime::hide_shared_experts(int tokens, Memo& sum) const {
   constexpr double kHidden = 0.9;
   const double both =
       std::min(sum.terms[index(Term::kSharedExpert)], sum.terms[index(Term::kExpertGemm)]);
+  if (both <= 0) return;
   sum.terms[index(Term::kOverlapped)] -= kHidden * both;
+  // Shares of provenance are of the time that is left.
+  for (double& ns : sum.provenance) ns *= 1 - kHidden * both / sum.total;
   sum.total -= kHidden * both;
 }
 

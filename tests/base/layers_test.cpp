@@ -34,7 +34,7 @@ Layers parse_layers(std::istream& in) {
 std::string layer_of(const fs::path& path) {
   auto part = path.begin();
   const std::string top = part->string();
-  if (top != "sim" || ++part == path.end()) return top;
+  if ((top != "sim" && top != "calibrate") || ++part == path.end()) return top;
   return top + "/" + part->stem().string();
 }
 
@@ -116,7 +116,7 @@ TEST_CASE("every include points down, and libraries stay in their place") {
   REQUIRE(layers.contains("sim/base"));
   const fs::path root = MOESIM_ROOT;
   int files = 0;
-  for (const char* top : {"sim", "models", "hardware", "scenarios"}) {
+  for (const char* top : {"sim", "models", "hardware", "scenarios", "calibrate"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
       const std::string extension = entry.path().extension().string();
       if (extension != ".h" && extension != ".cpp") continue;

@@ -8,7 +8,12 @@
 namespace moesim {
 namespace {
 
-constexpr DeviceCeilings kDevice{3e12, 9e14, 132, 5e7, 4e11, 5e10};
+constexpr DeviceCeilings kDevice{.memory_bandwidth = 3e12,
+                                 .peak = 9e14,
+                                 .sms = 132,
+                                 .l2_bytes = 5e7,
+                                 .link_bandwidth = 4e11,
+                                 .nic_bandwidth = 5e10};
 
 std::vector<double> start_of(const Form& form) {
   std::vector<double> c;

@@ -41,7 +41,9 @@ TEST_CASE("the small scenario resolves to what vLLM would do on two A100") {
   CHECK(engine.max_num_batched_tokens == 2048);
   CHECK(engine.gpu_memory_utilization == 0.92);
   CHECK(engine.cudagraph_capture_sizes.size() == 51);
-  CHECK(scenario.kernels == std::vector<std::string>{"auto"});
+  REQUIRE(scenario.kernels.size() == 1);
+  CHECK(scenario.kernels[0].name == "auto");
+  CHECK_FALSE(scenario.kernels[0].roofline);
   CHECK(scenario.workload.arrival.policy.name == "poisson");
   CHECK(scenario.warnings.empty());
 }

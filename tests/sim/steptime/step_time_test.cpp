@@ -21,8 +21,8 @@ TEST_CASE("every operator of a step is counted as often as it runs") {
   const Case cases[] = {
       {"one call of decode attention a layer, however many requests", Term::kAttention, 4, kNone, 4,
        30},
-      {"one call a chunk and layer", Term::kAttention, 0, kTwo, 1, 60},
-      {"a mixed step pays both", Term::kAttention, 4, kTwo, 5, 90},
+      {"one call a layer for all chunks", Term::kAttention, 0, kTwo, 1, 30},
+      {"a mixed step pays for decodes and prompts", Term::kAttention, 4, kTwo, 5, 60},
       {"QKV and output projections", Term::kAttentionProj, 1, kNone, 1, 60},
       {"routers of the two MoE layers: scores, then the choice", Term::kRouter, 1, kNone, 1, 40},
       {"routed experts of the two MoE layers", Term::kExpertGemm, 1, kNone, 1, 20},

@@ -1,0 +1,135 @@
+#include "sim/cli/options.h"
+
+#include <fmt/format.h>
+
+namespace moesim {
+
+namespace {
+
+void add_flag(CLI::App& app, const Flag& flag, const std::string& group, FlagValues& values) {
+  const std::string name = flag.name;
+  const auto store = [&values, name](const std::string& value) {
+    std::string& text = values[name];
+    text += (text.empty() ? "" : " ") + value;
+  };
+  CLI::Option* option = nullptr;
+  if (flag.kind == Flag::Kind::kToggle || name == "enable-lora") {
+    const std::string names = name == "enable-lora" ? "--" + name : "--" + name + ",!--no-" + name;
+    option = app.add_flag_function(
+        names, [store](std::int64_t count) { store(count > 0 ? "true" : "false"); }, flag.help);
+  } else if (flag.kind == Flag::Kind::kList) {
+    option = app.add_option_function<std::vector<std::string>>(
+        "--" + name,
+        [store](const std::vector<std::string>& list) {
+          for (const std::string& value : list) store(value);
+        },
+        flag.help);
+    option->allow_extra_args(false);
+  } else {
+    option = app.add_option_function<std::string>("--" + name, store, flag.help);
+  }
+  option->group(group);
+  if (flag.kind == Flag::Kind::kNumber) option->type_name("N");
+  if (flag.kind == Flag::Kind::kYaml) option->type_name("JSON");
+  if (flag.kind == Flag::Kind::kText || flag.kind == Flag::Kind::kSpecial)
+    option->type_name("VALUE");
+  if (flag.kind == Flag::Kind::kList) option->type_name("VALUE...");
+  if (name == "enable-lora") option->type_name("");
+}
+
+}  // namespace
+
+void add_format(CLI::App& app, Parsed& parsed) {
+  app.add_option("--format", parsed.format, "what to print: table or json [table]")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->type_name("FORMAT")
+      ->group("output");
+}
+
+void add_quiet(CLI::App& app, Parsed& parsed) {
+  app.add_flag("--quiet", parsed.args.quiet, "nothing on standard error but errors")
+      ->group("output");
+}
+
+void add_scenario_options(CLI::App& app, Parsed& parsed) {
+  app.add_option("--set", parsed.sets, "override one scenario key (repeatable)")
+      ->allow_extra_args(false)
+      ->type_name("PATH=VALUE")
+      ->group("scenario");
+  app.add_option("--seed", parsed.seed, "override the seed")->type_name("N")->group("scenario");
+  for (const Flag& flag : engine_flags())
+    add_flag(app, flag, "engine (vLLM's names and meanings)", parsed.flags);
+  for (const Flag& flag : load_flags())
+    add_flag(app, flag, "load (vllm bench's names and meanings)", parsed.flags);
+}
+
+void add_jobs(CLI::App& app, Parsed& parsed) {
+  app.add_option("--jobs", parsed.args.jobs, "simulations at a time; changes no result [1]")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->group("run");
+}
+
+void add_run_options(CLI::App& app, Parsed& parsed) {
+  app.add_option("--save-dir", parsed.save_dir, "write report.json and metrics.prom here")
+      ->type_name("DIR")
+      ->group("output");
+  app.add_flag("--per-request", parsed.args.per_request, "also requests.jsonl; needs --save-dir")
+      ->group("output");
+  app.add_flag("--timeline", parsed.args.timeline, "also trace.json for Perfetto; needs --save-dir")
+      ->group("output");
+  app.add_flag("--strict", parsed.args.strict, "refuse to leave the calibrated range")
+      ->group("run");
+  app.add_flag("--check", parsed.args.check, "verify invariants (slower)")->group("run");
+  add_jobs(app, parsed);
+}
+
+void add_import_options(CLI::App& app, Parsed& parsed) {
+  app.add_option("-o,--out", parsed.out, "file to write; - is standard output [-]")
+      ->type_name("FILE")
+      ->group("output");
+}
+
+void add_fit_options(CLI::App& app, Parsed& parsed) {
+  app.add_option("--system", parsed.args.system, "system the samples were measured on")
+      ->required()
+      ->type_name("NAME")
+      ->group("fit");
+  app.add_option("--kernels", parsed.args.kernels, "framework and version, e.g. vllm-0.24")
+      ->required()
+      ->type_name("NAME")
+      ->group("fit");
+  app.add_option("--source", parsed.args.sources,
+                 "NAME,COMMIT,LICENCE of a measurement; repeatable")
+      ->allow_extra_args(false)
+      ->required()
+      ->type_name("TEXT")
+      ->group("fit");
+  app.add_option("--date", parsed.args.date, "when the measurements were published, YYYY-MM-DD")
+      ->required()
+      ->type_name("DATE")
+      ->group("fit");
+  app.add_option("--notes", parsed.args.notes, "a sentence for the profile")
+      ->type_name("TEXT")
+      ->group("fit");
+  app.add_option("--report", parsed.args.report, "errors by curve, Markdown")
+      ->type_name("FILE")
+      ->group("output");
+  app.add_option("-o,--out", parsed.out, "profile to write; - is standard output")
+      ->type_name("FILE")
+      ->group("output");
+}
+
+void add_validate_options(CLI::App& app, Parsed& parsed) {
+  app.add_option("--json", parsed.json, "also write the JSON here; - is standard output")
+      ->type_name("FILE")
+      ->group("output");
+  app.add_option("--markdown", parsed.args.markdown, "also write a section of ACCURACY.md here")
+      ->type_name("FILE")
+      ->group("output");
+  app.add_option("--save-dir", parsed.save_dir, "write validation.json and validation.html here")
+      ->type_name("DIR")
+      ->group("output");
+}
+
+}  // namespace moesim
