@@ -66,9 +66,10 @@ constexpr double kSamplerCopies = 9.5;
 /// Residual of time per output token of published runs with scheduling ahead, batches of 4 to 64:
 /// 0.5 to 0.75 ms a step for 0.11 and 0.12, 0.1 to 0.4 ms for later ones (hardware/README.md).
 constexpr double kExposedBefore14 = 550, kExposedSince14 = 300, kExposedPerSequence = 5;
-/// First tokens come 20 ms (H100, H200) to 27 ms (B200) later than the engine alone explains, at
-/// batch 4 to 8 and 1024 prompt tokens; 1 to 2 us a token is the usual rate of a tokeniser.
-constexpr ApiCost kApi{18000, 1.5};
+/// First tokens of published runs come 5 ms (open loop, cached prompts) to 22 ms (bursts) later
+/// than the engine alone explains on H100 and H200, at batch 4 to 8; 1 to 2 us a token is the usual
+/// rate of a tokeniser.
+constexpr ApiCost kApi{12000, 1.5};
 /// VLLM_SHARED_EXPERTS_STREAM_TOKEN_THRESHOLD (serving-semantics 3.3).
 constexpr int kSharedExpertTokens = 256;
 

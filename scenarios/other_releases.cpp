@@ -11,7 +11,7 @@ constexpr double kSamplerCopies = 3;
 /// The residual gap of an overlap scheduler is 0.1 to 0.3 ms (4.5).
 constexpr double kExposedUs = 200, kExposedPerSequenceUs = 2;
 /// As vLLM's, which is fitted (assumed).
-constexpr ApiCost kApi{18000, 1.5};
+constexpr ApiCost kApi{12000, 1.5};
 /// As vLLM's threshold (assumed): both run shared experts on a stream of their own in small steps.
 constexpr int kSharedExpertTokens = 256;
 

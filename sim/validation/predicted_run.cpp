@@ -67,7 +67,7 @@ PredictedRun simulated(Scenario scenario, const PredictOptions& options) {
   }
   if (!run.problem.empty()) return run;
   run.num_gpu_blocks = deployment.instances.front().memory.num_gpu_blocks;
-  World world(scenario, std::move(deployment), {.workload = &workload});
+  World world(scenario, std::move(deployment), {.noise = options.noise, .workload = &workload});
   Metrics metrics(world.instance_count(), scenario, world.workload());
   world.run(&metrics);
   take_report(make_result(world.view(), metrics, {}), run);

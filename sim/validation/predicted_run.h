@@ -9,6 +9,7 @@
 #include "scenarios/scenario.h"
 #include "scenarios/workload.h"
 #include "sim/base/stats.h"
+#include "sim/steptime/kernel_model.h"
 
 namespace moesim {
 
@@ -29,6 +30,7 @@ struct PredictOptions {
   /// The configuration does not say `max_model_len`. A server that ran had room for one request of
   /// that length, so if the model's own does not fit, it was set to no more than the load needs.
   bool length_is_free = false;
+  FamilyNoise noise{};  ///< of step times, in standard deviations of each family's spread
 };
 /// Lays a scenario out and simulates it. Mistakes that only the layout finds become a `problem`.
 [[nodiscard]] PredictedRun predict(const Scenario& scenario, const PredictOptions& options = {});

@@ -202,6 +202,11 @@ ServingOutcome carry_out(const ServingPlan& plan) {
     options.workload = &workload;
   }
   outcome.run = predict(scenario, options);
+  if (outcome.run.problem.empty()) {
+    PredictOptions slow = options;
+    slow.noise.fill(1);
+    outcome.slow = predict(scenario, slow);
+  }
   if (!outcome.run.assumed.empty()) outcome.assumed.push_back(outcome.run.assumed);
   return outcome;
 }

@@ -31,6 +31,7 @@ struct ServingPlan {
 /// What became of a plan.
 struct ServingOutcome {
   PredictedRun run;
+  PredictedRun slow;  ///< the same with every family of operators one standard deviation slower
   std::vector<std::string> assumed;  ///< found while loading
 };
 [[nodiscard]] ServingOutcome carry_out(const ServingPlan& plan);
