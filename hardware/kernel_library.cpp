@@ -151,6 +151,37 @@ KernelLibrary::KernelLibrary(KernelChoice choice) : index_(std::make_unique<Inde
 KernelLibrary::~KernelLibrary() = default;
 KernelLibrary::KernelLibrary(KernelLibrary&&) noexcept = default;
 
+namespace {
+
+/// How far a profile is from what was asked for.
+struct Distance {
+  bool framework = false, card = false;
+  double generations = 0;
+  double cost = 0;
+};
+
+Distance distance(const ProfileFile& file, const KernelChoice& choice, bool explicit_file) {
+  Distance out;
+  out.framework = !explicit_file && file.framework != choice.framework;
+  out.card = file.system != choice.system;
+  if (out.card)
+    out.generations = std::abs(generation(file.sm_version) - generation(choice.sm_version));
+  out.cost = explicit_file ? -1 : 0;
+  out.cost += out.framework ? kOtherFramework : 0;
+  out.cost += out.card ? kOtherCard + kGeneration * out.generations : 0;
+  return out;
+}
+
+/// Cost of taking `kernel` where these were asked for, the first preferred; 0 if any will do.
+double kernel_cost(const std::string& kernel, std::span<const std::string> kernels) {
+  if (kernels.empty()) return 0;
+  const auto at = std::ranges::find(kernels, kernel);
+  return at == kernels.end() ? kOtherKernel
+                             : kLaterKernel * static_cast<double>(at - kernels.begin());
+}
+
+}  // namespace
+
 FoundCurve KernelLibrary::find(const std::string& op, std::span<const std::string> kernels,
                                std::span<const std::string> dtypes, bool exact_kernel) const {
   const KernelChoice& choice = index_->choice;
@@ -160,30 +191,20 @@ FoundCurve KernelLibrary::find(const std::string& op, std::span<const std::strin
   FoundCurve found;
   for (const auto& file : index_->files) {
     const bool explicit_file = !choice.file.empty() && file == index_->files.front();
-    const bool framework = !explicit_file && file->framework != choice.framework;
-    const bool card = file->system != choice.system;
-    const double generations =
-        card ? std::abs(generation(file->sm_version) - generation(choice.sm_version)) : 0;
+    const Distance away = distance(*file, choice, explicit_file);
     for (ProfileFile::Entry& entry : file->entries) {
       if (entry.op != op) continue;
       const auto dtype = std::ranges::find(dtypes, entry.dtype);
       if (!dtypes.empty() && dtype == dtypes.end()) continue;
-      const auto kernel = std::ranges::find(kernels, entry.kernel);
-      if (exact_kernel && kernel == kernels.end()) continue;
+      if (exact_kernel && std::ranges::find(kernels, entry.kernel) == kernels.end()) continue;
       const auto later = static_cast<double>(dtype - dtypes.begin());
-      double cost = explicit_file ? -1 : 0;
-      cost += framework ? kOtherFramework : 0;
-      cost += card ? kOtherCard + kGeneration * generations : 0;
-      cost += kOtherDtype * later;
-      cost += kernel == kernels.end()
-                  ? (kernels.empty() ? 0 : kOtherKernel)
-                  : kLaterKernel * static_cast<double>(kernel - kernels.begin());
+      const double cost = away.cost + kOtherDtype * later + kernel_cost(entry.kernel, kernels);
       if (cost >= least) continue;
       least = cost;
       best = &entry;
       best_file = file;
-      found.donor = framework || card || later > 0;
-      found.extra_spread = borrowing_spread(framework, card, generations, later > 0);
+      found.donor = away.framework || away.card || later > 0;
+      found.extra_spread = borrowing_spread(away.framework, away.card, away.generations, later > 0);
     }
   }
   if (best == nullptr) return {};

@@ -112,7 +112,8 @@ struct EngineProfile {
 /// none.
 struct Release {
   int major = 0, minor = 0, patch = 0;
-  friend auto operator<=>(const Release&, const Release&) = default;
+  friend auto operator<=>(const Release&,
+                          const Release&) = default;  // NOLINT(modernize-use-nullptr)
 };
 [[nodiscard]] std::optional<Release> parse_release(std::string_view text);
 

@@ -109,16 +109,23 @@ double host_factor(const FamilyNoise& noise) {
   return std::exp(kSpread * noise[static_cast<std::size_t>(OperatorFamily::kHost)]);
 }
 
+/// Where one pipeline stage runs.
+struct StagePlace {
+  std::size_t node;
+  std::vector<int> tp_gpus;
+  int next_gpu;  ///< of the next stage, -1 for the last
+};
+
 /// The kernels of one pipeline stage: measured profiles, unless the scenario asks for the
 /// datasheet.
 std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const InstanceInfo& info,
-                                          std::size_t node, const Collectives& collectives,
-                                          std::vector<int> tp_gpus, int next_gpu,
+                                          StagePlace place, const Collectives& collectives,
                                           const FamilyNoise& noise) {
-  const SystemSpec& system = scenario.cluster.nodes[node].system;
-  const int tp = static_cast<int>(tp_gpus.size());
-  auto roofline = std::make_unique<Roofline>(system, collectives, std::move(tp_gpus), next_gpu);
-  const KernelSource& source = scenario.kernels[node];
+  const SystemSpec& system = scenario.cluster.nodes[place.node].system;
+  const int tp = static_cast<int>(place.tp_gpus.size());
+  auto roofline =
+      std::make_unique<Roofline>(system, collectives, std::move(place.tp_gpus), place.next_gpu);
+  const KernelSource& source = scenario.kernels[place.node];
   KernelChoice choice;
   choice.none = source.roofline;
   choice.system = system.name;
@@ -187,12 +194,12 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
   std::vector<StepTime::Stage> stages;
   const int tp = info.parallel.tp;
   for (int stage = 0; stage < info.parallel.pp; ++stage) {
-    const auto first = info.gpus.begin() + stage * tp;
+    const auto first = info.gpus.begin() + std::ptrdiff_t{stage} * tp;
+    const auto next = first + tp;
     const bool last = stage + 1 == info.parallel.pp;
-    const int next_gpu = last ? -1 : info.gpus[static_cast<std::size_t>((stage + 1) * tp)];
+    StagePlace place{node, std::vector<int>(first, next), last ? -1 : *next};
     stages.push_back({make_shard(scenario.model, info.parallel, stage).shard,
-                      make_kernels(scenario, info, node, *collectives.back(),
-                                   std::vector<int>(first, first + tp), next_gpu, noise)});
+                      make_kernels(scenario, info, std::move(place), *collectives.back(), noise)});
   }
   step_times.push_back(std::make_unique<StepTime>(
       scenario.model, std::move(stages), info.memory.kv, info.engine,

@@ -48,6 +48,7 @@ std::vector<HeadlineInterval::Driver> drivers_of(const std::vector<FamilyNoise>&
   double all = 0;
   for (int family = 0; family < kFamilyCount; ++family) {
     std::vector<double> z;
+    z.reserve(noise.size());
     for (const FamilyNoise& replica : noise) z.push_back(replica[static_cast<std::size_t>(family)]);
     const double share = squared_correlation(z, values);
     drivers.push_back({family_name(static_cast<OperatorFamily>(family)), share});
@@ -74,6 +75,7 @@ std::vector<FamilyNoise> replica_noise(int replicas) {
   std::vector<FamilyNoise> noise(static_cast<std::size_t>(replicas));
   for (int family = 0; family < kFamilyCount; ++family) {
     std::vector<double> quantiles;
+    quantiles.reserve(noise.size());
     for (int i = 0; i < replicas; ++i)
       quantiles.push_back(boost::math::quantile(normal, (i + 0.5) / replicas));
     Rng random(0, "uncertainty", static_cast<std::uint64_t>(family));
@@ -106,6 +108,7 @@ UncertaintySection summarize_replicas(const std::vector<FamilyNoise>& noise,
   section.replicas = static_cast<int>(results.size());
   section.method = "replicas with a log-normal factor per operator family";
   std::vector<Headlines> values;
+  values.reserve(results.size());
   for (const RunResult& result : results) values.push_back(headlines(result));
   if (values.empty()) return section;
   for (std::size_t h = 0; h < values.front().size(); ++h) {

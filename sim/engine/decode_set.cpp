@@ -89,44 +89,47 @@ void DecodeSet::leave(Member& member) {
   member.counts_window_drops = false;
 }
 
+/// Brings the visible context of a windowed group up to `now` computed tokens.
+void DecodeSet::see(Member& member, std::size_t g, std::int64_t now) {
+  const std::int64_t before =
+      member.visible[g] + (member.growing[g] ? counter_ - member.touched : 0);
+  const std::int64_t after = visible(g, now);
+  context_[g] += after - before;
+  growing_[g] += (grows(g, now) ? 1 : 0) - (member.growing[g] ? 1 : 0);
+  member.visible[g] = after;
+  member.growing[g] = grows(g, now);
+}
+
+/// When a windowed group that has computed `now` tokens wants to be looked at next. `regular` is
+/// cleared if it does not drop a block each block_size steps from here on.
+std::int64_t DecodeSet::next_look(const KvGroup& group, std::int64_t now, bool& regular) const {
+  if (group.kind == AttentionKind::kChunked) {
+    regular = false;
+    const std::int64_t last = now / group.window * group.window + group.window - 1;
+    return now == last ? now + 1 : last;
+  }
+  if (now < group.window - 1) {
+    regular = false;
+    return group.window - 1;
+  }
+  return now + block_size_ - (now - group.window + 1) % block_size_;
+}
+
 std::int64_t DecodeSet::touch(Member& member, bool holds_identity) {
   const std::int64_t now = computed(member);
-  bool regular = !holds_identity;  // drops one block each block_size steps from here on
+  bool regular = !holds_identity;
   std::int64_t look = std::numeric_limits<std::int64_t>::max();
   for (std::size_t g = 0; g < groups_.size(); ++g) {
-    const KvGroup& group = groups_[g];
-    if (!windowed(group)) continue;
-    const std::int64_t before =
-        member.visible[g] + (member.growing[g] ? counter_ - member.touched : 0);
-    const std::int64_t after = visible(g, now);
-    context_[g] += after - before;
-    growing_[g] += (grows(g, now) ? 1 : 0) - (member.growing[g] ? 1 : 0);
-    member.visible[g] = after;
-    member.growing[g] = grows(g, now);
-    if (group.kind == AttentionKind::kChunked) {
-      regular = false;
-      const std::int64_t last = now / group.window * group.window + group.window - 1;
-      look = std::min(look, now == last ? now + 1 : last);
-    } else {
-      if (now < group.window - 1) {
-        regular = false;
-        look = std::min<std::int64_t>(look, group.window - 1);
-      } else {
-        look = std::min(look, now + block_size_ - (now - group.window + 1) % block_size_);
-      }
+    if (windowed(groups_[g])) {
+      see(member, g, now);
+      look = std::min(look, next_look(groups_[g], now, regular));
+    } else {  // full groups keep their own visible count, measured from `touched` as well
+      member.visible[g] += member.growing[g] ? counter_ - member.touched : 0;
     }
   }
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    if (!windowed(groups_[g])) continue;
-    // Full groups keep their own visible count, which is measured from `touched` as well.
-    if (regular && !member.counts_window_drops)
-      ++drops_[g][phase_of(member.offset + groups_[g].window - 1)];
-    if (!regular && member.counts_window_drops)
-      --drops_[g][phase_of(member.offset + groups_[g].window - 1)];
-  }
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    if (!windowed(groups_[g]))
-      member.visible[g] += member.growing[g] ? counter_ - member.touched : 0;
+  const int change = (regular ? 1 : 0) - (member.counts_window_drops ? 1 : 0);
+  for (std::size_t g = 0; g < groups_.size() && change != 0; ++g) {
+    if (windowed(groups_[g])) drops_[g][phase_of(member.offset + groups_[g].window - 1)] += change;
   }
   member.touched = counter_;
   member.counts_window_drops = regular;

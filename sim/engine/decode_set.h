@@ -69,6 +69,8 @@ class DecodeSet {
   void take_events(std::vector<Event>& out);
 
  private:
+  void see(Member& member, std::size_t g, std::int64_t now);
+  [[nodiscard]] std::int64_t next_look(const KvGroup& group, std::int64_t now, bool& regular) const;
   [[nodiscard]] std::size_t phase(std::int64_t counter) const {
     return static_cast<std::size_t>(counter % block_size_);
   }

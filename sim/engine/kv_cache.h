@@ -168,6 +168,8 @@ class KvCache {
   [[nodiscard]] std::uint32_t prefix_hit(std::size_t g, const TokenChain& chain,
                                          std::uint32_t limit) const;
   [[nodiscard]] std::uint32_t blind_length(std::size_t g, std::uint32_t blocks) const;
+  [[nodiscard]] bool ends_at_gap(std::size_t g, std::uint32_t begin, std::uint32_t end,
+                                 std::uint32_t& hit) const;
   [[nodiscard]] std::uint32_t windowed_hit(std::size_t g, const TokenChain& chain,
                                            std::uint32_t limit);
   [[nodiscard]] std::int64_t free_in_hit(std::size_t g, const TokenChain& chain,

@@ -65,6 +65,15 @@ std::uint32_t KvCache::blind_length(std::size_t g, std::uint32_t blocks) const {
          blocks % (window / std::gcd(window, static_cast<std::uint32_t>(config_.block_size)));
 }
 
+/// Blocks [begin, end) are not cached: the hit must end before them, or where nothing of them is
+/// seen; true in the latter case, which ends the search.
+bool KvCache::ends_at_gap(std::size_t g, std::uint32_t begin, std::uint32_t end,
+                          std::uint32_t& hit) const {
+  const std::uint32_t blind = blind_length(g, end - 1);
+  hit = std::max(blind, begin);
+  return blind >= begin;
+}
+
 /// Longest hit whose last window is cached, in one pass from the end: `from` is the first block of
 /// the run of cached blocks that ends at `hit`.
 std::uint32_t KvCache::windowed_hit(std::size_t g, const TokenChain& chain, std::uint32_t limit) {
@@ -85,17 +94,12 @@ std::uint32_t KvCache::windowed_hit(std::size_t g, const TokenChain& chain, std:
     while (!scratch_.empty()) {
       const Extent& extent = extents_[scratch_.back()];
       scratch_.pop_back();
-      if (extent.end < from) {  // a gap: the hit must end before it, or where nothing of it is seen
-        if (blind_length(g, from - 1) >= extent.end) return blind_length(g, from - 1);
-        hit = extent.end;
-      }
+      if (extent.end < from && ends_at_gap(g, extent.end, from, hit)) return hit;
       from = std::max(extent.begin, blocks.begin);
       if (enough()) return hit;
     }
-    if (from > blocks.begin) {
-      if (blind_length(g, from - 1) >= blocks.begin) return blind_length(g, from - 1);
-      hit = from = blocks.begin;
-    }
+    if (from > blocks.begin && ends_at_gap(g, blocks.begin, from, hit)) return hit;
+    from = blocks.begin;
   }
   return hit;
 }

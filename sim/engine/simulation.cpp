@@ -138,6 +138,23 @@ void Simulation::run_together(Observer* observer) {
   }
 }
 
+/// One instance through its requests, to the end or the horizon.
+void Simulation::run_alone(Instance& instance, std::span<const std::uint32_t> mine,
+                           Observer* observer) {
+  std::size_t next = 0;
+  while (!stop_asked()) {
+    const SimTime send_time = next < mine.size() ? workload_.arrival_ns[mine[next]] : kNever;
+    const SimTime act_time = instance.next_time();
+    if (std::min(send_time, act_time) >= options_.horizon) break;
+    if (act_time < send_time) {
+      act(instance, observer);
+    } else {
+      ++in_system_;
+      instance.arrive(mine[next++], send_time);
+    }
+  }
+}
+
 /// Nothing couples the instances: each runs through its own requests in a tight loop.
 void Simulation::run_apart(Observer* observer) {
   std::vector<std::vector<std::uint32_t>> mine(instances_.size());
@@ -151,22 +168,8 @@ void Simulation::run_apart(Observer* observer) {
     }
     mine[instances_.size() == 1 ? 0 : router_->pick(r, loads_)].push_back(r);
   }
-  for (std::size_t i = 0; i < instances_.size() && !stopped_; ++i) {
-    Instance& instance = *instances_[i];
-    std::size_t next = 0;
-    while (!stop_asked()) {
-      const SimTime send_time =
-          next < mine[i].size() ? workload_.arrival_ns[mine[i][next]] : kNever;
-      const SimTime act_time = instance.next_time();
-      if (std::min(send_time, act_time) >= options_.horizon) break;
-      if (act_time < send_time) {
-        act(instance, observer);
-      } else {
-        ++in_system_;
-        instance.arrive(mine[i][next++], send_time);
-      }
-    }
-  }
+  for (std::size_t i = 0; i < instances_.size() && !stopped_; ++i)
+    run_alone(*instances_[i], mine[i], observer);
 }
 
 void Simulation::run(Observer* observer) {

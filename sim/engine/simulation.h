@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "sim/engine/event_queue.h"
@@ -60,6 +61,7 @@ class Simulation {
   void released(std::uint32_t request, SimTime now);
   void run_together(Observer* observer);
   void run_apart(Observer* observer);
+  void run_alone(Instance& instance, std::span<const std::uint32_t> mine, Observer* observer);
   void act(Instance& instance, Observer* observer);
   void skip_followers();
   [[nodiscard]] SimTime next_ready() const;

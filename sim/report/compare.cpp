@@ -112,6 +112,21 @@ void add_memory(Deltas& out, const MemorySection& base, const MemorySection& var
   }
 }
 
+void add_counted_request(const RunView& view, std::size_t row, RequestSamples& out) {
+  const RequestTable& table = view.requests;
+  if (!out.slo_met.empty()) out.slo_met[row] = meets_slo(table, row, view.scenario.slo) ? 1 : 0;
+  const bool completed = table.status[row] == RequestStatus::kCompleted;
+  out.completed[row] = completed ? 1 : 0;
+  out.output_tokens[row] = completed ? table.generated[row] : 0;
+  out.total_tokens[row] =
+      out.output_tokens[row] + (completed ? view.workload.prompt_tokens[row] : 0);
+  if (!completed) return;
+  const RequestLatencies latency = request_latencies(table, row);
+  if (latency.ttft) out.ttft_ms[row] = *latency.ttft * 1e-6;
+  if (latency.tpot) out.tpot_ms[row] = *latency.tpot * 1e-6;
+  if (latency.e2el) out.e2el_ms[row] = *latency.e2el * 1e-6;
+}
+
 }  // namespace
 
 RequestSamples request_samples(const RunView& view) {
@@ -119,28 +134,16 @@ RequestSamples request_samples(const RunView& view) {
   const SimTime warmup = warmup_end(view.scenario);
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   RequestSamples out;
-  const bool slo = view.scenario.slo.any();
   for (auto* column : {&out.ttft_ms, &out.tpot_ms, &out.e2el_ms})
     column->resize(table.size(), kNone);
   for (auto* column : {&out.completed, &out.total_tokens, &out.output_tokens})
     column->resize(table.size(), kNone);
-  if (slo) out.slo_met.resize(table.size(), kNone);
+  if (view.scenario.slo.any()) out.slo_met.resize(table.size(), kNone);
   TimeShares shares = time_shares(view);
   out.share_s = std::move(shares.seconds);
   out.in_service = shares.in_service;
   for (std::size_t row = 0; row < table.size(); ++row) {
-    if (!is_counted(table, row, warmup)) continue;
-    if (slo) out.slo_met[row] = meets_slo(table, row, view.scenario.slo) ? 1 : 0;
-    const bool completed = table.status[row] == RequestStatus::kCompleted;
-    out.completed[row] = completed ? 1 : 0;
-    out.output_tokens[row] = completed ? table.generated[row] : 0;
-    out.total_tokens[row] =
-        out.output_tokens[row] + (completed ? view.workload.prompt_tokens[row] : 0);
-    if (!completed) continue;
-    const RequestLatencies latency = request_latencies(table, row);
-    if (latency.ttft) out.ttft_ms[row] = *latency.ttft * 1e-6;
-    if (latency.tpot) out.tpot_ms[row] = *latency.tpot * 1e-6;
-    if (latency.e2el) out.e2el_ms[row] = *latency.e2el * 1e-6;
+    if (is_counted(table, row, warmup)) add_counted_request(view, row, out);
   }
   return out;
 }

@@ -137,6 +137,7 @@ std::string layer_range(const Shard& shard) {
 
 std::vector<StageArgs> stage_args(const StepRecord& step, StepMessages& messages) {
   std::vector<StageArgs> stages;
+  stages.reserve(static_cast<std::size_t>(messages.stages()));
   for (int s = 0; s < messages.stages(); ++s) {
     stages.push_back({layer_range(messages.shard(s)),
                       messages.bytes(s, step.padded_tokens, step.sampled_rows),

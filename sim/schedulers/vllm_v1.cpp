@@ -22,6 +22,7 @@ class VllmV1 final : public Scheduler {
   static int pick_cohort(const SchedulerState& state);
   bool run_all(SchedulerState& state, Batch& batch, int& budget);
   void walk(SchedulerState& state, Batch& batch, int& budget);
+  bool serve(SchedulerState& state, Batch& batch, std::uint32_t s, int& budget);
   void settle_walk(SchedulerState& state, Batch& batch);
   bool make_room(SchedulerState& state, Batch& batch, std::uint32_t for_slot, int& budget);
   static std::uint32_t victim(const SchedulerState& state);
@@ -120,11 +121,35 @@ void VllmV1::add_chunk(SchedulerState& state, Batch& batch, std::uint32_t s, int
   slot.ran = true;
 }
 
+/// One request of the walk: makes room for it and runs it. False if it was evicted itself.
+bool VllmV1::serve(SchedulerState& state, Batch& batch, std::uint32_t s, int& budget) {
+  Slot& slot = state.running[s];
+  const bool prompt = slot.state == Slot::State::kPrompt;
+  const int n = prompt ? wanted(state, slot, budget) : 1;
+  const std::int64_t done = state.computed(slot);
+  const auto need = [&] {
+    if (prompt || slot.state == Slot::State::kLate)
+      return state.kv.blocks_to_grow(slot.kv, done + n);
+    return done % state.kv.block_size() == 0 ? state.cohorts.front().growing_groups() : 0;
+  };
+  while (need() > state.kv.free_blocks())
+    if (make_room(state, batch, s, budget)) return false;
+  if (prompt) {
+    add_chunk(state, batch, s, n);
+  } else if (slot.state == Slot::State::kLate) {
+    state.kv.grow(slot.kv, state.chain(slot.request), done + 1, 0);
+  } else {
+    state.kv.take_uncounted(need());
+  }
+  slot.ran = true;
+  budget -= n;
+  return true;
+}
+
 /// Phase A as serving-semantics 1.3 writes it.
 void VllmV1::walk(SchedulerState& state, Batch& batch, int& budget) {
   batch.plain = true;
   skipped_ = 0;
-  const std::int64_t groups = state.cohorts.front().growing_groups();
   for (std::uint32_t s = state.running.first(); s != kNoSlot; s = state.running[s].next)
     state.running[s].ran = false;
   std::uint32_t s = state.running.first();
@@ -136,27 +161,7 @@ void VllmV1::walk(SchedulerState& state, Batch& batch, int& budget) {
       s = slot.next;
       continue;
     }
-    const bool prompt = slot.state == Slot::State::kPrompt;
-    const int n = prompt ? wanted(state, slot, budget) : 1;
-    const std::int64_t done = state.computed(slot);
-    const auto need = [&] {
-      if (prompt || slot.state == Slot::State::kLate)
-        return state.kv.blocks_to_grow(slot.kv, done + n);
-      return done % state.kv.block_size() == 0 ? groups : 0;
-    };
-    bool evicted = false;
-    while (!evicted && need() > state.kv.free_blocks())
-      evicted = make_room(state, batch, s, budget);
-    if (evicted) break;
-    if (prompt) {
-      add_chunk(state, batch, s, n);
-    } else if (slot.state == Slot::State::kLate) {
-      state.kv.grow(slot.kv, state.chain(slot.request), done + 1, 0);
-    } else {
-      state.kv.take_uncounted(need());
-    }
-    slot.ran = true;
-    budget -= n;
+    if (!serve(state, batch, s, budget)) break;
     s = slot.next;
     for (; skipped_ > 0 && s != kNoSlot; --skipped_) s = state.running[s].next;
   }

@@ -29,15 +29,13 @@ Neighbours neighbours(int tokens) {
 }  // namespace
 
 ExpertPool::ExpertPool(const ExpertRouting& routing, Price price, int experts, int top_k,
-                       int layers, std::uint64_t seed, int max_tokens)
+                       int layers, std::uint64_t seed)
     : bank_(routing, experts, top_k, seed),
       price_(std::move(price)),
       layers_(layers),
       seed_(seed),
-      counts_(static_cast<std::size_t>(experts)) {
-  const int largest = std::max(max_tokens, kExact);
-  pools_.resize((largest > kExact ? neighbours(largest).slot : kExact) + 2);
-}
+      pools_(kExact + 1),
+      counts_(static_cast<std::size_t>(experts)) {}
 
 /// Fills `draws_`: their number is a power of two.
 void ExpertPool::price_draws(int tokens) {

@@ -30,7 +30,7 @@ class ExpertPool {
   using Price = std::function<double(int tokens, std::span<const std::uint32_t> counts)>;
 
   ExpertPool(const ExpertRouting& routing, Price price, int experts, int top_k, int layers,
-             std::uint64_t seed, int max_tokens);
+             std::uint64_t seed);
 
   /// Nanoseconds of all layers of the group in step `step` with `tokens` tokens.
   [[nodiscard]] double layers_ns(int tokens, std::uint64_t step);

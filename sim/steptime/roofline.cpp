@@ -26,7 +26,6 @@ FlopsPerSecond Roofline::peak(NumberFormat format) const {
     case NumberFormat::kInt8:
       return gpu.int8_peak > none ? gpu.int8_peak : gpu.bf16_peak;
     case NumberFormat::kNvfp4:
-      return gpu.fp4_peak > none ? gpu.fp4_peak : gpu.bf16_peak;
     case NumberFormat::kMxfp4:
       return gpu.fp4_peak > none ? gpu.fp4_peak : gpu.bf16_peak;
     default:

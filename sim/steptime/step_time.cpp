@@ -85,8 +85,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
               return time.time.value() * kNs;
             },
             layers.spec.num_experts, layers.spec.top_k, layers.layers,
-            seed_ ^ mix64(stages_.size() << 8 | state->experts.size()),
-            static_cast<int>(state->by_tokens.size()));
+            seed_ ^ mix64(stages_.size() << 8 | state->experts.size()));
       }
       state->experts.push_back(std::move(pool));
     }
@@ -199,6 +198,34 @@ void StepTime::hide_shared_experts(int tokens, Memo& sum) const {
   sum.total -= kHidden * both;
 }
 
+/// Everything of one stage of a step.
+StepTime::Memo StepTime::price_stage(StageState& stage, const StepWork& work,
+                                     const Dispatch& dispatched) {
+  Memo sum = token_memo(stage, dispatched.padded);
+  if (stage.shard.has_lm_head) {
+    const Memo& rows = row_memo(stage, work.sampled_rows);
+    sum.total += rows.total;
+    for (std::size_t i = 0; i < sum.terms.size(); ++i) sum.terms[i] += rows.terms[i];
+    for (std::size_t i = 0; i < sum.provenance.size(); ++i) sum.provenance[i] += rows.provenance[i];
+  }
+  price_attention(stage, work, sum);
+  for (const auto& pool : stage.experts) {
+    if (pool == nullptr) continue;
+    const double ns = pool->layers_ns(dispatched.padded, work.step);
+    sum.terms[index(Term::kExpertGemm)] += ns;
+    sum.provenance[static_cast<std::size_t>(stage.expert_provenance)] += ns;
+    sum.total += ns;
+  }
+  hide_shared_experts(dispatched.padded, sum);
+  const double exposed = launch_ns(stage, dispatched.mode) - sum.total;
+  if (exposed > 0) {
+    sum.terms[index(Term::kLaunchOverhead)] += exposed;
+    sum.provenance[static_cast<std::size_t>(Provenance::kAssumed)] += exposed;
+    sum.total += exposed;
+  }
+  return sum;
+}
+
 void StepTime::price(const StepWork& work, StepCost& cost) {
   int tokens = work.decodes;
   for (const PromptChunk& chunk : work.chunks) tokens += chunk.tokens;
@@ -209,30 +236,7 @@ void StepTime::price(const StepWork& work, StepCost& cost) {
   cost.terms = {};
   cost.provenance_ns = {};
   for (std::size_t s = 0; s < stages_.size(); ++s) {
-    StageState& stage = *stages_[s];
-    Memo sum = token_memo(stage, dispatched.padded);
-    if (stage.shard.has_lm_head) {
-      const Memo& rows = row_memo(stage, work.sampled_rows);
-      sum.total += rows.total;
-      for (std::size_t i = 0; i < sum.terms.size(); ++i) sum.terms[i] += rows.terms[i];
-      for (std::size_t i = 0; i < sum.provenance.size(); ++i)
-        sum.provenance[i] += rows.provenance[i];
-    }
-    price_attention(stage, work, sum);
-    for (const auto& pool : stage.experts) {
-      if (pool == nullptr) continue;
-      const double ns = pool->layers_ns(dispatched.padded, work.step);
-      sum.terms[index(Term::kExpertGemm)] += ns;
-      sum.provenance[static_cast<std::size_t>(stage.expert_provenance)] += ns;
-      sum.total += ns;
-    }
-    hide_shared_experts(dispatched.padded, sum);
-    const double exposed = launch_ns(stage, dispatched.mode) - sum.total;
-    if (exposed > 0) {
-      sum.terms[index(Term::kLaunchOverhead)] += exposed;
-      sum.provenance[static_cast<std::size_t>(Provenance::kAssumed)] += exposed;
-      sum.total += exposed;
-    }
+    const Memo sum = price_stage(*stages_[s], work, dispatched);
     cost.stage_ns[s] = sum.total;
     for (std::size_t i = 0; i < sum.terms.size(); ++i) cost.terms[i] += sum.terms[i];
     for (std::size_t i = 0; i < sum.provenance.size(); ++i)

@@ -95,6 +95,7 @@ class StepTime final : public StepPricer {
   const Memo& token_memo(StageState& stage, int tokens);
   const Memo& row_memo(StageState& stage, int rows);
   void hide_shared_experts(int tokens, Memo& sum) const;
+  Memo price_stage(StageState& stage, const StepWork& work, const Dispatch& dispatched);
   void price_attention(StageState& stage, const StepWork& work, Memo& sum) const;
   [[nodiscard]] double launch_ns(const StageState& stage, GraphMode mode) const;
 

@@ -99,6 +99,21 @@ std::vector<std::string> metrics_of(const std::vector<ComparedValue>& rows) {
   return metrics;
 }
 
+IntervalCoverage coverage_of(const std::vector<ComparedValue>& rows, const std::string& name,
+                             const std::string& metric) {
+  IntervalCoverage group{name, metric, 0, 0};
+  std::size_t inside = 0;
+  for (const ComparedValue& row : rows) {
+    const bool member = name == "pooled" || row.moe == (name == "moe");
+    if (row.metric != metric || !row.left_out.empty() || !member) continue;
+    if (!row.p10 || !row.p90) continue;
+    ++group.n;
+    inside += *row.p10 <= row.measured && row.measured <= *row.p90 ? 1U : 0U;
+  }
+  if (group.n > 0) group.share = static_cast<double>(inside) / static_cast<double>(group.n);
+  return group;
+}
+
 }  // namespace
 
 double ComparedValue::error() const {
@@ -119,18 +134,8 @@ std::vector<IntervalCoverage> interval_coverage(const std::vector<ComparedValue>
   std::vector<IntervalCoverage> out;
   for (const std::string& metric : metrics_of(rows)) {
     for (const char* name : {"moe", "dense", "pooled"}) {
-      IntervalCoverage group{name, metric, 0, 0};
-      std::size_t inside = 0;
-      for (const ComparedValue& row : rows) {
-        const bool member = group.name == "pooled" || row.moe == (group.name == "moe");
-        if (row.metric != metric || !row.left_out.empty() || !member) continue;
-        if (!row.p10 || !row.p90) continue;
-        ++group.n;
-        inside += *row.p10 <= row.measured && row.measured <= *row.p90 ? 1U : 0U;
-      }
-      if (group.n == 0) continue;
-      group.share = static_cast<double>(inside) / static_cast<double>(group.n);
-      out.push_back(group);
+      const IntervalCoverage group = coverage_of(rows, name, metric);
+      if (group.n > 0) out.push_back(group);
     }
   }
   return out;

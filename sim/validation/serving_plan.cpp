@@ -35,7 +35,7 @@ std::string layout_problem(const ServingRow& row) {
 std::string first_problem(const ServingRow& row) {
   if (!row.unclear.empty()) return row.unclear.front();
   if (row.measured.empty()) return "none of our metrics was measured";
-  const std::string parallelism = unsupported_parallelism(row);
+  std::string parallelism = unsupported_parallelism(row);
   if (!parallelism.empty()) return parallelism;
   if (speculates(row)) return "speculative decoding is not modelled yet";
   const std::string backend = backend_of(row.engine);
