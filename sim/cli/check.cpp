@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "hardware/profile.h"
 #include "hardware/system.h"
 #include "models/hf_config.h"
 #include "scenarios/load.h"
@@ -30,10 +31,11 @@ std::string extension(const fs::path& path) {
 [[noreturn]] void unknown_kind(const std::string& file) {
   Diagnostic mistake;
   mistake.where.file = file;
-  mistake.problem = "is neither a scenario, a system, a model config nor a trace";
+  mistake.problem = "is neither a scenario, a system, a kernel profile, a model config nor a trace";
   mistake.hint =
-      "a scenario has schema_version and workload, a system gpu, a model config architectures or "
-      "model_type; traces end in .csv or .jsonl (.gz)";
+      "a scenario has schema_version and workload, a system gpu, a kernel profile framework and "
+      "ops, "
+      "a model config architectures or model_type; traces end in .csv or .jsonl (.gz)";
   throw InputError({mistake});
 }
 
@@ -62,6 +64,11 @@ std::string check_file(const std::string& file) {
   const auto has = [&](const char* key) { return document.get(key).has_value(); };
   if (has("architectures") || has("model_type"))
     return fmt::format("model {}", read_hf_config(text, file, file).model_type);
+  if (has("framework") && has("ops")) {
+    const KernelProfile profile = read_profile(text, file);
+    return fmt::format("kernel profile {}/{}-{} of {} curves", profile.system, profile.framework,
+                       profile.version, profile.curves.size());
+  }
   if (has("gpu") && !has("workload"))
     return fmt::format("system {}", load_system(fs::absolute(file), "", {file, 0, 0}).name);
   if (has("schema_version") || has("workload") || has("deployment"))
