@@ -204,3 +204,53 @@ TEST_CASE("what is unfinished at the end is incomplete, with the tokens it has")
   CHECK(table.status[1] == RequestStatus::kIncomplete);
   CHECK(table.finish[0] == kNever);
 }
+
+TEST_CASE("scheduling ahead does not hide the exposed gap, except after idling") {
+  Situation s;
+  s.limits.async = true;
+  s.requests = {{0, 4, 3}};
+  HostCost host = host_us(10, 20, 5);
+  host.exposed_us = 7;
+  host.exposed_per_sequence_us = 2;
+  // As above, but the GPU starts 7 + 2 x 1 us after the step before it; not so the first.
+  CHECK(run_steps(s, host, 50'000) == text({{0, 30'000, 80'000, 85'000},
+                                            {30'000, 89'000, 139'000, 144'000},
+                                            {85'000, 148'000, 198'000, 203'000}}));
+  s.limits.async = false;
+  CHECK(run_steps(s, host, 50'000) == run_steps(s, host_us(10, 20, 5), 50'000));
+}
+
+TEST_CASE("a request passes the API server first: prompts one after another, then a fixed time") {
+  Situation s;
+  s.requests = {{0, 4, 1}, {1000, 10, 1}};
+  const Workload workload = workload_of(s);
+  RequestTable table = make_table(workload, s.limits);
+  FormulaPricer pricer(kFlat, 1);
+  Instance::Config config = instance_config(config_of(s));
+  config.api = {.request_us = 20, .per_prompt_token_us = 5};
+  Instance instance(config, workload, table, make_scheduler("vllm_v1"), pricer);
+  instance.arrive(0, 0);
+  CHECK(instance.next_time() == 40'000);  // 4 x 5 + 20 us
+  CHECK(instance.waiting() == 1);         // a router sees it
+  instance.arrive(1, 1000);               // tokenised from 20 us on: 20 + 10 x 5 + 20
+  while (instance.next_time() != kNever) (void)instance.act(nullptr);
+  CHECK(table.arrival[1] == 1000);
+  CHECK(table.first_scheduled[0] == 40'000);
+  CHECK(table.finish[0] == 41'000);
+  CHECK(table.first_scheduled[1] == 90'000);
+  CHECK(table.finish[1] == 91'000);
+}
+
+TEST_CASE("a run cut off leaves requests before the API server incomplete") {
+  Situation s;
+  s.requests = {{0, 4, 1}};
+  const Workload workload = workload_of(s);
+  RequestTable table = make_table(workload, s.limits);
+  FormulaPricer pricer(kFlat, 1);
+  Instance::Config config = instance_config(config_of(s));
+  config.api = {.request_us = 20, .per_prompt_token_us = 0};
+  Instance instance(config, workload, table, make_scheduler("vllm_v1"), pricer);
+  instance.arrive(0, 0);
+  instance.cut_off();
+  CHECK(table.status[0] == RequestStatus::kIncomplete);
+}

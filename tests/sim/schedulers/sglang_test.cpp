@@ -3,35 +3,21 @@
 #include <string>
 #include <vector>
 
-#include "tests/reference/step_table.h"
+#include "tests/sim/schedulers/step_cases.h"
 
 using namespace moesim;
 using namespace moesim::reference;
 
 namespace {
 
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += line + "\n";
-  return text;
+/// Pages of one token, chunks of 16, 100 tokens of memory, no overlap.
+void sglang_defaults(Situation& s) {
+  s.scheduler = "sglang";
+  s.block_size = 1;
 }
 
-struct Case {
-  std::string why;
-  void (*change)(Situation&);
-  std::vector<std::string> expect;
-};
-
-/// Pages of one token, chunks of 16, 100 tokens of memory, no overlap.
-void check(const std::vector<Case>& cases) {
-  for (const Case& c : cases) {
-    INFO(c.why);
-    Situation situation;
-    situation.scheduler = "sglang";
-    situation.block_size = 1;
-    c.change(situation);
-    CHECK(joined(step_table(situation)) == joined(c.expect));
-  }
+void check_sglang(const std::vector<StepCase>& cases) {
+  check(cases, sglang_defaults);
 }
 
 void overlap(Situation& s) {
@@ -41,7 +27,7 @@ void overlap(Situation& s) {
 }  // namespace
 
 TEST_CASE("prompts run first, in batches of their own") {
-  check({
+  check_sglang({
       {"1 arrives while 0 decodes: 0 stalls for a step",
        [](Situation& s) {
          s.requests = {{0, 4, 3}, {1500, 4, 2}};
@@ -92,7 +78,7 @@ TEST_CASE("prompts run first, in batches of their own") {
 }
 
 TEST_CASE("admission reserves the expected output") {
-  check({
+  check_sglang({
       {"0 reserves its 8 tokens, so 1 sees 12 - 8 = 4 and needs 2 + 2; full until 0 leaves",
        [](Situation& s) {
          s.blocks = 16;
@@ -136,7 +122,7 @@ TEST_CASE("retraction takes the fewest outputs, of equals the longest prompt") {
     s.blocks = 10;
     s.requests = {{0, 3, 5}, {500, 2, 4}};
   };
-  check({
+  check_sglang({
       {"both made 3 tokens when one is left for two: 0 goes, and recomputes 3 + 3",
        crowd,
        {"0:3! =7", "1:2! =5", "0. 1. =3", "0. 1. =1", "^0 1. =5", "0:6! =4", "0. =3"}},
@@ -160,7 +146,7 @@ TEST_CASE("retraction takes the fewest outputs, of equals the longest prompt") {
 }
 
 TEST_CASE("the radix cache hits to the token") {
-  check({
+  check_sglang({
       {"equal prompts of one batch are both computed; then one copy is freed",
        [](Situation& s) {
          s.caching = true;
@@ -201,7 +187,7 @@ TEST_CASE("the radix cache hits to the token") {
 }
 
 TEST_CASE("the overlap scheduler runs one step more for everybody") {
-  check({
+  check_sglang({
       {"0 ends with the second line, which nobody has looked at when the third is scheduled",
        [](Situation& s) {
          overlap(s);

@@ -21,10 +21,12 @@ inline std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-inline void check(const std::vector<StepCase>& cases) {
+/// `prepare` is what all cases of a file start from; it may be null.
+inline void check(const std::vector<StepCase>& cases, void (*prepare)(Situation&) = nullptr) {
   for (const StepCase& c : cases) {
     INFO(c.why);
     Situation situation;
+    if (prepare != nullptr) prepare(situation);
     c.change(situation);
     CHECK(joined(step_table(situation)) == joined(c.expect));
   }

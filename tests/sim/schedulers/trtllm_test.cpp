@@ -3,41 +3,27 @@
 #include <string>
 #include <vector>
 
-#include "tests/reference/step_table.h"
+#include "tests/sim/schedulers/step_cases.h"
 
 using namespace moesim;
 using namespace moesim::reference;
 
 namespace {
 
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += line + "\n";
-  return text;
+/// Blocks of four tokens, 16 tokens a step, whole prompts, no overlap.
+void trtllm_defaults(Situation& s) {
+  s.scheduler = "trtllm";
+  s.limits.chunked_prefill = false;
 }
 
-struct Case {
-  std::string why;
-  void (*change)(Situation&);
-  std::vector<std::string> expect;
-};
-
-/// Blocks of four tokens, 16 tokens a step, whole prompts, no overlap.
-void check(const std::vector<Case>& cases) {
-  for (const Case& c : cases) {
-    INFO(c.why);
-    Situation situation;
-    situation.scheduler = "trtllm";
-    situation.limits.chunked_prefill = false;
-    c.change(situation);
-    CHECK(joined(step_table(situation)) == joined(c.expect));
-  }
+void check_trtllm(const std::vector<StepCase>& cases) {
+  check(cases, trtllm_defaults);
 }
 
 }  // namespace
 
 TEST_CASE("prompts and decodes share a step") {
-  check({
+  check_trtllm({
       {"1 joins while 0 decodes",
        [](Situation& s) {
          s.requests = {{0, 4, 3}, {500, 4, 2}};
@@ -72,7 +58,7 @@ TEST_CASE("prompts and decodes share a step") {
 }
 
 TEST_CASE("guaranteed_no_evict starts what can be finished") {
-  check({
+  check_trtllm({
       {"0 will take 3 of 4 blocks; 1 needs 2, and 2 waits behind it though 1 block would do",
        [](Situation& s) {
          s.blocks = 4;
@@ -96,7 +82,7 @@ TEST_CASE("guaranteed_no_evict starts what can be finished") {
 }
 
 TEST_CASE("max_utilization starts what fits now, and pauses what started last") {
-  check({
+  check_trtllm({
       {"at the ninth token no block is left: 1 is paused and recomputes 4 + 5 tokens",
        [](Situation& s) {
          s.limits.trtllm.max_utilization = true;
@@ -116,7 +102,7 @@ TEST_CASE("max_utilization starts what fits now, and pauses what started last") 
 }
 
 TEST_CASE("a prompt waits for a block that another one is computing") {
-  check({
+  check_trtllm({
       {"1 shares 8 tokens with 0: it is passed over by 2 and hits them a step later",
        [](Situation& s) {
          s.caching = true;
@@ -133,7 +119,7 @@ TEST_CASE("a prompt waits for a block that another one is computing") {
 }
 
 TEST_CASE("the overlap scheduler runs one step more") {
-  check({
+  check_trtllm({
       {"0 ends with the second line",
        [](Situation& s) {
          s.limits.async = s.limits.extra_step = true;
