@@ -12,10 +12,6 @@ namespace moesim {
 inline constexpr int kMaxCoordinates = 6;
 using Coordinates = std::array<double, kMaxCoordinates>;
 
-/// Rows to which KernelShape::padded_rows pads the pairs of every active expert: the M tile that
-/// grouped GEMM kernels use but for the smallest and largest batches.
-inline constexpr int kExpertTile = 64;
-
 /// A coefficient of a form: where a fit starts and the range that makes physical sense.
 struct Coefficient {
   const char* name;

@@ -213,12 +213,4 @@ FoundCurve KernelLibrary::find(const std::string& op, std::span<const std::strin
   return found;
 }
 
-std::string KernelLibrary::own_profile() const {
-  for (const auto& file : index_->files) {
-    if (file->system == index_->choice.system && file->framework == index_->choice.framework)
-      return file->system + "/" + file->framework + "-" + file->version;
-  }
-  return "";
-}
-
 }  // namespace moesim

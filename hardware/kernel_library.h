@@ -46,8 +46,6 @@ class KernelLibrary {
   [[nodiscard]] FoundCurve find(const std::string& op, std::span<const std::string> kernels,
                                 std::span<const std::string> dtypes,
                                 bool exact_kernel = false) const;
-  /// The profile of the system and framework itself, "" if there is none.
-  [[nodiscard]] std::string own_profile() const;
 
  private:
   struct Index;

@@ -15,17 +15,15 @@ struct KernelShape {
   double quantise_us = -1;
 
   // Routed experts of one layer on this rank
-  double tokens = 0;       ///< tokens the layer sees (of all ranks that share it)
-  double pairs = 0;        ///< token-expert pairs on this rank
-  double active = 0;       ///< local experts with at least one token
-  double padded_rows = 0;  ///< pairs after padding every expert to the kernel's M tile
-  double experts = 0;      ///< local experts
+  double tokens = 0;   ///< tokens the layer sees (of all ranks that share it)
+  double pairs = 0;    ///< token-expert pairs on this rank
+  double active = 0;   ///< local experts with at least one token
+  double experts = 0;  ///< local experts
   double total_experts = 0;
   double topk = 0;
   double hidden = 0;
   double inter = 0;     ///< expert intermediate size of this rank
   double matrices = 3;  ///< 3 gated, 2 not
-  double busiest = 0;   ///< pairs of the busiest local expert
   double above_64 = 0;  ///< pairs beyond the 64th of every local expert, summed
   double above_256 = 0;
 

@@ -115,7 +115,6 @@ RooflineEfficiency read_efficiency(Reader in) {
   efficiency.attention_compute = read_ratio(in, "attention_compute");
   efficiency.memory = read_ratio(in, "memory");
   efficiency.kv_memory = read_ratio(in, "kv_memory");
-  efficiency.all_reduce = read_ratio(in, "all_reduce");
   efficiency.kernel_launch = read_seconds(in, "kernel_launch", 1e-7);
   efficiency.eager_launch = read_seconds(in, "eager_launch", 1e-7);
   in.reject_unknown_keys();

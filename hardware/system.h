@@ -45,8 +45,7 @@ struct NodeSpec {
 /// Stated efficiencies of the datasheet roofline: what part of a peak a good kernel reaches. Each
 /// with a source in the YAML beside it (steptime.md 2, "ceilings measured").
 struct RooflineEfficiency {
-  double gemm = 0, grouped_gemm = 0, attention_compute = 0, memory = 0, kv_memory = 0,
-         all_reduce = 0;
+  double gemm = 0, grouped_gemm = 0, attention_compute = 0, memory = 0, kv_memory = 0;
   Seconds kernel_launch;  ///< gap per kernel inside a CUDA graph
   Seconds eager_launch;   ///< CPU launch cost per kernel outside a graph
 };

@@ -294,11 +294,10 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
   std::uint32_t active = 0;
   std::uint32_t rows = 0;
   std::uint32_t padded = 0;
-  std::uint32_t above_64 = 0, above_256 = 0, busiest = 0;
+  std::uint32_t above_64 = 0, above_256 = 0;
   for (const std::uint32_t count : tokens_per_expert) {
     active += count > 0 ? 1 : 0;
     rows += count;
-    busiest = std::max(busiest, count);
     above_64 += count > 64 ? count - 64 : 0;
     above_256 += count > 256 ? count - 256 : 0;
     padded += (count + tile - 1) & ~(tile - 1);
@@ -306,7 +305,6 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
   op.active_experts = static_cast<int>(active);
   op.m = rows;
   op.padded_rows = padded;
-  op.busiest = busiest;
   op.above_64 = above_64;
   op.above_256 = above_256;
   op.n = shard.expert_slice(layers.spec);

@@ -81,7 +81,6 @@ struct Op {
   std::int64_t padded_rows = 0;    ///< grouped GEMM: rows after padding to the M tile
   std::int64_t above_64 = 0, above_256 = 0;  ///< grouped GEMM: rows beyond the 64th (256th) of
                                              ///< each expert, summed
-  std::int64_t busiest = 0;                  ///< grouped GEMM: rows of the busiest expert
   int tokens = 0;                            ///< grouped GEMM: tokens the layer sees
   int experts = 0, total_experts = 0, top_k = 0,
       matrices = 3;                      ///< grouped GEMM: local, of the layer

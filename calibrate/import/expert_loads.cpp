@@ -158,7 +158,6 @@ RankLoad load_of(std::span<const Count> rank) {
   for (const Count n : rank) {
     load.pairs += static_cast<double>(n);
     load.active += n > 0 ? 1 : 0;
-    load.padded_rows += std::ceil(static_cast<double>(n) / kExpertTile) * kExpertTile;
     load.busiest = std::max(load.busiest, static_cast<double>(n));
     load.above_64 += static_cast<double>(std::max<Count>(0, n - 64));
     load.above_256 += static_cast<double>(std::max<Count>(0, n - 256));
@@ -169,7 +168,6 @@ RankLoad load_of(std::span<const Count> rank) {
 void add(RankLoad& sum, const RankLoad& one) {
   sum.pairs += one.pairs;
   sum.active += one.active;
-  sum.padded_rows += one.padded_rows;
   sum.busiest += one.busiest;
   sum.above_64 += one.above_64;
   sum.above_256 += one.above_256;
@@ -209,8 +207,8 @@ RankLoad rank_load(const RoutedLayer& layer) {
     const Counts loads = power_law(layer, *exponent, random);
     add(mean, load_of(busiest_rank(loads, layer.ep)));
   }
-  for (double* const sum : {&mean.pairs, &mean.active, &mean.padded_rows, &mean.busiest,
-                            &mean.above_64, &mean.above_256})
+  for (double* const sum :
+       {&mean.pairs, &mean.active, &mean.busiest, &mean.above_64, &mean.above_256})
     *sum /= kDraws;
   return mean;
 }

@@ -25,11 +25,10 @@ struct RoutedLayer {
 
 /// Load of the measured rank, means over draws where it was drawn.
 struct RankLoad {
-  double pairs = 0;        ///< token-expert pairs
-  double active = 0;       ///< experts with a pair at least
-  double padded_rows = 0;  ///< pairs, every expert padded to kExpertTile rows
-  double busiest = 0;      ///< pairs of the busiest expert
-  double above_64 = 0;     ///< pairs beyond the 64th of every expert, summed
+  double pairs = 0;     ///< token-expert pairs
+  double active = 0;    ///< experts with a pair at least
+  double busiest = 0;   ///< pairs of the busiest expert
+  double above_64 = 0;  ///< pairs beyond the 64th of every expert, summed
   double above_256 = 0;
 };
 

@@ -37,8 +37,6 @@ int whole(KernelTable& table, std::size_t row, const char* column, double otherw
 void set_load(KernelShape& shape, const RankLoad& load) {
   shape.pairs = load.pairs;
   shape.active = load.active;
-  shape.padded_rows = load.padded_rows;
-  shape.busiest = load.busiest;
   shape.above_64 = load.above_64;
   shape.above_256 = load.above_256;
 }
@@ -161,9 +159,6 @@ void read_profile(KernelTable& table, KernelSamples& out) {
     shape.pairs = shape.tokens * shape.topk;
     if (shape.active > std::min(shape.pairs, shape.experts))
       table.mistake(row, "activated_experts", "more than pairs or experts");
-    const double each = std::ceil(shape.pairs / shape.active);  // dealt out evenly
-    shape.busiest = each;
-    shape.padded_rows = shape.active * std::ceil(each / kExpertTile) * kExpertTile;
     shape.above_64 = std::max(0.0, shape.pairs - 64 * shape.active);
     shape.above_256 = std::max(0.0, shape.pairs - 256 * shape.active);
     sample.shape_key = fmt::format("active {}", shape.active);

@@ -158,8 +158,6 @@ KernelTime Measured::grouped(const Op& op) const {
   shape.tokens = op.tokens;
   shape.pairs = static_cast<double>(op.m);
   shape.active = op.active_experts;
-  shape.padded_rows = static_cast<double>(op.padded_rows);
-  shape.busiest = static_cast<double>(op.busiest);
   shape.above_64 = static_cast<double>(op.above_64);
   shape.above_256 = static_cast<double>(op.above_256);
   shape.experts = op.experts;

@@ -34,7 +34,6 @@ KernelShape layer(const std::vector<int>& loads, double tokens) {
   for (const int n : loads) {
     s.pairs += n;
     s.active += n > 0 ? 1 : 0;
-    s.busiest = std::max<double>(s.busiest, n);
     s.above_64 += std::max(0, n - 64);
     s.above_256 += std::max(0, n - 256);
   }

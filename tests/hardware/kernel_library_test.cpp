@@ -80,7 +80,6 @@ TEST_CASE("without donors or profiles nothing is borrowed") {
   choice.framework = "vllm";
   choice.donors = false;
   CHECK(KernelLibrary(choice).find("gemm", {}, {}).curve == nullptr);
-  CHECK(KernelLibrary(choice).own_profile().empty());
   choice.donors = true;
   choice.none = true;
   CHECK(KernelLibrary(choice).find("gemm", {}, {}).curve == nullptr);

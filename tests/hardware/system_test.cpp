@@ -37,7 +37,6 @@ efficiency:
   attention_compute: 0.60
   memory: 0.925
   kv_memory: 0.90
-  all_reduce: 0.78
   kernel_launch: 1.1e-6
   eager_launch: 5e-6
 collectives:
@@ -193,12 +192,12 @@ TEST_CASE("a mistake in a system is reported at its place, with what to do") {
       {"no efficiency section", nullptr,
        "efficiency:", "x.yaml:1:1: efficiency: required key is missing; write a mapping"},
       {"launch in microseconds", "kernel_launch: 1.1e-6", "kernel_launch: 1.1",
-       "x.yaml:32:18: efficiency.kernel_launch: 1.1 is outside 1e-07 to 0.01 s; 1.1 us is written "
+       "x.yaml:31:18: efficiency.kernel_launch: 1.1 is outside 1e-07 to 0.01 s; 1.1 us is written "
        "1.1e-06"},
       {"no latencies section", nullptr,
        "collectives:", "x.yaml:1:1: collectives: required key is missing; write a mapping"},
       {"call latency missing", "  nccl: 4.9e-6\n", "",
-       "x.yaml:34:1: collectives.nccl: required key is missing; write a number"},
+       "x.yaml:33:1: collectives.nccl: required key is missing; write a number"},
       {"an unknown section", "efficiency:\n", "roofline: {}\nefficiency:\n",
        "x.yaml:25:1: roofline: unknown key; known: source, gpu, node, misc, efficiency, "
        "collectives"},
@@ -245,8 +244,8 @@ TEST_CASE("one pass reports every mistake") {
         "3.35e12\n"
         "x.yaml:21:9: node.nics: expected a whole number, found text '8x'; write a whole number\n"
         "x.yaml:29:11: efficiency.memory: 92.5 is outside 0.05 to 1; 92.5 % is written 0.925\n"
-        "x.yaml:34:1: collectives.cross_node: required key is missing; write a number\n"
-        "x.yaml:37:3: collectives.cross_nodes: unknown key; did you mean 'cross_node'?");
+        "x.yaml:33:1: collectives.cross_node: required key is missing; write a number\n"
+        "x.yaml:36:3: collectives.cross_nodes: unknown key; did you mean 'cross_node'?");
 }
 
 }  // namespace

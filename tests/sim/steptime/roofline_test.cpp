@@ -21,7 +21,6 @@ SystemSpec round_system() {
                        .attention_compute = 0.2,
                        .memory = 0.8,
                        .kv_memory = 0.4,
-                       .all_reduce = 1,
                        .kernel_launch = Seconds(2e-6),
                        .eager_launch = Seconds(0)};
   system.node.gpus = 2;
