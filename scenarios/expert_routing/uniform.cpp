@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <array>
 #include <memory>
+#include <vector>
 
 #include "scenarios/expert_routing.h"
 #include "sim/base/check.h"
@@ -49,6 +51,34 @@ class Pieces {
 /// e, so nothing is cleared between tokens.
 class Uniform final : public ExpertRouting {
  public:
+  RoutingTable table(const RoutingShape& shape, const TableSize& size, std::uint64_t seed,
+                     std::uint64_t /*epoch*/) const override {
+    const auto per_sequence = static_cast<std::uint32_t>(size.prompt_rows + size.decode_rows);
+    const std::uint64_t rows = static_cast<std::uint64_t>(size.sequences) * per_sequence;
+    RoutingTable table(shape, rows);
+    for (int s = 0; s < size.sequences; ++s) {
+      table.sequences.push_back({static_cast<std::uint64_t>(s) * per_sequence, per_sequence, 0,
+                                 static_cast<std::uint32_t>(size.prompt_rows), 0, 0,
+                                 static_cast<std::uint64_t>(s)});
+    }
+    Rng rng(seed, "uniform_table");
+    std::vector<int> chosen;
+    for (std::uint64_t row = 0; row < rows; ++row) {
+      for (int layer = 0; layer < shape.layers; ++layer) {
+        chosen.clear();
+        for (int j = shape.experts - shape.top_k; j < shape.experts; ++j) {
+          const auto t = static_cast<int>(rng.next() % static_cast<std::uint64_t>(j + 1));
+          chosen.push_back(std::ranges::find(chosen, t) == chosen.end() ? t : j);
+        }
+        for (int rank = 0; rank < shape.top_k; ++rank)
+          table.set(row, layer, rank, chosen[static_cast<std::size_t>(rank)]);
+      }
+    }
+    return table;
+  }
+  [[nodiscard]] bool independent_tokens() const override { return true; }
+  [[nodiscard]] bool exchangeable() const override { return true; }
+
   void draw(int /*layer*/, int tokens, int top_k, Rng& rng,
             std::span<std::uint32_t> counts) const override {
     const auto experts = static_cast<std::uint32_t>(counts.size());

@@ -18,6 +18,11 @@ namespace {
 /// Draws a number below 100 into the first count, whatever it is asked for.
 class Numbers final : public ExpertRouting {
  public:
+  [[nodiscard]] RoutingTable table(const RoutingShape&, const TableSize&, std::uint64_t,
+                                   std::uint64_t) const override {
+    return {};
+  }
+  [[nodiscard]] bool exchangeable() const override { return true; }
   void draw(int, int, int, Rng& rng, std::span<std::uint32_t> counts) const override {
     counts[0] = rng.below(100);
   }
