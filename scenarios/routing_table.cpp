@@ -35,4 +35,9 @@ void RoutingTable::set(std::uint64_t row, int layer, int rank, int expert) {
   }
 }
 
+std::span<std::byte> RoutingTable::writable_cells() {
+  MOESIM_CHECK(owned_ != nullptr, "only an owned table is written");
+  return {owned_, static_cast<std::size_t>(rows_) * row_bytes()};
+}
+
 }  // namespace moesim

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace moesim {
@@ -34,6 +35,14 @@ struct RoutedSequence {
 struct RoutingDomain {
   int id = 0;
   std::string name, group;
+};
+
+/// Verifies rows whose check was put off until they are needed (a mapped file).
+class RowCheck {
+ public:
+  virtual ~RowCheck() = default;
+  /// Throws InputError if one of these rows is damaged. Any thread; at once for rows seen before.
+  virtual void check(std::uint64_t first, std::uint64_t count) const = 0;
 };
 
 /// Routed tokens: for each row (token) and layer the K distinct logical experts it chose, in
@@ -74,6 +83,17 @@ class RoutingTable {
   [[nodiscard]] std::span<const std::byte> cells() const {
     return {cells_, static_cast<std::size_t>(rows_) * row_bytes()};
   }
+  /// All cells, to be filled from a file. Precondition: owned.
+  [[nodiscard]] std::span<std::byte> writable_cells();
+
+  /// Throws InputError if rows of a mapped file are damaged: their checksum, or an id that is no
+  /// expert or comes twice. Call it before the first use of rows as indices (RoutingReplay does
+  /// when it chooses them); free for tables in memory, which are checked when they are read.
+  void check_rows(std::uint64_t first, std::uint64_t count) const {
+    if (check_ != nullptr) check_->check(first, count);
+  }
+  void check_all_rows() const { check_rows(0, rows_); }
+  void put_off_check(std::shared_ptr<const RowCheck> check) { check_ = std::move(check); }
 
   std::vector<RoutedSequence> sequences;  ///< contiguous, covering all rows
   std::vector<RoutingDomain> domains;     ///< may be empty
@@ -91,6 +111,7 @@ class RoutingTable {
   const std::byte* cells_ = nullptr;
   std::byte* owned_ = nullptr;  ///< cells_, if they may be written
   std::shared_ptr<const void> keeper_;
+  std::shared_ptr<const RowCheck> check_;  ///< of rows nobody has looked at yet
 };
 
 /// Tokens per expert of engine steps (mode step_load): what most engines can log.
@@ -105,6 +126,7 @@ struct StepLoads {
   std::vector<std::uint32_t> counts;  ///< [step][layer][expert]
   bool free_sum = false;              ///< counts are approximate: need not add up to tokens * K
   bool physical = false;
+  std::vector<int> layer_ids;  ///< model layer of each MoE layer, or empty
   std::string model;
   std::string metadata = "{}";
 };

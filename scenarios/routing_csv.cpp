@@ -1,0 +1,220 @@
+#include <algorithm>
+#include <fmt/format.h>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "scenarios/routing_formats.h"
+#include "scenarios/routing_metadata.h"
+#include "scenarios/trace_text.h"
+
+// Step loads as text (routing-traces.md 1.2).
+
+namespace moesim {
+namespace {
+
+constexpr std::string_view kColumns = "step,t_us,prefill_tokens,decode_tokens,layer,expert,count";
+enum Column : std::size_t { kStep, kTime, kPrefill, kDecode, kLayer, kExpert, kCount, kFields };
+constexpr const char* kNames[kFields] = {"step",  "t_us",   "prefill_tokens", "decode_tokens",
+                                         "layer", "expert", "count"};
+/// Counts of a step, and of a trace: far beyond any model (60 layers of 384 experts make 23,040)
+/// and any file of this form; stops a header that would take all memory.
+constexpr std::size_t kMostCells = std::size_t{1} << 20, kMostCounts = std::size_t{1} << 32;
+constexpr std::uint64_t kMost32 = std::numeric_limits<std::uint32_t>::max();
+
+class CsvReader {
+ public:
+  CsvReader(std::string_view text, const std::string& name) : lines_(text), mistakes_(name) {}
+
+  StepLoads run() {
+    read_header();
+    mistakes_.throw_if_any();
+    while (lines_.next()) {
+      if (trimmed(lines_.line()).starts_with('#')) continue;
+      if (!std::exchange(columns_seen_, true)) {
+        read_columns();
+        mistakes_.throw_if_any();
+      } else {
+        read_row();
+      }
+    }
+    end_step();
+    if (loads_.steps.empty()) fail("", "no steps", "write at least one row of counts");
+    mistakes_.throw_if_any();
+    return std::move(loads_);
+  }
+
+ private:
+  void fail(const std::string& key, std::string problem, std::string hint) {
+    mistakes_.add(lines_.number(), key, std::move(problem), std::move(hint));
+  }
+  void read_header();
+  void read_words(std::map<std::string, std::string>& words);
+  void read_columns();
+  void read_row();
+  bool begin_step(const std::uint64_t* values);
+  void end_step();
+  [[nodiscard]] std::size_t cells() const {
+    return static_cast<std::size_t>(loads_.shape.layers) *
+           static_cast<std::size_t>(loads_.shape.experts);
+  }
+
+  Lines lines_;
+  TraceMistakes mistakes_;
+  StepLoads loads_;
+  bool columns_seen_ = false;
+  std::vector<std::string_view> fields_;
+  std::vector<std::uint64_t> sums_;  ///< of the current step, by layer
+  std::vector<std::uint32_t> seen_;  ///< [layer][expert] last step that named it, from 1
+};
+
+/// "# a=b c=d".
+void CsvReader::read_words(std::map<std::string, std::string>& words) {
+  std::string_view rest = trimmed(lines_.line());
+  rest.remove_prefix(1);
+  for (rest = trimmed(rest); !rest.empty(); rest = trimmed(rest)) {
+    const std::string_view word = rest.substr(0, rest.find_first_of(" \t"));
+    rest.remove_prefix(word.size());
+    const std::size_t equals = word.find('=');
+    if (equals == std::string_view::npos) {
+      fail("", shown(word) + " is not key=value", "as in n_layers=58");
+    } else if (!words.emplace(word.substr(0, equals), word.substr(equals + 1)).second) {
+      fail(std::string(word.substr(0, equals)), "given twice", "remove one of the two");
+    }
+  }
+}
+
+void CsvReader::read_header() {
+  if (!lines_.next() || !trimmed(lines_.line()).starts_with('#'))
+    return fail("", "is no header of a moe-routing-trace",
+                "# format=moe-routing-trace version=1 mode=step_load n_layers=.. n_experts=.. "
+                "top_k=..");
+  std::map<std::string, std::string> words;
+  read_words(words);
+  const auto expect = [&](const char* key, const char* value) {
+    if (words[key] != value)
+      fail(key, fmt::format("is {}, not {}", shown(words[key]), value), "mend the first line");
+  };
+  expect("format", "moe-routing-trace");
+  expect("version", "1");
+  expect("mode", "step_load");
+  const auto count = [&](const char* key) {
+    const auto value = parse_whole(words[key]);
+    if (!value || *value > static_cast<std::uint64_t>(kMostExperts)) {
+      fail(key, "is missing or no count", fmt::format("a whole number up to {}", kMostExperts));
+      return 0;
+    }
+    return static_cast<int>(*value);
+  };
+  loads_.shape = {
+      .layers = count("n_layers"), .experts = count("n_experts"), .top_k = count("top_k")};
+  if (words.contains("ids") && words["ids"] != "logical" && words["ids"] != "physical")
+    fail("ids", "is neither logical nor physical", "say which experts the ids name");
+  if (words.contains("sum") && words["sum"] != "free")
+    fail("sum", "is not free", "leave it out where counts add up to tokens * top_k");
+  if (mistakes_.any()) return;
+  if (const std::string problem = shape_problem(loads_.shape); !problem.empty())
+    return fail("", problem, "mend the first line");
+  if (cells() > kMostCells)
+    return fail("", fmt::format("{} counts a step", cells()), "check n_layers and n_experts");
+  loads_.physical = words["ids"] == "physical";
+  loads_.free_sum = words["sum"] == "free";
+  loads_.model = words["model"] == "unknown" ? "" : words["model"];
+  seen_.assign(cells(), 0);
+}
+
+void CsvReader::read_columns() {
+  split_csv(lines_.line(), fields_);
+  std::string joined;
+  for (const std::string_view field : fields_)
+    joined += (joined.empty() ? "" : ",") + std::string(field);
+  if (joined != kColumns)
+    fail("", shown(lines_.line()) + " are not the columns", std::string(kColumns));
+}
+
+void CsvReader::end_step() {
+  if (loads_.steps.empty() || loads_.free_sum) return;
+  const StepLoads::Step& step = loads_.steps.back();
+  const std::uint64_t expected = (std::uint64_t{step.prefill_tokens} + step.decode_tokens) *
+                                 static_cast<std::uint64_t>(loads_.shape.top_k);
+  for (std::size_t layer = 0; layer < sums_.size(); ++layer) {
+    if (sums_[layer] == expected) continue;
+    fail("count",
+         fmt::format("step {}, layer {}: counts add up to {}, not to {} = tokens * top_k",
+                     step.number, layer, sums_[layer], expected),
+         "say sum=free in the first line if they are approximate");
+  }
+}
+
+/// Whether the row belongs to a step in order.
+bool CsvReader::begin_step(const std::uint64_t* values) {
+  if (!loads_.steps.empty()) {
+    const StepLoads::Step& last = loads_.steps.back();
+    if (values[kStep] == last.number) {
+      if (values[kTime] == last.time_us && values[kPrefill] == last.prefill_tokens &&
+          values[kDecode] == last.decode_tokens)
+        return true;
+      fail("step", fmt::format("step {} has other times or tokens than above", last.number),
+           "the first four columns repeat within a step");
+      return false;
+    }
+    if (values[kStep] < last.number) {
+      fail("step", fmt::format("{} after {}", values[kStep], last.number), "sort the rows by step");
+      return false;
+    }
+    end_step();
+  }
+  if (loads_.counts.size() + cells() > kMostCounts) {
+    fail("step", "more counts than a CSV trace may hold", "write long traces as MRT");
+    mistakes_.throw_if_any();
+  }
+  loads_.steps.push_back({values[kTime], values[kStep],
+                          static_cast<std::uint32_t>(values[kPrefill]),
+                          static_cast<std::uint32_t>(values[kDecode])});
+  loads_.counts.resize(loads_.counts.size() + cells(), 0);
+  sums_.assign(static_cast<std::size_t>(loads_.shape.layers), 0);
+  return true;
+}
+
+void CsvReader::read_row() {
+  split_csv(lines_.line(), fields_);
+  if (fields_.size() != kFields)
+    return fail("", fmt::format("{} columns, not {}", fields_.size(), std::size_t{kFields}),
+                std::string(kColumns));
+  const std::uint64_t most[kFields] = {~std::uint64_t{0},
+                                       ~std::uint64_t{0},
+                                       kMost32,
+                                       kMost32,
+                                       static_cast<std::uint64_t>(loads_.shape.layers - 1),
+                                       static_cast<std::uint64_t>(loads_.shape.experts - 1),
+                                       kMost32};
+  std::uint64_t values[kFields] = {};
+  for (std::size_t i = 0; i < kFields; ++i) {
+    const auto value = parse_whole(fields_[i]);
+    if (!value || *value > most[i])
+      return fail(kNames[i], shown(fields_[i]) + " is out of range",
+                  fmt::format("a whole number up to {}", most[i]));
+    values[i] = *value;
+  }
+  if (!begin_step(values)) return;
+  const auto layer = static_cast<std::size_t>(values[kLayer]);
+  const std::size_t cell = layer * static_cast<std::size_t>(loads_.shape.experts) +
+                           static_cast<std::size_t>(values[kExpert]);
+  const auto step = static_cast<std::uint32_t>(loads_.steps.size());
+  if (std::exchange(seen_[cell], step) == step)
+    return fail(
+        "expert",
+        fmt::format("layer {}, expert {} twice in step {}", layer, values[kExpert], values[kStep]),
+        "one row for each expert");
+  loads_.counts[loads_.counts.size() - cells() + cell] = static_cast<std::uint32_t>(values[kCount]);
+  sums_[layer] += values[kCount];
+}
+
+}  // namespace
+
+StepLoads read_routing_csv(std::string_view text, const std::string& name) {
+  return CsvReader(text, name).run();
+}
+
+}  // namespace moesim

@@ -1,0 +1,316 @@
+#include <algorithm>
+#include <cstdint>
+#include <fmt/format.h>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "scenarios/routing_formats.h"
+#include "scenarios/routing_metadata.h"
+#include "scenarios/trace_text.h"
+
+// Per-token traces as text (routing-traces.md 1.1). Keys the format does not name are ignored in
+// row lines; the header keeps them as metadata. `flags` of a sequence is ours: what the sequence
+// table of MRT says with the same bits.
+
+namespace moesim {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint16_t kContiguous = 4;  ///< RoutedSequence::flags
+
+/// A whole number from 0 to `most` at a key; nothing if it is absent or something else.
+std::optional<std::uint64_t> whole_at(const json& object, const char* key, std::uint64_t most) {
+  const auto at = object.find(key);
+  if (at == object.end() || !at->is_number_unsigned()) return std::nullopt;
+  const auto value = at->get<std::uint64_t>();
+  return value <= most ? std::optional(value) : std::nullopt;
+}
+
+std::string text_at(const json& object, const char* key) {
+  const auto at = object.find(key);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+class JsonlReader {
+ public:
+  JsonlReader(std::string_view text, const std::string& name) : lines_(text), mistakes_(name) {}
+
+  RoutingTable run() {
+    read_header();
+    mistakes_.throw_if_any();
+    while (lines_.next()) {
+      const json object = parse_line();
+      if (!object.is_object()) continue;
+      if (object.contains("e")) {
+        read_row(object);
+      } else {
+        end_sequence();
+        begin_sequence(object);
+      }
+    }
+    end_sequence();
+    if (rows_ == 0) fail("", "no rows", "write at least one sequence");
+    mistakes_.throw_if_any();
+    return finish();
+  }
+
+ private:
+  void fail(const std::string& key, std::string problem, std::string hint) {
+    mistakes_.add(lines_.number(), key, std::move(problem), std::move(hint));
+  }
+  json parse_line();
+  void read_header();
+  void read_shape(const json& header);
+  void begin_sequence(const json& object);
+  void end_sequence();
+  void read_row(const json& object);
+  void read_position(const json& object);
+  bool read_ids(const json& layers);
+  void read_weights(const json& object);
+  std::uint16_t domain_of(const std::string& name, const std::string& group);
+  RoutingTable finish();
+
+  Lines lines_;
+  TraceMistakes mistakes_;
+  RoutingShape shape_;
+  RoutingMetadata about_;
+  bool ranked_ = false, physical_ = false;
+  int shared_experts_ = 0;
+  std::vector<RoutedSequence> sequences_;
+  std::optional<std::uint64_t> announced_prompt_;  ///< `prompt_rows` of the current sequence
+  std::uint64_t announced_rows_ = 0;
+  std::uint64_t number_ = 0;  ///< `seq` of the current sequence
+  bool open_ = false, decoding_ = false, contiguous_ = true;
+  std::uint64_t next_position_ = 0, rows_ = 0;
+  std::vector<std::uint16_t> ids_;
+  std::vector<float> weights_;
+  std::map<std::pair<std::string, std::string>, std::uint16_t> domains_;
+};
+
+json JsonlReader::parse_line() {
+  json object = json::parse(lines_.line(), nullptr, false);
+  if (!object.is_object()) {
+    fail("", shown(lines_.line()) + " is not a JSON object", "one object a line");
+    return {};
+  }
+  return object;
+}
+
+void JsonlReader::read_header() {
+  if (!lines_.next())
+    return fail("", "the file is empty", "its first line is the header of a moe-routing-trace");
+  const json header = parse_line();
+  if (!header.is_object()) return;
+  if (text_at(header, "format") != "moe-routing-trace")
+    return fail("format", "is not moe-routing-trace", "give the header of a routing trace");
+  if (whole_at(header, "version", 1) != 1U)
+    fail("version", "is not 1", "this program reads version 1");
+  if (text_at(header, "mode") != "per_token")
+    fail("mode", "is not per_token", "step loads are written as CSV or MRT");
+  read_shape(header);
+  const auto ranked = header.find("ranked");
+  ranked_ = ranked != header.end() && *ranked == true;
+  const std::string ids = header.contains("ids") ? text_at(header, "ids") : "logical";
+  if (ids != "logical" && ids != "physical")
+    fail("ids", "is neither logical nor physical", "say which experts the ids name");
+  physical_ = ids == "physical";
+}
+
+void JsonlReader::read_shape(const json& header) {
+  const auto count = [&](const char* key, bool required) {
+    const auto value = whole_at(header, key, kMostExperts);
+    if (!value && (required || header.contains(key)))
+      fail(key, "is no count", fmt::format("a whole number up to {}", kMostExperts));
+    return static_cast<int>(value.value_or(0));
+  };
+  shape_.layers = count("n_layers", true);
+  shape_.experts = count("n_experts", true);
+  shape_.top_k = count("top_k", true);
+  shared_experts_ = count("n_shared_experts", false);
+  if (mistakes_.any()) return;
+  std::string problem = parse_metadata(lines_.line(), about_);
+  about_.domains.clear();  // the sequence lines name them
+  shape_.groups = about_.groups;
+  shape_.topk_groups = about_.topk_groups;
+  if (problem.empty()) problem = shape_problem(shape_);
+  if (problem.empty() && !about_.layer_ids.empty() &&
+      about_.layer_ids.size() != static_cast<std::size_t>(shape_.layers))
+    problem = fmt::format("{} layer_ids for {} layers", about_.layer_ids.size(), shape_.layers);
+  if (!problem.empty()) fail("", problem, "mend the header");
+}
+
+std::uint16_t JsonlReader::domain_of(const std::string& name, const std::string& group) {
+  const auto next = static_cast<std::uint16_t>(domains_.size());
+  const auto [at, is_new] = domains_.emplace(std::pair(name, group), next);
+  if (is_new) about_.domains.push_back({next, name, group});
+  return at->second;
+}
+
+void JsonlReader::begin_sequence(const json& object) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint32_t>::max();
+  RoutedSequence sequence;
+  sequence.first_row = rows_;
+  const auto number = whole_at(object, "seq", kMost);
+  if (!number || (!sequences_.empty() && *number <= number_))
+    fail("seq", "is missing or not above the one before", "number the sequences upwards");
+  number_ = number.value_or(number_ + 1);
+  const auto rows = whole_at(object, "rows", kMost);
+  if (!rows || *rows == 0)
+    fail("rows", "is missing or no count", "the number of row lines that follow");
+  announced_rows_ = rows.value_or(0);
+  announced_prompt_ = whole_at(object, "prompt_rows", kMost);
+  const auto or_zero = [&](const char* key, std::uint64_t most) {
+    const auto value = whole_at(object, key, most);
+    if (!value && object.contains(key)) fail(key, "is no count", "a whole number");
+    return value.value_or(0);
+  };
+  sequence.first_position = static_cast<std::uint32_t>(or_zero("first_pos", kMost));
+  sequence.flags = static_cast<std::uint16_t>(or_zero("flags", UINT16_MAX));
+  sequence.source_id = or_zero("source_id", std::numeric_limits<std::uint64_t>::max());
+  sequence.domain = domain_of(text_at(object, "domain"), text_at(object, "group"));
+  sequences_.push_back(sequence);
+  open_ = contiguous_ = true;
+  decoding_ = false;
+  next_position_ = sequence.first_position;
+}
+
+void JsonlReader::end_sequence() {
+  if (!open_) return;
+  open_ = false;
+  RoutedSequence& sequence = sequences_.back();
+  if (sequence.rows != announced_rows_)
+    fail("rows",
+         fmt::format("sequence {} has {} rows, not {}", sequences_.size() - 1, sequence.rows,
+                     announced_rows_),
+         "give as many rows as its line says");
+  if (announced_prompt_) {
+    if (sequence.prompt_rows != 0 && sequence.prompt_rows != *announced_prompt_)
+      fail("prompt_rows",
+           fmt::format("{} rows have \"ph\":\"p\", not {}", sequence.prompt_rows,
+                       *announced_prompt_),
+           "count the prompt rows");
+    if (*announced_prompt_ > sequence.rows)
+      fail("prompt_rows", "more than the sequence has rows", "count the prompt rows");
+    sequence.prompt_rows = static_cast<std::uint32_t>(*announced_prompt_);
+  }
+  if (contiguous_) sequence.flags |= kContiguous;
+}
+
+void JsonlReader::read_position(const json& object) {
+  RoutedSequence& sequence = sequences_.back();
+  const std::string phase = text_at(object, "ph");
+  if (phase == "p" && decoding_)
+    fail("ph", "a prompt row after decode rows", "prompt rows come first");
+  if (phase == "p") ++sequence.prompt_rows;
+  if (phase == "d") decoding_ = true;
+  if (!object.contains("pos")) return;
+  const auto position = whole_at(object, "pos", std::numeric_limits<std::uint32_t>::max());
+  if (!position) return fail("pos", "is no position", "a whole number");
+  if (sequence.rows == 0 && *position != sequence.first_position) {
+    if (sequence.first_position == 0) {
+      sequence.first_position = static_cast<std::uint32_t>(*position);
+    } else {
+      fail("pos", fmt::format("is not first_pos {}", sequence.first_position), "make them agree");
+    }
+  } else if (sequence.rows > 0 && *position != next_position_) {
+    contiguous_ = false;
+  }
+  next_position_ = *position + 1;
+}
+
+void JsonlReader::read_row(const json& object) {
+  if (!open_) return fail("seq", "a row before its sequence line", "begin with {\"seq\":0,...}");
+  if (whole_at(object, "seq", ~std::uint64_t{0}) != number_)
+    fail("seq", fmt::format("is not {}, the sequence above", number_),
+         "rows follow the line of their sequence");
+  read_position(object);
+  ++sequences_.back().rows;
+  ++rows_;
+  if (read_ids(object["e"])) read_weights(object);
+}
+
+bool JsonlReader::read_ids(const json& layers) {
+  const auto experts = static_cast<std::uint64_t>(shape_.experts);
+  const auto top_k = static_cast<std::size_t>(shape_.top_k);
+  const auto bad = [&](const std::string& problem) {
+    fail("e", problem,
+         fmt::format("{} lists of {} distinct ids below {}", shape_.layers, top_k, experts));
+    return false;
+  };
+  if (!layers.is_array() || layers.size() != static_cast<std::size_t>(shape_.layers))
+    return bad(fmt::format("is not a list of {} layers", shape_.layers));
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    const json& list = layers[layer];
+    if (!list.is_array() || list.size() != top_k)
+      return bad(fmt::format("layer {} is not a list of {} ids", layer, top_k));
+    for (const json& id : list) {
+      if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= experts)
+        return bad(fmt::format("layer {}: {} is no expert", layer, shown(id.dump())));
+      const auto value = id.get<std::uint16_t>();
+      const auto begin = ids_.end() - (&id - &list.front());
+      if (std::find(begin, ids_.end(), value) != ids_.end())
+        return bad(fmt::format("layer {}: expert {} twice", layer, value));
+      ids_.push_back(value);
+    }
+  }
+  return true;
+}
+
+void JsonlReader::read_weights(const json& object) {
+  const auto at = object.find("w");
+  const bool all_so_far = weights_.size() + static_cast<std::size_t>(shape_.layers) *
+                                                static_cast<std::size_t>(shape_.top_k) ==
+                          ids_.size();
+  if (at == object.end()) {
+    if (!weights_.empty()) fail("w", "is missing", "give weights in all rows or in none");
+    return;
+  }
+  const auto bad = [&] {
+    fail("w", "is not a weight for every id of e, in all rows or in none",
+         "numbers from 0 on, in lists as in e");
+  };
+  if (!all_so_far || !at->is_array() || at->size() != static_cast<std::size_t>(shape_.layers))
+    return bad();
+  for (const json& list : *at) {
+    if (!list.is_array() || list.size() != static_cast<std::size_t>(shape_.top_k)) return bad();
+    for (const json& weight : list) {
+      if (!weight.is_number() || !(weight.get<double>() >= 0 && weight.get<double>() < 1e30))
+        return bad();
+      weights_.push_back(weight.get<float>());
+    }
+  }
+}
+
+RoutingTable JsonlReader::finish() {
+  RoutingTable table(shape_, rows_);
+  std::size_t at = 0;
+  for (std::uint64_t row = 0; row < rows_; ++row) {
+    for (int layer = 0; layer < shape_.layers; ++layer) {
+      for (int rank = 0; rank < shape_.top_k; ++rank) table.set(row, layer, rank, ids_[at++]);
+    }
+  }
+  table.sequences = std::move(sequences_);
+  const bool nameless = about_.domains.size() == 1 && about_.domains.front().name.empty() &&
+                        about_.domains.front().group.empty();
+  if (!nameless) table.domains = std::move(about_.domains);
+  table.weights = std::move(weights_);
+  table.ranked = ranked_;
+  table.physical = physical_;
+  table.shared_experts = shared_experts_;
+  table.layer_ids = std::move(about_.layer_ids);
+  table.model = std::move(about_.model);
+  table.metadata = std::move(about_.rest);
+  return table;
+}
+
+}  // namespace
+
+RoutingTable read_routing_jsonl(std::string_view text, const std::string& name) {
+  return JsonlReader(text, name).run();
+}
+
+}  // namespace moesim

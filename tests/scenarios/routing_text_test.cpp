@@ -1,0 +1,129 @@
+#include <doctest/doctest.h>
+#include <string>
+
+#include "scenarios/routing_trace.h"
+#include "tests/scenarios/routing_support.h"
+
+namespace moesim {
+namespace {
+
+const std::string kHeader =
+    R"({"format":"moe-routing-trace","version":1,"mode":"per_token","model":"tiny","n_layers":2,"n_experts":4,"top_k":2,"ids":"logical"})"
+    "\n";
+
+Diagnostic mistake_in(const std::string& text) {
+  return first_mistake([&] { static_cast<void>(parse_routing_trace(text, "x")); });
+}
+
+TEST_CASE("JSONL needs no more than the keys the format requires") {
+  const auto table = std::get<RoutingTable>(parse_routing_trace(
+      kHeader + "{\"seq\":0,\"rows\":2}\n"
+                "{\"seq\":0,\"pos\":7,\"ph\":\"p\",\"e\":[[0,1],[2,3]],\"extra\":1}\r\n\n"
+                "{\"seq\":0,\"pos\":8,\"ph\":\"d\",\"e\":[[1,0],[3,1]]}\n",
+      "x"));
+  CHECK(table.rows() == 2);
+  CHECK(table.expert(0, 1, 0) == 2);
+  CHECK(table.expert(1, 0, 1) == 0);
+  CHECK_FALSE(table.ranked);
+  CHECK(table.domains.empty());
+  CHECK(table.sequences[0].first_position == 7);
+  CHECK(table.sequences[0].prompt_rows == 1);
+  CHECK(table.sequences[0].flags == 4);
+}
+
+TEST_CASE("JSONL traces that are refused") {
+  const std::string one = kHeader + "{\"seq\":0,\"rows\":1}\n";
+  const struct {
+    std::string text;
+    int line;
+    const char* key;
+    const char* problem;
+  } cases[] = {
+      {"{\"format\":\"x\"}\n", 1, "format", "is not moe-routing-trace"},
+      {"{\"format\":\"moe-routing-trace\",\"version\":2}\n", 1, "version", "is not 1"},
+      {kHeader, 1, "", "no rows"},
+      {kHeader + "[1]\n", 2, "", "is not a JSON object"},
+      {kHeader + "{\"seq\":0\n", 2, "", "is not a JSON object"},
+      {kHeader + "{\"rows\":1}\n", 2, "seq", "is missing"},
+      {one + "{\"seq\":0,\"e\":[[0,1],[2,3]]}\n{\"seq\":0,\"rows\":1}\n", 4, "seq",
+       "not above the one before"},
+      {kHeader + "{\"seq\":0}\n", 2, "rows", "is missing"},
+      {kHeader + "{\"seq\":0,\"e\":[[0,1],[2,3]]}\n", 2, "seq", "a row before its sequence line"},
+      {one + "{\"seq\":1,\"e\":[[0,1],[2,3]]}\n", 3, "seq", "is not 0"},
+      {one + "{\"seq\":0,\"e\":[[0,1]]}\n", 3, "e", "is not a list of 2 layers"},
+      {one + "{\"seq\":0,\"e\":[[0,1],[2]]}\n", 3, "e", "layer 1 is not a list of 2 ids"},
+      {one + "{\"seq\":0,\"e\":[[0,1],[2,4]]}\n", 3, "e", "layer 1: '4' is no expert"},
+      {one + "{\"seq\":0,\"e\":[[0,1],[2,-1]]}\n", 3, "e", "layer 1: '-1' is no expert"},
+      {one + "{\"seq\":0,\"e\":[[0,0],[2,1]]}\n", 3, "e", "layer 0: expert 0 twice"},
+      {one + "{\"seq\":0,\"e\":[[0,1],[2,1]],\"w\":[[1,1],[1]]}\n", 3, "w", "is not a weight"},
+      {one + "{\"seq\":0,\"e\":[[0,1],[2,1]]}\n{\"seq\":0,\"e\":[[0,1],[2,1]]}\n", 4, "rows",
+       "sequence 0 has 2 rows, not 1"},
+      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":2}\n{\"seq\":0,\"e\":[[0,1],[2,1]]}\n", 3,
+       "prompt_rows", "more than the sequence has rows"},
+  };
+  for (const auto& row : cases) {
+    CAPTURE(row.text);
+    const Diagnostic mistake = mistake_in(row.text);
+    CHECK_MESSAGE(mistake.problem.find(row.problem) != std::string::npos, mistake.problem);
+    CHECK(mistake.key == row.key);
+    CHECK(mistake.where.line == row.line);
+  }
+}
+
+const std::string kSteps =
+    "# n_layers=1 n_experts=3 top_k=2 version=1 mode=step_load format=moe-routing-trace\n"
+    "step,t_us,prefill_tokens,decode_tokens,layer,expert,count\n";
+
+TEST_CASE("CSV step loads keep numbers and times, and zero where nothing is said") {
+  const auto loads = std::get<StepLoads>(parse_routing_trace(
+      kSteps + "# a remark\n4,10,1,1,0,0,2\n4,10,1,1,0,2,2\n6,20,0,1,0,1,1\n6,20,0,1,0,2,1\n",
+      "x"));
+  CHECK(loads.counts == std::vector<std::uint32_t>{2, 0, 2, 0, 1, 1});
+  CHECK(loads.steps[1].number == 6);
+  CHECK(loads.steps[1].time_us == 20);
+  CHECK(loads.steps[0].prefill_tokens == 1);
+}
+
+TEST_CASE("CSV step loads that are refused") {
+  const struct {
+    std::string text;
+    int line;
+    const char* key;
+    const char* problem;
+  } cases[] = {
+      {"# format=x version=1 mode=step_load n_layers=1 n_experts=2 top_k=1\n", 1, "format",
+       "is 'x'"},
+      {"# format=moe-routing-trace version=1 mode=step_load n_experts=2 top_k=1\n", 1, "n_layers",
+       "is missing"},
+      {"# format=moe-routing-trace version=1 mode=step_load n_layers=1 n_experts=2 top_k=3\n", 1,
+       "", "top-3 of 2 experts"},
+      {kSteps, 2, "", "no steps"},
+      {kSteps + "0,0,0,1,0,0\n", 3, "", "6 columns, not 7"},
+      {kSteps + "0,0,0,1,1,0,2\n", 3, "layer", "'1' is out of range"},
+      {kSteps + "0,0,0,1,0,3,2\n", 3, "expert", "'3' is out of range"},
+      {kSteps + "0,0,0,1,0,0,-2\n", 3, "count", "'-2' is out of range"},
+      {kSteps + "0,0,0,1,0,0,1\n", 3, "count", "counts add up to 1, not to 2"},
+      {kSteps + "0,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, "expert", "expert 0 twice in step 0"},
+      {kSteps + "1,0,0,1,0,0,2\n0,0,0,1,0,0,2\n", 4, "step", "0 after 1"},
+      {kSteps + "1,0,0,1,0,0,1\n1,0,0,2,0,1,1\n", 4, "step", "other times or tokens"},
+  };
+  for (const auto& row : cases) {
+    CAPTURE(row.text);
+    const Diagnostic mistake = mistake_in(row.text);
+    CHECK_MESSAGE(mistake.problem.find(row.problem) != std::string::npos, mistake.problem);
+    CHECK(mistake.key == row.key);
+    CHECK(mistake.where.line == row.line);
+  }
+}
+
+TEST_CASE("anything else is no routing trace") {
+  CHECK(mistake_in("hello\n").problem == "is no routing trace");
+  CHECK(mistake_in("").problem == "is no routing trace");
+  CHECK(is_routing_trace(kHeader));
+  CHECK(is_routing_trace(kSteps));
+  CHECK_FALSE(is_routing_trace("request_id,arrival_s\n"));
+  CHECK_FALSE(is_routing_trace("{\"timestamp\": 0}\n"));
+}
+
+}  // namespace
+}  // namespace moesim
