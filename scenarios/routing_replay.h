@@ -24,27 +24,39 @@ class RoutingReplay {
     Mode mode = Mode::kSequence;
     bool replace = true;  ///< sequences are drawn with replacement, else by a keyed permutation
     std::uint64_t seed = 1;
-    std::map<std::string, double>
-        domain_mix;  ///< domain (or group) name -> share; empty: all alike
+    std::map<std::string, double> domain_mix =
+        {};  ///< domain (or group) name -> share; empty: all alike
   };
   /// Template tokens are routed alike in all requests: wrapping never returns to the first 32 rows.
   static constexpr std::uint32_t kTemplateRows = 32;
 
-  /// `table` must outlive the object.
+  /// `table` must outlive the object. Throws InputError if `domain_mix` names a domain the table
+  /// does not have.
   RoutingReplay(const RoutingTable& table, const Options& options);
 
   [[nodiscard]] Mode mode() const { return options_.mode; }
-  /// Prompts are routed like decode tokens of the same domain: the table has no prompt rows.
+  /// Prompts are routed like decode tokens of the same sequence: there are sequences without prompt
+  /// rows.
   [[nodiscard]] bool prefill_from_decode() const { return prefill_from_decode_; }
 
   /// Where a request's rows lie: fetched once per request, then rows are arithmetic.
   struct Walk {
     std::uint64_t request = 0;
     std::uint32_t sequence = 0;  ///< of the table
+    std::uint32_t decode_rows = 0, prompt_rows = 0;
+    std::uint64_t decode_first = 0, prompt_first = 0;  ///< rows of the table
+    bool prompt_is_decode = false;                     ///< no prompt rows: taken from decode rows
   };
+  /// The first walk into rows of a mapped file checks them: throws InputError if they are damaged.
   [[nodiscard]] Walk walk(std::uint64_t request) const;
+  /// Without replacement: how often all sequences had been used when `request` drew its own.
+  [[nodiscard]] std::uint64_t epoch(std::uint64_t request) const;
   /// Row of the `index`-th output token (from 0) of a request; modes sequence and row.
-  [[nodiscard]] std::uint64_t decode_row(const Walk& walk, std::uint32_t index) const;
+  [[nodiscard]] std::uint64_t decode_row(const Walk& walk, std::uint32_t index) const {
+    if (options_.mode == Mode::kSequence && index < walk.decode_rows)
+      return walk.decode_first + index;
+    return far_decode_row(walk, index);
+  }
   /// Row of the `index`-th prompt token.
   [[nodiscard]] std::uint64_t prompt_row(const Walk& walk, std::uint32_t index) const;
   /// Row of token `offset` of a shared prefix block: keyed by the block, so that the same prefix
@@ -55,14 +67,43 @@ class RoutingReplay {
                                         int layer) const;
 
  private:
-  [[nodiscard]] std::uint32_t pick_sequence(std::uint64_t key) const;
+  /// Consecutive rows.
+  struct Run {
+    std::uint64_t first = 0;
+    std::uint32_t rows = 0;
+  };
+  /// A sequence that may be drawn.
+  struct Source {
+    std::uint32_t sequence = 0;
+    Run decode, prompt;
+    bool prompt_is_decode = false;
+  };
+  /// Sources of one share of the mix lie together.
+  struct Share {
+    std::size_t first = 0, count = 0;  ///< in sources_
+    double below = 1;                  ///< cumulated
+    std::uint32_t slots_below = 0;     ///< the same, of kMixBlock requests
+  };
+  struct Draw {
+    std::size_t source = 0;
+    std::uint64_t epoch = 0;
+  };
+
+  void add_share(double weight, const std::string* name);
+  void finish_shares();
+  [[nodiscard]] const Share& share_of(std::uint64_t key) const;
+  [[nodiscard]] Draw draw(std::uint64_t request) const;
+  [[nodiscard]] std::uint64_t far_decode_row(const Walk& walk, std::uint32_t index) const;
+  [[nodiscard]] std::uint64_t drawn_row(std::uint64_t key, bool prompt, const Share& share,
+                                        std::uint32_t index, std::uint64_t stream) const;
 
   const RoutingTable* table_;
   Options options_;
   bool prefill_from_decode_ = false;
-  std::vector<std::uint32_t> usable_;        ///< sequences that may be drawn, by domain
-  std::vector<std::uint32_t> first_usable_;  ///< [domain share] ranges of usable_
-  std::vector<double> share_below_;          ///< cumulated domain_mix
+  std::vector<Source> sources_;
+  std::vector<Share> shares_;
+  /// Rows of the sources before one, for draws of single rows.
+  std::vector<std::uint64_t> decode_before_, prompt_before_;
 };
 
 }  // namespace moesim
