@@ -144,7 +144,7 @@ void Describer::finish_loads() {
   const double weight = 1 / static_cast<double>(layers_ * top_k_);
   double squares = 0;
   for (std::size_t layer = 0; layer < layers_; ++layer) {
-    const std::vector<double> load = layer_of(total_, layer);
+    const std::vector<double>& load = result_.counts.emplace_back(layer_of(total_, layer));
     result_.load.push_back(load_stats(load));
     if (result_.rows == 0) continue;
     for (const double count : load) squares += count / rows * (count / rows);
@@ -265,23 +265,44 @@ void Describer::add_next_layer(int layer) {
   result_.next_layer_guess.push_back(guessed / rows);
 }
 
+/// Mean, shares and the fullest row and column of what was counted.
+void finish_reach(ReachStats& reach, double tokens) {
+  if (tokens == 0) return;
+  std::vector<double> rows(reach.dispatch.size(), 0), columns(reach.dispatch.size(), 0);
+  for (std::size_t a = 0; a < rows.size(); ++a) {
+    for (std::size_t b = 0; b < rows.size(); ++b) {
+      rows[a] += static_cast<double>(reach.dispatch[a][b]);
+      columns[b] += static_cast<double>(reach.dispatch[a][b]);
+    }
+  }
+  reach.max_row = max_over_mean(rows);
+  reach.max_column = max_over_mean(columns);
+  reach.mean = std::accumulate(rows.begin(), rows.end(), 0.0) / tokens;
+  for (double& share : reach.histogram) share /= tokens;
+}
+
 }  // namespace
 
 RoutingStats routing_stats(const RoutingTable& table, bool with_loops) {
   return Describer(table, with_loops).run();
 }
 
-ReachStats reach_stats(const RoutingTable& table, int ranks, bool with_loops) {
+std::vector<int> linear_places(int experts, int ranks, int nodes) {
+  std::vector<int> places;
+  for (int e = 0; e < experts; ++e)
+    places.push_back(linear_rank(e, experts, ranks) / (ranks / nodes));
+  return places;
+}
+
+ReachStats reach_stats(const RoutingTable& table, const std::vector<int>& place_of,
+                       bool with_loops) {
   const RoutingShape& shape = table.shape();
-  const auto n = static_cast<std::size_t>(ranks);
-  std::vector<std::size_t> rank_of;
-  for (int e = 0; e < shape.experts; ++e)
-    rank_of.push_back(static_cast<std::size_t>(linear_rank(e, shape.experts, ranks)));
+  const auto n = static_cast<std::size_t>(*std::max_element(place_of.begin(), place_of.end())) + 1;
   ReachStats result;
-  result.ranks = ranks;
+  result.places = static_cast<int>(n);
   result.histogram.assign(std::min(n, static_cast<std::size_t>(shape.top_k)), 0);
   result.dispatch.assign(n, std::vector<std::uint64_t>(n, 0));
-  std::vector<std::uint64_t> last_token(n, 0);  // that reached a rank, counted from 1
+  std::vector<std::uint64_t> last_token(n, 0);  // that reached a place, counted from 1
   std::uint64_t token = 0;
   for (std::size_t s = 0; s < table.sequences.size(); ++s) {
     const RoutedSequence& sequence = table.sequences[s];
@@ -293,27 +314,17 @@ ReachStats reach_stats(const RoutingTable& table, int ranks, bool with_loops) {
         ++token;
         std::size_t reached = 0;
         for (int i = 0; i < shape.top_k; ++i) {
-          const std::size_t rank = rank_of[static_cast<std::size_t>(table.expert(row, layer, i))];
-          if (std::exchange(last_token[rank], token) == token) continue;
+          const auto expert = static_cast<std::size_t>(table.expert(row, layer, i));
+          const auto place = static_cast<std::size_t>(place_of[expert]);
+          if (std::exchange(last_token[place], token) == token) continue;
           ++reached;
-          ++sent[rank];
+          ++sent[place];
         }
         ++result.histogram[reached - 1];
       }
     }
   }
-  if (token == 0) return result;
-  std::vector<double> rows(n, 0), columns(n, 0);
-  for (std::size_t a = 0; a < n; ++a) {
-    for (std::size_t b = 0; b < n; ++b) {
-      rows[a] += static_cast<double>(result.dispatch[a][b]);
-      columns[b] += static_cast<double>(result.dispatch[a][b]);
-    }
-  }
-  result.max_row = max_over_mean(rows);
-  result.max_column = max_over_mean(columns);
-  result.mean = std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(token);
-  for (double& share : result.histogram) share /= static_cast<double>(token);
+  finish_reach(result, static_cast<double>(token));
   return result;
 }
 

@@ -18,13 +18,13 @@ struct LagStats {
   std::vector<double> any_repeat;    ///< at least one expert in common
 };
 
-/// Where tokens go when experts lie in consecutive blocks on `ranks` ranks.
+/// Where tokens go: places are ranks, or nodes.
 struct ReachStats {
-  int ranks = 0;
-  double mean = 0;  ///< ranks reached by a token in a layer: copies of it that are sent
-  std::vector<double> histogram;  ///< [ranks reached - 1] share of tokens and layers
-  /// Token copies sent from source to destination rank, all layers; sequence i lives on rank i mod
-  /// `ranks`.
+  int places = 0;
+  double mean = 0;  ///< places reached by a token in a layer: copies of it that are sent
+  std::vector<double> histogram;  ///< [places reached - 1] share of tokens and layers
+  /// Token copies sent from source to destination, all layers; sequence i lives on place i mod
+  /// `places`.
   std::vector<std::vector<std::uint64_t>> dispatch;
   double max_row = 0, max_column = 0;  ///< of the matrix, over the mean row
 };
@@ -32,9 +32,10 @@ struct ReachStats {
 /// Routed tokens described (routing-traces.md 5). Layers in order; loads are of all rows together.
 struct RoutingStats {
   std::uint64_t rows = 0, sequences = 0, loops_left_out = 0;
-  std::uint64_t long_sequences = 0;  ///< of 200 rows or more
-  std::vector<LoadStats> load;       ///< [layer]
-  std::vector<double> sequence_cv;   ///< [layer] expert load CV within a long sequence, mean
+  std::uint64_t long_sequences = 0;         ///< of 200 rows or more
+  std::vector<std::vector<double>> counts;  ///< [layer][expert] tokens
+  std::vector<LoadStats> load;              ///< [layer] of them
+  std::vector<double> sequence_cv;          ///< [layer] expert load CV within a long sequence, mean
   /// [layer] E * sum of (share of assignments) * (mean router probability); 1 when balanced. From
   /// recorded weights, renormalised over the K; without them the shares stand for probabilities
   /// and the value is 1 + CV^2.
@@ -63,8 +64,12 @@ struct RoutingStats {
 /// Time grows with rows * layers * K^2: a second for 100,000 rows of 58 layers, top-8. Throws
 /// InputError if rows of a mapped file are damaged.
 [[nodiscard]] RoutingStats routing_stats(const RoutingTable& table, bool with_loops = false);
-/// `ranks` is at most the number of experts.
-[[nodiscard]] ReachStats reach_stats(const RoutingTable& table, int ranks, bool with_loops = false);
+/// `place_of` is the place, from 0, of every expert.
+[[nodiscard]] ReachStats reach_stats(const RoutingTable& table, const std::vector<int>& place_of,
+                                     bool with_loops = false);
+/// Experts in consecutive blocks on ranks, and these on nodes: the node of every expert, its rank
+/// if there is a node for each. Precondition: nodes divide ranks, which are at most the experts.
+[[nodiscard]] std::vector<int> linear_places(int experts, int ranks, int nodes);
 
 [[nodiscard]] double mean_of(const std::vector<double>& values);
 

@@ -26,6 +26,7 @@ usage: moesim <command> [options]
   check  FILE...         report every mistake in scenarios, systems, models or traces
   diff   A.json B.json   what changed between two reports, and why
   import KIND FILE...    convert a foreign trace or model (moesim list importers)
+  routing stats|convert FILE...  describe a routing trace, or write it as JSONL, CSV or MRT
   list   [WHAT]          models, systems, links, collectives, schedulers, importers ...
   fit SAMPLES...         measured kernels to a kernel profile
   validate ops|runs|e2e DATA...  predict what was measured; print the errors
@@ -109,12 +110,13 @@ const std::array kCommands{
                 1,
                 1,
                 {add_scenario_options, add_format}},
-    CommandSpec{"check",
-                "FILE...",
-                "Report every mistake in scenarios, systems, model configs and request traces.",
-                1,
-                kMany,
-                {}},
+    CommandSpec{
+        "check",
+        "FILE...",
+        "Report every mistake in scenarios, systems, model configs, request and routing traces.",
+        1,
+        kMany,
+        {}},
     CommandSpec{"diff",
                 "A.json B.json",
                 "What changed between two reports, and in which terms.",
@@ -139,6 +141,15 @@ const std::array kCommands{
                 0,
                 1,
                 {add_format}},
+    CommandSpec{
+        "routing",
+        "stats|convert FILE",
+        "Routing traces: which experts tokens chose (JSONL, CSV, MRT).\n"
+        "stats: how even, how alike, how far tokens travel; convert: FILE as the file of -o, "
+        "by its ending.",
+        2,
+        2,
+        {add_routing_options, add_format, add_quiet}},
     CommandSpec{"validate",
                 "ops|runs|e2e DATA...",
                 "Predict what was measured and print the errors: kernels, recorded runs request by "
@@ -243,7 +254,7 @@ const std::string& checked_seed(const std::string& text) {
   return text;
 }
 
-Arguments finish(Parsed& parsed, const std::string& command) {
+Arguments finish(Parsed& parsed, const CLI::App& app, const std::string& command) {
   Arguments args = std::move(parsed.args);
   args.command = command;
   args.format = parsed.format == "json" ? OutputFormat::kJson : OutputFormat::kTable;
@@ -253,6 +264,10 @@ Arguments finish(Parsed& parsed, const std::string& command) {
   if (!args.save_dir && (args.per_request || args.timeline)) {
     throw UsageError(fmt::format("--{} has no effect without --save-dir",
                                  args.per_request ? "per-request" : "timeline"));
+  }
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() > 0 && !option->get_lnames().empty())
+      args.given.push_back(option->get_lnames().front());
   }
   args.overrides = flag_overrides(parsed.flags);
   if (parsed.seed) args.overrides.push_back({"seed", checked_seed(*parsed.seed), "--seed"});
@@ -301,7 +316,7 @@ std::variant<Arguments, Information> parse_arguments(int argc, const char* const
     throw UsageError(fmt::format("{}: {}", spec.name, error.what()));
   }
   check_inputs(*app, spec, parsed);
-  return finish(parsed, spec.name);
+  return finish(parsed, *app, spec.name);
 }
 
 }  // namespace moesim

@@ -19,6 +19,16 @@ class UsageError : public std::runtime_error {
 
 enum class OutputFormat { kTable, kJson };
 
+/// Options of `moesim routing`; each verb takes some of them (sim/cli/routing.h).
+struct RoutingArguments {
+  std::optional<int> ranks, nodes;     ///< stats: where experts lie
+  std::optional<int> window;           ///< stats: steps of a window of drift
+  std::optional<int> lockstep, steps;  ///< stats, convert: sequences together, tokens of each
+  std::optional<std::string> codec;    ///< convert: of an MRT file
+  std::optional<int> level;            ///< convert: of the codec
+  bool with_loops = false;             ///< stats: repetition loops, too
+};
+
 /// A command line, read but not yet acted on.
 struct Arguments {
   std::string command;
@@ -35,6 +45,8 @@ struct Arguments {
   std::optional<std::string> markdown;  ///< --markdown: the same as a section of a page
   bool strict = false, check = false, per_request = false, timeline = false, quiet = false;
   int jobs = 1;
+  RoutingArguments routing;
+  std::vector<std::string> given;  ///< options on the command line, without dashes
 };
 
 /// --help or --version: text for standard output.

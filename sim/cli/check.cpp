@@ -4,6 +4,8 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "hardware/profile.h"
@@ -11,6 +13,7 @@
 #include "models/hf_config.h"
 #include "scenarios/load.h"
 #include "scenarios/request_trace.h"
+#include "scenarios/routing_trace.h"
 #include "sim/base/files.h"
 #include "sim/base/reader.h"
 #include "sim/build.h"
@@ -35,7 +38,8 @@ std::string extension(const fs::path& path) {
   mistake.hint =
       "a scenario has schema_version and workload, a system gpu, a kernel profile framework and "
       "ops, "
-      "a model config architectures or model_type; traces end in .csv or .jsonl (.gz)";
+      "a model config architectures or model_type; traces end in .csv or .jsonl (.gz), routing "
+      "traces also in .mrt";
   throw InputError({mistake});
 }
 
@@ -51,15 +55,28 @@ std::string check_scenario(const std::string& text, const std::string& file) {
   return what;
 }
 
+std::string check_routing(const RoutingTrace& trace) {
+  if (const auto* const loads = std::get_if<StepLoads>(&trace))
+    return fmt::format("routing trace of {} steps", loads->steps.size());
+  const auto& table = std::get<RoutingTable>(trace);
+  table.check_all_rows();
+  return fmt::format("routing trace of {} tokens in {} sequences", table.rows(),
+                     table.sequences.size());
+}
+
 /// Loads a file as what it is; says what it was.
 std::string check_file(const std::string& file) {
   const std::string kind = extension(file);
+  if (kind == ".mrt") return check_routing(read_routing_trace(file));
   if (kind == ".csv" || kind == ".jsonl") {
+    if (std::string content = read_file(file); is_routing_trace(content))
+      return check_routing(parse_routing_trace(std::move(content), file));
     TraceSpec trace;
     trace.path = file;
     return fmt::format("trace of {} requests", read_request_trace(trace).size());
   }
   const std::string text = read_file(file);  // once: it may be standard input
+  if (is_routing_trace(text)) return check_routing(parse_routing_trace(text, file));
   const Document document = Document::parse(text, file);
   const auto has = [&](const char* key) { return document.get(key).has_value(); };
   if (has("architectures") || has("model_type"))

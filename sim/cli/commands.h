@@ -13,6 +13,7 @@ namespace moesim {
 [[nodiscard]] int diff_command(const Arguments& args);
 [[nodiscard]] int fit_command(const Arguments& args);
 [[nodiscard]] int import_command(const Arguments& args);
+[[nodiscard]] int routing_command(const Arguments& args);
 [[nodiscard]] int validate_command(const Arguments& args);
 
 }  // namespace moesim

@@ -20,10 +20,11 @@ struct Command {
   int (*run)(const Arguments&);
 };
 constexpr std::array kCommands{
-    Command{"run", run_command},     Command{"memory", memory_command},
-    Command{"check", check_command}, Command{"list", list_command},
-    Command{"diff", diff_command},   Command{"import", import_command},
-    Command{"fit", fit_command},     Command{"validate", validate_command}};
+    Command{"run", run_command},        Command{"memory", memory_command},
+    Command{"check", check_command},    Command{"list", list_command},
+    Command{"diff", diff_command},      Command{"import", import_command},
+    Command{"fit", fit_command},        Command{"validate", validate_command},
+    Command{"routing", routing_command}};
 
 /// A broken invariant aborts (sim/base/check.h); its exit code is ours.
 void on_abort(int) {

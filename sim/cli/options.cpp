@@ -90,6 +90,33 @@ void add_import_options(CLI::App& app, Parsed& parsed) {
       ->group("output");
 }
 
+void add_routing_options(CLI::App& app, Parsed& parsed) {
+  RoutingArguments& routing = parsed.args.routing;
+  const auto count = [&](const char* name, std::optional<int>& value, const char* help) {
+    app.add_option(name, value, help)
+        ->check(CLI::Range(1, 1'000'000))
+        ->type_name("N")
+        ->group("routing");
+  };
+  count("--ranks", routing.ranks, "stats: ranks the experts lie on, in blocks [8]");
+  count("--nodes", routing.nodes, "stats: nodes of those ranks, in blocks [1]");
+  count("--window", routing.window, "stats: steps whose loads are compared for drift [20]");
+  count("--lockstep", routing.lockstep,
+        "sequences advanced together; convert: to step loads [stats 64]");
+  count("--steps", routing.steps, "tokens of each of them [200]");
+  app.add_flag("--with-loops", routing.with_loops, "stats: repetition loops, too")
+      ->group("routing");
+  app.add_option("--codec", routing.codec, "convert: of an MRT file: zstd, zlib or none [zstd]")
+      ->check(CLI::IsMember({"zstd", "zlib", "none"}))
+      ->type_name("NAME")
+      ->group("routing");
+  app.add_option("--level", routing.level, "convert: of the codec, 1 to 22 or 1 to 9 [3]")
+      ->check(CLI::Range(1, 22))
+      ->type_name("N")
+      ->group("routing");
+  add_import_options(app, parsed);
+}
+
 void add_fit_options(CLI::App& app, Parsed& parsed) {
   app.add_option("--system", parsed.args.system, "system the samples were measured on")
       ->required()

@@ -102,7 +102,10 @@ TEST_CASE("a token counts once for each rank it reaches") {
   const int ids[] = {0, 1, 1, 2, 3, 2};
   for (int i = 0; i < 6; ++i) table.set(static_cast<std::uint64_t>(i / 2), 0, i % 2, ids[i]);
   table.sequences = {{0, 2, 0, 0, 0, 4, 0}, {2, 1, 0, 0, 0, 4, 0}};
-  const ReachStats reach = reach_stats(table, 2);
+  const ReachStats reach = reach_stats(table, linear_places(4, 2, 2));
+  CHECK(reach.places == 2);
+  CHECK(linear_places(8, 4, 2) == std::vector<int>{0, 0, 0, 0, 1, 1, 1, 1});
+  CHECK(linear_places(5, 4, 2) == std::vector<int>{0, 0, 0, 1, 1});
   CHECK(reach.mean == doctest::Approx(4.0 / 3));
   CHECK(reach.histogram[0] == doctest::Approx(2.0 / 3));
   CHECK(reach.histogram[1] == doctest::Approx(1.0 / 3));

@@ -1,0 +1,110 @@
+#include "sim/cli/routing.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fmt/format.h>
+#include <iostream>
+#include <utility>
+
+#include "sim/base/diagnostic.h"
+#include "sim/base/files.h"
+#include "sim/cli/commands.h"
+#include "sim/cli/exit_codes.h"
+
+namespace moesim {
+namespace {
+
+struct Verb {
+  const char* name;
+  int (*run)(const Arguments&);
+  std::vector<std::string> options;  ///< it takes; another is a mistake
+};
+const std::array kVerbs{
+    Verb{"stats",
+         routing_stats_command,
+         {"format", "ranks", "nodes", "window", "lockstep", "steps", "with-loops", "quiet"}},
+    Verb{"convert",
+         routing_convert_command,
+         {"out", "codec", "level", "lockstep", "steps", "quiet"}},
+};
+
+const Verb& find_verb(const std::string& name) {
+  std::vector<std::string> known;
+  for (const Verb& verb : kVerbs) {
+    if (name == verb.name) return verb;
+    known.emplace_back(verb.name);
+  }
+  throw UsageError(
+      fmt::format("routing: unknown verb '{}'; {}", name, nearest_name_hint(name, known)));
+}
+
+MrtOptions mrt_options(const RoutingArguments& args) {
+  MrtOptions options;
+  const std::string codec = args.codec.value_or("zstd");
+  options.codec = codec == "zlib"   ? MrtCodec::kZlib
+                  : codec == "none" ? MrtCodec::kNone
+                                    : MrtCodec::kZstd;
+  if (options.codec == MrtCodec::kNone && args.level)
+    throw UsageError("routing convert: --level has no effect without compression");
+  options.level = args.level.value_or(options.level);
+  return options;
+}
+
+/// The trace as the content of a file with this ending.
+std::string content_of(const RoutingTrace& trace, const std::string& ending,
+                       const RoutingArguments& args) {
+  const auto* const table = std::get_if<RoutingTable>(&trace);
+  if (ending == ".mrt") {
+    return std::visit([&](const auto& data) { return write_mrt(data, mrt_options(args)); }, trace);
+  }
+  if (args.codec || args.level)
+    throw UsageError("routing convert: --codec and --level are for .mrt files");
+  if (ending == ".jsonl") {
+    if (table == nullptr)
+      throw UsageError(
+          "routing convert: step loads do not say what each token chose; write .csv or .mrt");
+    return write_routing_jsonl(*table);
+  }
+  if (table != nullptr)
+    throw UsageError(
+        "routing convert: a CSV holds step loads; --lockstep N makes them from N sequences, or "
+        "write .jsonl or .mrt");
+  return write_routing_csv(std::get<StepLoads>(trace));
+}
+
+}  // namespace
+
+int routing_command(const Arguments& args) {
+  const Verb& verb = find_verb(args.inputs.front());
+  for (const std::string& option : args.given) {
+    if (std::find(verb.options.begin(), verb.options.end(), option) == verb.options.end())
+      throw UsageError(fmt::format("routing {}: --{} has no effect", verb.name, option));
+  }
+  return verb.run(args);
+}
+
+int routing_convert_command(const Arguments& args) {
+  const std::filesystem::path out = args.out.value_or("");
+  const std::string ending = out.extension().string();
+  if (ending != ".mrt" && ending != ".jsonl" && ending != ".csv")
+    throw UsageError(
+        "routing convert: -o names the file to write; it ends in .mrt, .jsonl or .csv");
+  if (args.routing.steps && !args.routing.lockstep)
+    throw UsageError("routing convert: --steps has no effect without --lockstep");
+  RoutingTrace trace = read_routing_trace(args.inputs[1]);
+  if (const auto* const table = std::get_if<RoutingTable>(&trace)) {
+    table->check_all_rows();
+    if (!table->weights.empty() && ending == ".mrt" && !args.quiet)
+      std::cerr << "moesim: MRT has no place for router weights; they are left out\n";
+    if (args.routing.lockstep)
+      trace = lockstep_loads(*table, *args.routing.lockstep,
+                             args.routing.steps.value_or(kLockstepSteps));
+  } else if (args.routing.lockstep) {
+    throw UsageError("routing convert: --lockstep has no effect on step loads");
+  }
+  write_file(out, content_of(trace, ending, args.routing));
+  return kExitOk;
+}
+
+}  // namespace moesim

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scenarios/routing_stats.h"
+#include "scenarios/routing_step_stats.h"
+#include "scenarios/routing_trace.h"
+#include "sim/cli/args.h"
+
+namespace moesim {
+
+// What `moesim routing VERB FILE` does, one function a verb: sim/cli/routing.cpp has the table.
+// They return an exit code and throw InputError or UsageError; args.inputs holds the verb, then its
+// arguments.
+[[nodiscard]] int routing_stats_command(const Arguments& args);
+[[nodiscard]] int routing_convert_command(const Arguments& args);
+
+/// Sequences a batch is made of, and tokens of each, unless the command line says otherwise: as in
+/// the statistics published with the real trace.
+inline constexpr int kLockstepSequences = 64, kLockstepSteps = 200;
+
+/// Everything `moesim routing stats` tells of a trace.
+struct RoutingDescription {
+  std::string file, model;
+  RoutingShape shape;
+  int ranks = 0, nodes = 0, window = 0;
+  std::optional<RoutingStats> tokens;      ///< of a per-token trace, with
+  ReachStats reach, node_reach;            ///< how many ranks and nodes a token reaches
+  std::vector<std::vector<double>> loads;  ///< [layer][expert] of all rows or steps
+  std::size_t batch = 0;                   ///< sequences in lockstep; 0: recorded steps
+  StepStats steps;
+  std::vector<Drift> drift;
+};
+[[nodiscard]] std::string routing_table_text(const RoutingDescription& description);
+[[nodiscard]] std::string routing_json_text(const RoutingDescription& description);
+
+}  // namespace moesim
