@@ -65,6 +65,22 @@ std::string pack_chunk(MrtCodec codec, std::span<const std::byte> raw, int level
   return out;
 }
 
+bool inflate_raw(std::span<const std::byte> stored, std::span<std::byte> raw) {
+  constexpr int kWithoutHeader = -15;  // zlib.h: 32 KiB window, raw
+  constexpr std::size_t kMost = std::numeric_limits<uInt>::max();
+  if (stored.size() > kMost || raw.size() > kMost) return false;
+  z_stream stream{};
+  if (::inflateInit2(&stream, kWithoutHeader) != Z_OK) return false;
+  // zlib's interface is not const-correct; it does not write here.
+  stream.next_in = const_cast<Bytef*>(as_zlib(stored.data()));
+  stream.avail_in = static_cast<uInt>(stored.size());
+  stream.next_out = reinterpret_cast<Bytef*>(raw.data());
+  stream.avail_out = static_cast<uInt>(raw.size());
+  const int status = ::inflate(&stream, Z_FINISH);
+  ::inflateEnd(&stream);
+  return status == Z_STREAM_END && stream.avail_out == 0;
+}
+
 std::uint64_t most_raw_bytes(MrtCodec codec, std::uint64_t stored) {
   // zlib, "Technical Details": at most 1032:1. RFC 8878: a block stands for at most 128 KiB and
   // takes at least 4 bytes (3 of header, 1 repeated).
