@@ -57,6 +57,19 @@ bool is_choice(const std::int64_t* ids, std::size_t top_k) {
 
 }  // namespace
 
+void RoutedRequests::add_choice(const std::int64_t* ids, std::size_t token, int layer,
+                                const std::string& file) {
+  const auto top_k = static_cast<std::size_t>(layers_.shape.top_k);
+  const bool known = std::all_of(
+      ids, ids + top_k, [&](std::int64_t id) { return id >= 0 && id < layers_.shape.experts; });
+  if (!known || !is_choice(ids, top_k))
+    refuse_file(file, "",
+                fmt::format("token {}, layer {}: ids are not {} distinct experts of {}", token,
+                            layer, top_k, layers_.shape.experts),
+                "ids have to be logical experts (without the slots of redundant ones)");
+  for (std::size_t i = 0; i < top_k; ++i) ids_.push_back(static_cast<std::uint16_t>(ids[i]));
+}
+
 std::uint32_t RoutedRequests::add_rows(const IntArray& array, const std::string& file,
                                        bool last_is_unrun) {
   if (array.values.empty()) return 0;
@@ -83,17 +96,8 @@ std::uint32_t RoutedRequests::add_rows(const IntArray& array, const std::string&
     ++unrun_;
   }
   for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t layer = 0; layer < layers_.layer_ids.size(); ++layer) {
-      const std::int64_t* const ids = cell(row, layer);
-      const bool known = std::all_of(
-          ids, ids + top_k, [&](std::int64_t id) { return id >= 0 && id < layers_.shape.experts; });
-      if (!known || !is_choice(ids, top_k))
-        refuse_file(file, "",
-                    fmt::format("token {}, layer {}: ids are not {} distinct experts of {}", row,
-                                layers_.layer_ids[layer], top_k, layers_.shape.experts),
-                    "ids have to be logical experts (without the slots of redundant ones)");
-      for (std::size_t i = 0; i < top_k; ++i) ids_.push_back(static_cast<std::uint16_t>(ids[i]));
-    }
+    for (std::size_t layer = 0; layer < layers_.layer_ids.size(); ++layer)
+      add_choice(cell(row, layer), row, layers_.layer_ids[layer], file);
   }
   return static_cast<std::uint32_t>(rows);
 }

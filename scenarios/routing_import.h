@@ -22,8 +22,8 @@ struct MoeLayers {
   int all_layers = 0;
   int shared_experts = 0;
 };
-/// From a Hugging Face config.json, or the id of a shipped model. Throws InputError if it has no experts, or if its layers have
-/// different numbers of them.
+/// From a Hugging Face config.json, or the id of a shipped model. Throws InputError if it has no
+/// experts, or if its layers have different numbers of them.
 [[nodiscard]] MoeLayers read_moe_layers(const std::filesystem::path& config);
 
 /// An array of whole numbers, row-major.
@@ -56,6 +56,7 @@ class RoutedRequests {
   [[nodiscard]] const MoeLayers& layers() const { return layers_; }
 
  private:
+  void add_choice(const std::int64_t* ids, std::size_t token, int layer, const std::string& file);
   std::uint32_t add_rows(const IntArray& array, const std::string& file, bool last_is_unrun);
 
   MoeLayers layers_;

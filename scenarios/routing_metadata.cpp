@@ -37,25 +37,33 @@ std::string read_domain(const json& value, std::vector<RoutingDomain>& out) {
   return "";
 }
 
+std::string read_layer_ids(const json& list, std::vector<int>& out) {
+  if (!list.is_array()) return "layer_ids is not a list";
+  for (const json& id : list) {
+    if (!is_int(id, INT32_MAX)) return "layer_ids holds something other than layer numbers";
+    out.push_back(id.get<int>());
+  }
+  return "";
+}
+
+std::string read_domains(const json& list, std::vector<RoutingDomain>& out) {
+  if (!list.is_array()) return "domains is not a list";
+  for (const json& item : list) {
+    if (std::string problem = read_domain(item, out); !problem.empty()) return problem;
+  }
+  return "";
+}
+
 std::string read_key(const std::string& key, const json& value, RoutingMetadata& out) {
+  if (key == "layer_ids") return read_layer_ids(value, out.layer_ids);
+  if (key == "domains") return read_domains(value, out.domains);
   if (key == "model") {
     if (!value.is_string()) return "model is not text";
     out.model = value.get<std::string>();
-  } else if (key == "n_groups" || key == "topk_groups") {
-    if (!is_int(value, kMostExperts)) return key + " is not a count";
-    (key == "n_groups" ? out.groups : out.topk_groups) = value.get<int>();
-  } else if (key == "layer_ids") {
-    if (!value.is_array()) return "layer_ids is not a list";
-    for (const json& id : value) {
-      if (!is_int(id, INT32_MAX)) return "layer_ids holds something other than layer numbers";
-      out.layer_ids.push_back(id.get<int>());
-    }
-  } else if (key == "domains") {
-    if (!value.is_array()) return "domains is not a list";
-    for (const json& item : value) {
-      if (std::string problem = read_domain(item, out.domains); !problem.empty()) return problem;
-    }
+    return "";
   }
+  if (!is_int(value, kMostExperts)) return key + " is not a count";
+  (key == "n_groups" ? out.groups : out.topk_groups) = value.get<int>();
   return "";
 }
 

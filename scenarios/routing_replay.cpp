@@ -89,6 +89,22 @@ std::uint64_t wrapped(std::uint64_t first, std::uint32_t rows, std::uint64_t ind
   throw_input_error(std::move(mistake));
 }
 
+bool is_of(const RoutingTable& table, const RoutedSequence& sequence, const std::string& name) {
+  if (sequence.domain >= table.domains.size()) return false;
+  const RoutingDomain& domain = table.domains[sequence.domain];
+  return domain.name == name || domain.group == name;
+}
+
+[[noreturn]] void refuse_domain(const RoutingTable& table, const std::string& name) {
+  std::vector<std::string> known;
+  for (const RoutingDomain& domain : table.domains) {
+    if (std::find(known.begin(), known.end(), domain.group) == known.end())
+      known.push_back(domain.group);
+  }
+  refuse_mix(name, "the trace has no sequence of this domain or group",
+             known.empty() ? "it names no domains at all" : nearest_name_hint(name, known));
+}
+
 }  // namespace
 
 RoutingReplay::RoutingReplay(const RoutingTable& table, const Options& options)
@@ -110,37 +126,29 @@ void RoutingReplay::add_share(double weight, const std::string* name) {
   share.first = sources_.size();
   for (std::size_t i = 0; i < table_->sequences.size(); ++i) {
     const RoutedSequence& sequence = table_->sequences[i];
-    if (name != nullptr) {
-      if (sequence.domain >= table_->domains.size()) continue;
-      const RoutingDomain& domain = table_->domains[sequence.domain];
-      if (domain.name != *name && domain.group != *name) continue;
-    }
-    Source source;
-    source.sequence = static_cast<std::uint32_t>(i);
-    // A recording of prompts alone serves outputs, too.
-    const std::uint32_t prompt = sequence.prompt_rows < sequence.rows ? sequence.prompt_rows : 0;
-    source.decode = {sequence.first_row + prompt, sequence.rows - prompt};
-    source.prompt = {sequence.first_row, sequence.prompt_rows};
-    source.prompt_is_decode = sequence.prompt_rows == 0;
-    if (source.prompt_is_decode) {
-      const std::uint32_t skip = after_template(source.decode.rows);
-      source.prompt = {source.decode.first + skip, source.decode.rows - skip};
-      prefill_from_decode_ = true;
-    }
-    sources_.push_back(source);
+    if (name != nullptr && !is_of(*table_, sequence, *name)) continue;
+    sources_.push_back(source_of(sequence, i));
+    prefill_from_decode_ = prefill_from_decode_ || sources_.back().prompt_is_decode;
   }
   share.count = sources_.size() - share.first;
-  if (share.count == 0) {
-    std::vector<std::string> known;
-    for (const RoutingDomain& domain : table_->domains) {
-      if (std::find(known.begin(), known.end(), domain.group) == known.end())
-        known.push_back(domain.group);
-    }
-    refuse_mix(*name, "the trace has no sequence of this domain or group",
-               known.empty() ? "it names no domains at all" : nearest_name_hint(*name, known));
-  }
+  if (share.count == 0) refuse_domain(*table_, *name);
   share.below = weight;
   shares_.push_back(share);
+}
+
+RoutingReplay::Source RoutingReplay::source_of(const RoutedSequence& sequence, std::size_t number) {
+  Source source;
+  source.sequence = static_cast<std::uint32_t>(number);
+  // A recording of prompts alone serves outputs, too.
+  const std::uint32_t prompt = sequence.prompt_rows < sequence.rows ? sequence.prompt_rows : 0;
+  source.decode = {sequence.first_row + prompt, sequence.rows - prompt};
+  source.prompt = {sequence.first_row, sequence.prompt_rows};
+  source.prompt_is_decode = sequence.prompt_rows == 0;
+  if (source.prompt_is_decode) {
+    const std::uint32_t skip = after_template(source.decode.rows);
+    source.prompt = {source.decode.first + skip, source.decode.rows - skip};
+  }
+  return source;
 }
 
 /// Turns weights into cumulated shares, and sums rows.

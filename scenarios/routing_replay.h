@@ -89,6 +89,7 @@ class RoutingReplay {
     std::uint64_t epoch = 0;
   };
 
+  static Source source_of(const RoutedSequence& sequence, std::size_t number);
   void add_share(double weight, const std::string* name);
   void finish_shares();
   [[nodiscard]] const Share& share_of(std::uint64_t key) const;

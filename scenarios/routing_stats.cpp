@@ -199,9 +199,10 @@ std::vector<double> importance(const RoutingTable& table, bool with_loops, std::
       for (int layer = 0; layer < shape.layers; ++layer, weight += shape.top_k) {
         const double all = std::accumulate(weight, weight + shape.top_k, 0.0);
         if (!(all > 0)) continue;
+        double* const of_layer =
+            &sum[static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape.experts)];
         for (int rank = 0; rank < shape.top_k; ++rank)
-          sum[static_cast<std::size_t>(layer * shape.experts + table.expert(row, layer, rank))] +=
-              static_cast<double>(weight[rank]) / all;
+          of_layer[table.expert(row, layer, rank)] += static_cast<double>(weight[rank]) / all;
       }
     }
   }
@@ -289,6 +290,7 @@ RoutingStats routing_stats(const RoutingTable& table, bool with_loops) {
 
 std::vector<int> linear_places(int experts, int ranks, int nodes) {
   std::vector<int> places;
+  places.reserve(static_cast<std::size_t>(experts));
   for (int e = 0; e < experts; ++e)
     places.push_back(linear_rank(e, experts, ranks) / (ranks / nodes));
   return places;

@@ -20,13 +20,15 @@ RoutingTable::RoutingTable(const RoutingShape& shape, std::uint64_t rows, const 
     : shape_(shape), rows_(rows), cells_(cells), keeper_(std::move(keeper)) {}
 
 int RoutingTable::expert(std::uint64_t row, int layer, int rank) const {
-  const auto at = static_cast<std::size_t>(layer * shape_.top_k + rank);
+  const auto at = static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape_.top_k) +
+                  static_cast<std::size_t>(rank);
   return cell_bytes() == 1 ? row8(row)[at] : row16(row)[at];
 }
 
 void RoutingTable::set(std::uint64_t row, int layer, int rank, int expert) {
   MOESIM_CHECK(owned_ != nullptr, "only an owned table is written");
-  const auto at = static_cast<std::size_t>(layer * shape_.top_k + rank);
+  const auto at = static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape_.top_k) +
+                  static_cast<std::size_t>(rank);
   std::byte* const first = owned_ + row * row_bytes();
   if (cell_bytes() == 1) {
     first[at] = static_cast<std::byte>(expert);

@@ -70,6 +70,7 @@ std::string load_rows(const RoutingDescription& about) {
   }
   const auto field = [&](double LoadStats::*member) {
     std::vector<double> values;
+    values.reserve(list.size());
     for (const LoadStats& stats : list) values.push_back(stats.*member);
     return spread_of(std::move(values));
   };
