@@ -1,12 +1,104 @@
 #include "scenarios/expert_routing.h"
 
+#include <array>
+#include <fmt/format.h>
+#include <string>
+#include <string_view>
+
+#include "models/model.h"
 #include "sim/base/check.h"
+#include "sim/base/reader.h"
+#include "sim/base/registry.h"
 
 namespace moesim {
+namespace {
+
+/// A field of `routing` and the kinds it belongs to (scenario.md, `routing`); a test compares this
+/// with what the kinds read.
+struct KindField {
+  const char* name;
+  std::string_view kinds;  ///< between spaces
+};
+constexpr std::array kFields{
+    KindField{"exponent", " zipf power_law "},
+    KindField{"tokens", " power_law "},
+    KindField{"sigma", " lognormal "},
+    KindField{"concentration", " dirichlet "},
+    KindField{"parameters", " latent_logit "},
+    KindField{"template_start", " latent_logit "},
+    KindField{"persistence", " markov "},
+    KindField{"base", " markov hot_expert "},
+    KindField{"fraction", " hot_expert "},
+    KindField{"experts", " hot_expert "},
+    KindField{"layers", " hot_expert "},
+    KindField{"from_s", " hot_expert "},
+    KindField{"path", " trace loads "},
+    KindField{"mode", " trace "},
+    KindField{"replace", " trace "},
+    KindField{"domain_mix", " trace "},
+    KindField{"drift", " zipf power_law lognormal dirichlet latent_logit loads "},
+};
+
+/// "zipf or power_law".
+std::string names_of(std::string_view kinds) {
+  std::string text;
+  for (std::size_t at = 1; at < kinds.size();) {
+    const std::size_t end = kinds.find(' ', at);
+    text += (text.empty() ? "" : " or ") + std::string(kinds.substr(at, end - at));
+    at = end + 1;
+  }
+  return text;
+}
+
+}  // namespace
 
 void ExpertRouting::draw(int /*layer*/, int /*tokens*/, int /*top_k*/, Rng& /*rng*/,
                          std::span<std::uint32_t> /*counts*/) const {
   MOESIM_CHECK(false, "counts are drawn without a table for exchangeable kinds only");
+}
+
+std::unique_ptr<ExpertRouting> read_expert_routing(Reader& in) {
+  const std::vector<std::string> kinds = Registry<ExpertRouting>::names();
+  const std::string kind = in.choice_or("kind", kinds, "");
+  const bool known = !kind.empty();
+  // The fields of a kind that is refused already are not mistakes of their own.
+  for (const KindField& field : kFields) {
+    if (!in.has(field.name) || (!known && in.has("kind"))) continue;
+    const std::string name = known ? kind : "uniform";
+    if (field.kinds.find(" " + name + " ") != std::string_view::npos) continue;
+    in.fail(field.name, "is not a field of kind: " + name,
+            fmt::format("write kind: {}, or leave it out", names_of(field.kinds)));
+  }
+  return Registry<ExpertRouting>::find(known ? kind : "uniform")->make(in);
+}
+
+RoutingShape routing_shape(const ModelSpec& model) {
+  RoutingShape shape;
+  for (const LayerSpec& layer : model.layers) {
+    if (!layer.moe) continue;
+    if (shape.layers++ > 0) continue;
+    shape.experts = layer.num_experts;
+    shape.top_k = layer.top_k;
+  }
+  if (model.router.groups > 1 && shape.layers > 0) {
+    shape.groups = model.router.groups;
+    shape.topk_groups = model.router.topk_groups;
+  }
+  return shape;
+}
+
+RoutingTable empty_table(const RoutingShape& shape, const TableSize& size) {
+  const auto per_sequence = static_cast<std::uint32_t>(size.prompt_rows + size.decode_rows);
+  RoutingTable table(shape, static_cast<std::uint64_t>(size.sequences) * per_sequence);
+  for (int s = 0; s < size.sequences; ++s) {
+    RoutedSequence sequence;
+    sequence.first_row = static_cast<std::uint64_t>(s) * per_sequence;
+    sequence.rows = per_sequence;
+    sequence.prompt_rows = static_cast<std::uint32_t>(size.prompt_rows);
+    sequence.source_id = static_cast<std::uint64_t>(s);
+    table.sequences.push_back(sequence);
+  }
+  return table;
 }
 
 }  // namespace moesim

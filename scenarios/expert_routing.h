@@ -11,6 +11,9 @@
 
 namespace moesim {
 
+class Reader;
+struct ModelSpec;
+
 /// How many tokens a generator is asked for.
 struct TableSize {
   int sequences = 64;
@@ -27,10 +30,15 @@ class ExpertRouting {
  public:
   virtual ~ExpertRouting() = default;
 
+  /// Throws InputError, at the keys that are wrong, if the kind cannot route a model of this shape
+  /// (a list by layer of another length, a trace of another model) or a file it names is bad.
+  virtual void check(const RoutingShape& /*shape*/) const {}
+
   /// Routed tokens for a model of this shape. Pure: the same arguments, the same table. `epoch`
   /// counts stretches of `epoch_s()` seconds of simulated time: load that drifts has one table
-  /// each. A recorded trace returns its own rows, whatever `size`. Throws InputError if the shape
-  /// does not fit (a trace of another model).
+  /// each. A generator's table for fewer sequences or rows is the beginning of one for more (of
+  /// each sequence, for rows), except that of `balanced`. A recorded trace returns its own rows,
+  /// whatever `size`. Precondition: check(shape).
   [[nodiscard]] virtual RoutingTable table(const RoutingShape& shape, const TableSize& size,
                                            std::uint64_t seed, std::uint64_t epoch) const = 0;
   /// How rows are given to tokens; `seed` is the scenario's unless the kind has its own.
@@ -52,5 +60,17 @@ class ExpertRouting {
   virtual void draw(int layer, int tokens, int top_k, Rng& rng,
                     std::span<std::uint32_t> counts) const;
 };
+
+/// The kind a mapping names (`kind`, else uniform), made from its other keys. Mistakes go to the
+/// reader's diagnostics: an unknown kind, a value out of range, a field of another kind. Keys that
+/// belong to no kind are left to the caller's reject_unknown_keys.
+[[nodiscard]] std::unique_ptr<ExpertRouting> read_expert_routing(Reader& in);
+
+/// MoE layers, experts and groups of a model; all zero for a dense one. Layers of a model that
+/// differ in their experts are given the first one's.
+[[nodiscard]] RoutingShape routing_shape(const ModelSpec& model);
+
+/// A table of zeros with its sequences laid out one after the other, for generators to fill.
+[[nodiscard]] RoutingTable empty_table(const RoutingShape& shape, const TableSize& size);
 
 }  // namespace moesim

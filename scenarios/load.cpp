@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "scenarios/expert_routing.h"
 #include "scenarios/layout.h"
 #include "scenarios/load_parts.h"
 #include "sim/base/files.h"
@@ -170,8 +171,9 @@ void assign_nodes(Scenario& scenario) {
 }
 
 /// Reads one document into a scenario; mistakes go to the context.
-Scenario read_scenario(const Document& document, LoadContext& context) {
+Scenario read_scenario(Document document, LoadContext& context) {
   Scenario scenario;
+  name_routing_files_absolutely(document, context);
   scenario.base_dir = context.base_dir;
   Reader root(document, context.diagnostics);
   read_header(root, scenario, context);
@@ -187,7 +189,7 @@ Scenario read_scenario(const Document& document, LoadContext& context) {
   scenario.instances = std::move(deployment.instances);
   scenario.request_router = deployment.request_router;
   scenario.workload = read_workload(root.map("workload"), context);
-  scenario.expert_routing = read_routing(root, context);
+  scenario.routing = read_routing(root, routing_shape(scenario.model), context);
   read_placement(root, context);
   scenario.slo = read_slo(root.map_or_empty("slo"));
   scenario.gpu_hour_usd = read_cost(root.map_or_empty("cost"));

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "scenarios/routing_table.h"
 #include "scenarios/scenario.h"
 #include "sim/base/reader.h"
 
@@ -134,7 +135,13 @@ struct DeploymentSection {
 [[nodiscard]] Distribution read_distribution(Reader& in, const std::string& key, Range range,
                                              LoadContext& context);
 
-[[nodiscard]] Policy read_routing(Reader& root, LoadContext& context);
+/// Replaces the names of files below `routing` by full paths: kinds are made again from the section
+/// where nobody knows the scenario's folder. Places stay those of the names; a name without a file
+/// is reported.
+void name_routing_files_absolutely(Document& document, LoadContext& context);
+/// `routing`; its kind is checked against the model's shape unless that has no layers.
+[[nodiscard]] RoutingSpec read_routing(Reader& root, const RoutingShape& shape,
+                                       LoadContext& context);
 void read_placement(Reader& root, LoadContext& context);
 [[nodiscard]] SloSpec read_slo(Reader in);
 [[nodiscard]] std::map<std::string, double> read_cost(Reader in);

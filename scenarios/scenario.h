@@ -106,6 +106,28 @@ struct WorkloadSpec {
   bool finish_eos = false;  ///< finish: eos
 };
 
+/// What happens to a token's choice of an expert that has no room left.
+enum class Overflow : std::uint8_t {
+  kDrop,        ///< the slot is not computed
+  kNextChoice,  ///< it goes to the token's next best expert with room
+  kPad,         ///< kDrop, and every expert computes its full capacity, used or not
+};
+/// Whose tokens share an expert's capacity.
+enum class CapacityScope : std::uint8_t { kBatch, kRank };
+/// How exactly the engine follows which token went where.
+enum class RoutingFidelity : std::uint8_t { kAuto, kExact, kRankExact, kSampled };
+
+/// The section `routing`: which experts tokens choose, and what happens to their choices.
+struct RoutingSpec {
+  /// The kind; `params` is the whole section, its paths absolute. Checked against the model.
+  Policy policy{"uniform", "{}", {}};
+  RoutingFidelity fidelity = RoutingFidelity::kAuto;
+  std::optional<double> capacity_factor;  ///< nullopt: dropless
+  Overflow overflow = Overflow::kDrop;
+  CapacityScope capacity_scope = CapacityScope::kBatch;
+  std::optional<std::uint64_t> seed;  ///< nullopt: the scenario's
+};
+
 struct SloSpec {
   std::optional<double> ttft_ms, tpot_ms, itl_ms, e2el_ms;
   double percentile = 99;
@@ -142,7 +164,7 @@ struct Scenario {
   std::vector<InstanceSpec> instances;
   Policy request_router;
   WorkloadSpec workload;
-  Policy expert_routing;  ///< uniform until issue C
+  RoutingSpec routing;
   SloSpec slo;
   std::map<std::string, double> gpu_hour_usd;
   int uncertainty_replicas = 16;

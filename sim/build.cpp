@@ -203,7 +203,7 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
   }
   step_times.push_back(std::make_unique<StepTime>(
       scenario.model, std::move(stages), info.memory.kv, info.engine,
-      make_policy<ExpertRouting>(scenario.expert_routing), scenario.seed));
+      make_policy<ExpertRouting>(scenario.routing.policy), scenario.seed));
 }
 
 void World::Parts::add_instances(const RunOptions& options) {

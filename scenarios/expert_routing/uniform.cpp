@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <numeric>
+#include <utility>
 #include <vector>
 
+#include "scenarios/expert_chooser.h"
 #include "scenarios/expert_routing.h"
 #include "sim/base/check.h"
 #include "sim/base/registry.h"
@@ -51,27 +54,15 @@ class Pieces {
 /// e, so nothing is cleared between tokens.
 class Uniform final : public ExpertRouting {
  public:
-  RoutingTable table(const RoutingShape& shape, const TableSize& size, std::uint64_t seed,
-                     std::uint64_t /*epoch*/) const override {
-    const auto per_sequence = static_cast<std::uint32_t>(size.prompt_rows + size.decode_rows);
-    const std::uint64_t rows = static_cast<std::uint64_t>(size.sequences) * per_sequence;
-    RoutingTable table(shape, rows);
-    for (int s = 0; s < size.sequences; ++s) {
-      table.sequences.push_back({static_cast<std::uint64_t>(s) * per_sequence, per_sequence, 0,
-                                 static_cast<std::uint32_t>(size.prompt_rows), 0, 0,
-                                 static_cast<std::uint64_t>(s)});
-    }
-    Rng rng(seed, "uniform_table");
-    std::vector<int> chosen;
-    for (std::uint64_t row = 0; row < rows; ++row) {
-      for (int layer = 0; layer < shape.layers; ++layer) {
-        chosen.clear();
-        for (int j = shape.experts - shape.top_k; j < shape.experts; ++j) {
-          const auto t = static_cast<int>(rng.next() % static_cast<std::uint64_t>(j + 1));
-          chosen.push_back(std::ranges::find(chosen, t) == chosen.end() ? t : j);
-        }
-        for (int rank = 0; rank < shape.top_k; ++rank)
-          table.set(row, layer, rank, chosen[static_cast<std::size_t>(rank)]);
+  [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
+                                   std::uint64_t seed, std::uint64_t /*epoch*/) const override {
+    RoutingTable table = empty_table(shape, size);
+    for (const RoutedSequence& sequence : table.sequences) {
+      Rng rng(seed, "uniform_table", sequence.source_id);
+      if (shape.groups > 0) {
+        fill_grouped(table, sequence, rng);
+      } else {
+        fill(table, sequence, rng);
       }
     }
     return table;
@@ -103,6 +94,41 @@ class Uniform final : public ExpertRouting {
       }
     }
     rng = local;
+  }
+
+ private:
+  /// The first top_k places of a shuffle, of whatever order the last one left: every order of every
+  /// set is equally likely, unlike Floyd's.
+  static void fill(RoutingTable& table, const RoutedSequence& sequence, Rng& rng) {
+    const RoutingShape& shape = table.shape();
+    Pieces pieces(rng);
+    std::vector<int> order(static_cast<std::size_t>(shape.experts));
+    std::iota(order.begin(), order.end(), 0);
+    for (std::uint64_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
+      for (int layer = 0; layer < shape.layers; ++layer) {
+        for (int rank = 0; rank < shape.top_k; ++rank) {
+          const auto left = static_cast<std::uint32_t>(shape.experts - rank);
+          const auto at = static_cast<std::size_t>(rank);
+          std::swap(order[at], order[at + pieces.below(left, 0x10000U % left)]);
+          table.set(row, layer, rank, order[at]);
+        }
+      }
+    }
+  }
+
+  /// Inside the groups that a token with equal weights keeps: still every expert as likely as any
+  /// other, but experts of one group come together more often.
+  static void fill_grouped(RoutingTable& table, const RoutedSequence& sequence, Rng& rng) {
+    const RoutingShape& shape = table.shape();
+    ExpertChooser chooser(shape, std::vector<double>(static_cast<std::size_t>(shape.experts), 1.0));
+    std::vector<int> chosen(static_cast<std::size_t>(shape.top_k));
+    for (std::uint64_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
+      for (int layer = 0; layer < shape.layers; ++layer) {
+        chooser.choose(rng, chosen);
+        for (int rank = 0; rank < shape.top_k; ++rank)
+          table.set(row, layer, rank, chosen[static_cast<std::size_t>(rank)]);
+      }
+    }
   }
 };
 

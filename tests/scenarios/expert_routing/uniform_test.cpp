@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "scenarios/expert_routing.h"
+#include "tests/scenarios/expert_routing/expert_routing_support.h"
 #include "tests/scenarios/scenarios_support.h"
 
 namespace moesim {
@@ -20,19 +22,16 @@ std::vector<std::uint32_t> drawn(const ExpertRouting& routing, Shape shape, int 
   return counts;
 }
 
-TEST_CASE("every kind of routing gives each token top_k distinct experts") {
-  for (const std::string& kind : Registry<ExpertRouting>::names()) {
-    CAPTURE(kind);
-    const auto routing = make<ExpertRouting>(kind);
-    Rng rng(5, "routing");
-    for (const Shape shape :
-         {Shape{8, 2}, Shape{8, 8}, Shape{1, 1}, Shape{128, 8}, Shape{60, 4}, Shape{512, 10}}) {
-      for (const int tokens : {0, 1, 7, 300}) {
-        const auto counts = drawn(*routing, shape, tokens, rng);
-        CHECK(std::accumulate(counts.begin(), counts.end(), 0U) ==
-              static_cast<std::uint32_t>(tokens * shape.top_k));
-        CHECK(std::ranges::max(counts) <= static_cast<std::uint32_t>(tokens));
-      }
+TEST_CASE("uniform counts: each token has top_k distinct experts") {
+  const auto routing = make<ExpertRouting>("uniform");
+  Rng rng(5, "routing");
+  for (const Shape shape :
+       {Shape{8, 2}, Shape{8, 8}, Shape{1, 1}, Shape{128, 8}, Shape{60, 4}, Shape{512, 10}}) {
+    for (const int tokens : {0, 1, 7, 300}) {
+      const auto counts = drawn(*routing, shape, tokens, rng);
+      CHECK(std::accumulate(counts.begin(), counts.end(), 0U) ==
+            static_cast<std::uint32_t>(tokens * shape.top_k));
+      CHECK(std::ranges::max(counts) <= static_cast<std::uint32_t>(tokens));
     }
   }
 }
@@ -84,6 +83,37 @@ TEST_CASE("the same stream gives the same counts, and moves on") {
   const auto first = drawn(*routing, {64, 6}, 100, one);
   CHECK(first == drawn(*routing, {64, 6}, 100, two));
   CHECK(first != drawn(*routing, {64, 6}, 100, one));
+}
+
+TEST_CASE("uniform tables: the spread of loads is what drawing without repeats leaves") {
+  // A token takes an expert or not: variance T p (1 - p) with p = K/E, so the counts' coefficient
+  // of variation is sqrt((E - K) / (K T)): 0.0871 here. (Drawing with repeats would give 0.0884.)
+  const RoutingShape shape{40, 256, 8, 0, 0};
+  const RoutingTable table = kind_of("{kind: uniform}")->table(shape, {16, 0, 256}, 3, 0);
+  double total = 0;
+  for (int layer = 0; layer < 40; ++layer) total += cv(counts_of(table, layer));
+  CHECK(total / 40 == doctest::Approx(std::sqrt(248.0 / (8 * 4096))).epsilon(0.03));
+}
+
+TEST_CASE("uniform tables: no place in a token's order favours an expert") {
+  const RoutingShape shape{1, 6, 3, 0, 0};
+  const RoutingTable table = kind_of("{kind: uniform}")->table(shape, {60, 0, 1000}, 3, 0);
+  for (int rank = 0; rank < 3; ++rank) {
+    // Binomial(60000, 1/6): 10000 +- 91; four deviations.
+    for (const double count : counts_of(table, 0, rank)) CHECK(std::abs(count - 10'000) < 365);
+  }
+}
+
+TEST_CASE("uniform tables: with groups a token stays inside the groups it keeps") {
+  const RoutingShape shape{2, 32, 4, 8, 2};
+  const RoutingTable table = kind_of("{kind: uniform}")->table(shape, {20, 0, 500}, 3, 0);
+  for (std::uint64_t row = 0; row < table.rows(); ++row) {
+    std::set<int> groups;
+    for (int rank = 0; rank < 4; ++rank) groups.insert(table.expert(row, 1, rank) / 4);
+    REQUIRE(groups.size() <= 2);
+  }
+  // Every expert is as likely as any other: Binomial(10000, 1/8), four deviations of 33.
+  for (const double count : counts_of(table, 0)) CHECK(std::abs(count - 1250) < 133);
 }
 
 }  // namespace

@@ -1,0 +1,149 @@
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <fmt/format.h>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "scenarios/expert_routing.h"
+#include "sim/base/random.h"
+#include "sim/base/reader.h"
+#include "sim/base/registry.h"
+
+namespace moesim {
+namespace {
+
+struct HotSpot {
+  double fraction = 0;
+  int experts = 1;
+  std::vector<double> layers;  ///< empty: all
+  double from_s = 0;
+  Where where_experts, where_layers;
+  std::string key_experts, key_layers;
+};
+
+/// With probability `fraction` the first slot of a token goes to a hot expert of the layer and the
+/// base's last choice is dropped; the rest is the base's. A router that collapses, as a fine-tune
+/// without balancing loss does. With one expert a token, its load is `fraction` plus its part of
+/// the rest; with K, at most 1/K of all slots. Of several hot experts a token takes one.
+class HotExpert final : public ExpertRouting {
+ public:
+  HotExpert(HotSpot spot, std::unique_ptr<ExpertRouting> base)
+      : spot_(std::move(spot)), base_(std::move(base)) {}
+
+  void check(const RoutingShape& shape) const override {
+    base_->check(shape);
+    if (spot_.experts > shape.experts) {
+      throw_input_error(
+          {spot_.where_experts, spot_.key_experts,
+           fmt::format("{} hot experts in a layer of {}", spot_.experts, shape.experts),
+           "write fewer"});
+    }
+    for (const double layer : spot_.layers) {
+      if (layer < shape.layers && layer == std::floor(layer)) continue;
+      throw_input_error(
+          {spot_.where_layers, spot_.key_layers,
+           fmt::format("{:g} is not a layer of a model of {} MoE layers", layer, shape.layers),
+           "MoE layers count from 0; leave it out for all"});
+    }
+  }
+
+  [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
+                                   std::uint64_t seed, std::uint64_t epoch) const override {
+    const bool cold = spot_.from_s > 0 && static_cast<double>(epoch) * epoch_s() < spot_.from_s;
+    RoutingTable base = base_->table(shape, size, seed, std::isinf(base_->epoch_s()) ? 0 : epoch);
+    if (cold) return base;
+    RoutingTable table(base.shape(), base.rows());
+    table.sequences = base.sequences;
+    table.domains = base.domains;
+    std::vector<std::vector<int>> hot;
+    for (int layer = 0; layer < base.shape().layers; ++layer)
+      hot.push_back(is_hot(layer) ? hot_experts(base.shape().experts, seed, layer)
+                                  : std::vector<int>());
+    for (const RoutedSequence& sequence : base.sequences) {
+      Rng rng(seed, "hot_tokens", sequence.source_id);
+      for (std::uint64_t row = sequence.first_row; row < sequence.first_row + sequence.rows;
+           ++row) {
+        for (int layer = 0; layer < base.shape().layers; ++layer)
+          fill(table, base, {row, layer, pick(hot[static_cast<std::size_t>(layer)], rng)});
+      }
+    }
+    return table;
+  }
+  [[nodiscard]] RoutingReplay::Options replay(std::uint64_t seed) const override {
+    return base_->replay(seed);
+  }
+  [[nodiscard]] bool independent_tokens() const override { return base_->independent_tokens(); }
+  [[nodiscard]] bool consecutive_rows() const override { return base_->consecutive_rows(); }
+  /// The base's; where that is constant, `from_s` is the one change. With a base that drifts the
+  /// heat starts with the first of its epochs that begins at or after `from_s`.
+  [[nodiscard]] double epoch_s() const override {
+    const double base = base_->epoch_s();
+    return std::isinf(base) && spot_.from_s > 0 ? spot_.from_s : base;
+  }
+
+ private:
+  struct Cell {
+    std::uint64_t row;
+    int layer;
+    int hot;  ///< expert that takes the first slot, -1: none
+  };
+
+  [[nodiscard]] bool is_hot(int layer) const {
+    return spot_.layers.empty() || std::ranges::find(spot_.layers, layer) != spot_.layers.end();
+  }
+  [[nodiscard]] std::vector<int> hot_experts(int experts, std::uint64_t seed, int layer) const {
+    Rng rng(seed, "hot_experts", static_cast<std::uint64_t>(layer));
+    std::vector<int> chosen;
+    while (static_cast<int>(chosen.size()) < spot_.experts) {
+      const auto expert = static_cast<int>(rng.below(static_cast<std::uint32_t>(experts)));
+      if (std::ranges::find(chosen, expert) == chosen.end()) chosen.push_back(expert);
+    }
+    return chosen;
+  }
+  [[nodiscard]] int pick(const std::vector<int>& hot, Rng& rng) const {
+    if (rng.uniform() >= spot_.fraction || hot.empty()) return -1;
+    return hot[rng.below(static_cast<std::uint32_t>(hot.size()))];
+  }
+  /// The hot expert moves to the front; the choices before its old place, or before the end, move
+  /// back by one.
+  static void fill(RoutingTable& table, const RoutingTable& base, const Cell& at) {
+    int next = 0;
+    for (int rank = 0; rank < base.shape().top_k; ++rank) {
+      if (rank == 0 && at.hot >= 0) {
+        table.set(at.row, at.layer, 0, at.hot);
+        continue;
+      }
+      int expert = base.expert(at.row, at.layer, next++);
+      if (expert == at.hot) expert = base.expert(at.row, at.layer, next++);
+      table.set(at.row, at.layer, rank, expert);
+    }
+  }
+
+  HotSpot spot_;
+  std::unique_ptr<ExpertRouting> base_;
+};
+
+const Register<ExpertRouting> kHotExpert{
+    "hot_expert", "a share of tokens goes to one expert of the layer, the rest to a base",
+    [](Reader& in) {
+      HotSpot spot;
+      spot.fraction = in.number("fraction", {.min = 0, .max = 1});
+      spot.experts = static_cast<int>(in.integer_or("experts", 1, {.min = 1, .max = 4096}));
+      spot.layers = in.numbers_or("layers", {}, {.min = 0, .max = 4096});
+      spot.from_s = in.number_or("from_s", 0, {.min = 0, .max = 1e8});
+      spot.where_experts = in.where("experts");
+      spot.where_layers = in.where("layers");
+      spot.key_experts = in.path("experts");
+      spot.key_layers = in.path("layers");
+      Reader section = in.map_or_empty("base");
+      auto base = read_expert_routing(section);
+      section.reject_unknown_keys();
+      return std::make_unique<HotExpert>(std::move(spot), std::move(base));
+    }};
+
+}  // namespace
+}  // namespace moesim

@@ -1,0 +1,86 @@
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "scenarios/expert_routing.h"
+#include "sim/base/random.h"
+#include "sim/base/reader.h"
+#include "sim/base/registry.h"
+
+namespace moesim {
+namespace {
+
+/// Each slot keeps the expert that the previous token of the sequence had there with probability
+/// `persistence`; the other slots take the choices of `base` for this token that are not kept, best
+/// first. Shared experts of tokens n apart fall like persistence^n to those of the base: one time
+/// scale, where real models have two (routing-traces.md 4.1).
+class Markov final : public ExpertRouting {
+ public:
+  Markov(double persistence, std::unique_ptr<ExpertRouting> base)
+      : persistence_(persistence), base_(std::move(base)) {}
+
+  void check(const RoutingShape& shape) const override { base_->check(shape); }
+  [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
+                                   std::uint64_t seed, std::uint64_t epoch) const override {
+    const RoutingTable base = base_->table(shape, size, seed, epoch);
+    RoutingTable table(base.shape(), base.rows());
+    table.sequences = base.sequences;
+    table.domains = base.domains;
+    for (const RoutedSequence& sequence : base.sequences) {
+      Rng rng(seed, "markov_keeps", sequence.source_id);
+      for (std::uint32_t i = 0; i < sequence.rows; ++i) {
+        for (int layer = 0; layer < base.shape().layers; ++layer)
+          fill(table, base, {sequence.first_row + i, layer, i == 0}, rng);
+      }
+    }
+    return table;
+  }
+  [[nodiscard]] RoutingReplay::Options replay(std::uint64_t seed) const override {
+    return base_->replay(seed);
+  }
+  [[nodiscard]] bool consecutive_rows() const override { return base_->consecutive_rows(); }
+  [[nodiscard]] double epoch_s() const override { return base_->epoch_s(); }
+
+ private:
+  struct Cell {
+    std::uint64_t row;
+    int layer;
+    bool first;  ///< of its sequence
+  };
+
+  void fill(RoutingTable& table, const RoutingTable& base, const Cell& at, Rng& rng) const {
+    const int top_k = base.shape().top_k;
+    std::vector<int> kept(static_cast<std::size_t>(top_k), -1);
+    for (int rank = 0; rank < top_k; ++rank) {
+      if (rng.uniform() < persistence_ && !at.first)
+        kept[static_cast<std::size_t>(rank)] = table.expert(at.row - 1, at.layer, rank);
+    }
+    int next = 0;
+    for (int rank = 0; rank < top_k; ++rank) {
+      int expert = kept[static_cast<std::size_t>(rank)];
+      while (expert < 0) {
+        const int choice = base.expert(at.row, at.layer, next++);
+        if (std::ranges::find(kept, choice) == kept.end()) expert = choice;
+      }
+      table.set(at.row, at.layer, rank, expert);
+    }
+  }
+
+  double persistence_;
+  std::unique_ptr<ExpertRouting> base_;
+};
+
+const Register<ExpertRouting> kMarkov{
+    "markov", "a slot keeps the previous token's expert with some probability, else asks a base",
+    [](Reader& in) {
+      const double persistence = in.number("persistence", {.min = 0, .max = 1});
+      Reader section = in.map_or_empty("base");
+      auto base = read_expert_routing(section);
+      section.reject_unknown_keys();
+      return std::make_unique<Markov>(persistence, std::move(base));
+    }};
+
+}  // namespace
+}  // namespace moesim

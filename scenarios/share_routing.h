@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "scenarios/expert_routing.h"
+#include "scenarios/load_drift.h"
+
+namespace moesim {
+
+/// Kinds whose tokens choose independently of one another, by weights of the layer's experts; a
+/// kind says the weights (ExpertChooser says how tokens choose by them).
+class ShareRouting : public ExpertRouting {
+ public:
+  [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
+                                   std::uint64_t seed, std::uint64_t epoch) const final;
+  [[nodiscard]] bool independent_tokens() const final { return true; }
+  [[nodiscard]] double epoch_s() const final { return drift_.epoch_s(); }
+
+ protected:
+  explicit ShareRouting(const Drift& drift) : drift_(drift) {}
+  /// A layer whose weights are wanted.
+  struct Layer {
+    const RoutingShape& shape;
+    int index = 0;
+    std::uint64_t seed = 0;
+  };
+  /// Scores before any drift: independent standard normals, unless the kind knows who is popular.
+  [[nodiscard]] virtual std::vector<double> first_scores(const Layer& layer) const;
+  /// Positive weights of the experts of a layer. `scores` are what drifts: a higher score, a larger
+  /// weight.
+  [[nodiscard]] virtual std::vector<double> weights(const Layer& layer,
+                                                    const std::vector<double>& scores) const = 0;
+
+ private:
+  Drift drift_;
+};
+
+}  // namespace moesim
