@@ -25,6 +25,9 @@ const std::map<std::string, std::vector<std::string>>& sections() {
        {"{kind: power_law, exponent: 1.01, tokens: 512, drift: {kind: step, half_life_s: 60}}"}},
       {"lognormal", {"{kind: lognormal, sigma: 1.05, drift: {kind: rotation, half_life_s: 60}}"}},
       {"dirichlet", {"{kind: dirichlet, concentration: 0.3, drift: {kind: ar1, half_life_s: 9}}"}},
+      {"latent_logit",
+       {"{kind: latent_logit, template_start: 2, drift: {kind: ar1, half_life_s: 60}}",
+        "{kind: latent_logit}"}},
       {"markov",
        {"{kind: markov, persistence: 0.6, base: {kind: zipf, exponent: 1}}",
         "{kind: markov, persistence: 1}"}},
@@ -99,13 +102,29 @@ TEST_CASE("every kind is a pure function of its arguments, and of the seed") {
   }
 }
 
+TEST_CASE("with groups, tokens of kinds that choose by weight stay inside the groups they keep") {
+  const RoutingShape shape{2, 64, 6, 8, 3};
+  for (const char* kind :
+       {"uniform", "zipf", "power_law", "lognormal", "dirichlet", "latent_logit"}) {
+    CAPTURE(kind);
+    const RoutingTable table = kind_of(sections().at(kind)[0])->table(shape, {5, 0, 100}, 7, 0);
+    std::set<std::size_t> reached;
+    for (std::uint64_t row = 0; row < table.rows(); ++row) {
+      std::set<int> groups;
+      for (int rank = 0; rank < 6; ++rank) groups.insert(table.expert(row, 1, rank) / 8);
+      reached.insert(groups.size());
+    }
+    CHECK(*reached.rbegin() == 3);
+  }
+}
+
 TEST_CASE("a smaller table is the beginning of a larger one, sequence by sequence") {
   for (const auto& [kind, list] : sections()) {
     if (kind == "balanced") continue;  // its rows go on from one sequence to the next
     CAPTURE(kind);
     const RoutingShape shape{4, 64, 6, 8, 2};
     const RoutingTable small = kind_of(list[0])->table(shape, {3, 0, 8}, 7, 0);
-    const RoutingTable large = kind_of(list[0])->table(shape, {5, 4, 20}, 7, 0);
+    const RoutingTable large = kind_of(list[0])->table(shape, {5, 0, 24}, 7, 0);
     for (std::uint64_t s = 0; s < 3; ++s) {
       for (std::uint64_t i = 0; i < 8; ++i) {
         for (int cell = 0; cell < 24; ++cell)
@@ -144,6 +163,8 @@ TEST_CASE("a field belongs to the kinds that read it, and to no other") {
                                                      {"tokens", "64"},
                                                      {"sigma", "1"},
                                                      {"concentration", "1"},
+                                                     {"parameters", "x"},
+                                                     {"template_start", "1"},
                                                      {"persistence", "0.5"},
                                                      {"base", "{kind: uniform}"},
                                                      {"fraction", "0.5"},
