@@ -11,6 +11,7 @@
 #include "models/hf_config.h"
 #include "models/sharding.h"
 #include "scenarios/engine_profile.h"
+#include "scenarios/routers.h"
 #include "sim/base/diagnostic.h"
 #include "sim/base/reader.h"
 
@@ -106,14 +107,6 @@ struct WorkloadSpec {
   bool finish_eos = false;  ///< finish: eos
 };
 
-/// What happens to a token's choice of an expert that has no room left.
-enum class Overflow : std::uint8_t {
-  kDrop,        ///< the slot is not computed
-  kNextChoice,  ///< it goes to the token's next best expert with room
-  kPad,         ///< kDrop, and every expert computes its full capacity, used or not
-};
-/// Whose tokens share an expert's capacity.
-enum class CapacityScope : std::uint8_t { kBatch, kRank };
 /// How exactly the engine follows which token went where.
 enum class RoutingFidelity : std::uint8_t { kAuto, kExact, kRankExact, kSampled };
 
