@@ -173,7 +173,7 @@ void assign_nodes(Scenario& scenario) {
 /// Reads one document into a scenario; mistakes go to the context.
 Scenario read_scenario(Document document, LoadContext& context) {
   Scenario scenario;
-  name_routing_files_absolutely(document, context);
+  const bool has_files = name_routing_files_absolutely(document, context);
   scenario.base_dir = context.base_dir;
   Reader root(document, context.diagnostics);
   read_header(root, scenario, context);
@@ -189,7 +189,8 @@ Scenario read_scenario(Document document, LoadContext& context) {
   scenario.instances = std::move(deployment.instances);
   scenario.request_router = deployment.request_router;
   scenario.workload = read_workload(root.map("workload"), context);
-  scenario.routing = read_routing(root, routing_shape(scenario.model), context);
+  scenario.routing =
+      read_routing(root, has_files ? routing_shape(scenario.model) : RoutingShape(), context);
   read_placement(root, context);
   scenario.slo = read_slo(root.map_or_empty("slo"));
   scenario.gpu_hour_usd = read_cost(root.map_or_empty("cost"));

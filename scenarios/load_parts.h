@@ -137,8 +137,8 @@ struct DeploymentSection {
 
 /// Replaces the names of files below `routing` by full paths: kinds are made again from the section
 /// where nobody knows the scenario's folder. Places stay those of the names; a name without a file
-/// is reported.
-void name_routing_files_absolutely(Document& document, LoadContext& context);
+/// is reported, and false returned.
+[[nodiscard]] bool name_routing_files_absolutely(Document& document, LoadContext& context);
 /// `routing`; its kind is checked against the model's shape unless that has no layers.
 [[nodiscard]] RoutingSpec read_routing(Reader& root, const RoutingShape& shape,
                                        LoadContext& context);

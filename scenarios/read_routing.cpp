@@ -84,15 +84,17 @@ void read_kind(Reader& in, const RoutingShape& shape, LoadContext& context) {
 
 }  // namespace
 
-void name_routing_files_absolutely(Document& document, LoadContext& context) {
+bool name_routing_files_absolutely(Document& document, LoadContext& context) {
+  const std::size_t before = context.diagnostics.size();
   std::vector<Change> changes;
   {
     Reader root(document, context.diagnostics);
-    if (!root.is_map("routing")) return;
+    if (!root.is_map("routing")) return true;
     Reader section = root.map("routing");
     find_files(section, context, changes);
   }
   for (const Change& change : changes) document.set(change.path, change.value, change.where);
+  return context.diagnostics.size() == before;
 }
 
 RoutingSpec read_routing(Reader& root, const RoutingShape& shape, LoadContext& context) {

@@ -171,6 +171,10 @@ TEST_CASE("a field belongs to the kinds that read it, and to no other") {
                                                      {"experts", "1"},
                                                      {"layers", "[0]"},
                                                      {"from_s", "1"},
+                                                     {"path", "x"},
+                                                     {"mode", "row"},
+                                                     {"replace", "true"},
+                                                     {"domain_mix", "{math: 1}"},
                                                      {"drift", "{kind: ar1, half_life_s: 1}"}};
   for (const std::string& kind : Registry<ExpertRouting>::names()) {
     for (const auto& [field, value] : fields) {

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <doctest/doctest.h>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "scenarios/expert_routing.h"
 #include "sim/base/reader.h"
+#include "tests/scenarios/routing_support.h"
 
 namespace moesim {
 
@@ -31,10 +33,6 @@ inline std::string mistake_of(const std::string& section, const RoutingShape& sh
     return first.key + ": " + first.problem + "; " + first.hint;
   }
   return "";
-}
-
-inline bool same_rows(const RoutingTable& a, const RoutingTable& b) {
-  return a.shape() == b.shape() && std::ranges::equal(a.cells(), b.cells());
 }
 
 /// Choices of each expert at a layer; of rank `rank` only, or of all.
