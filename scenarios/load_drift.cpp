@@ -43,13 +43,13 @@ void forget(std::vector<double>& scores, std::uint64_t seed, int layer, std::uin
 
 }  // namespace
 
-double Drift::epoch_s() const {
+double LoadDrift::epoch_s() const {
   if (kind == Kind::kNone) return std::numeric_limits<double>::infinity();
   return kind == Kind::kStep ? half_life_s : half_life_s / kEpochs;
 }
 
-std::vector<double> Drift::scores(std::vector<double> first, std::uint64_t seed, int layer,
-                                  std::uint64_t epoch) const {
+std::vector<double> LoadDrift::scores(std::vector<double> first, std::uint64_t seed, int layer,
+                                      std::uint64_t epoch) const {
   if (kind == Kind::kNone || epoch == 0) return first;
   if (kind == Kind::kAr1) forget(first, seed, layer, epoch);
   if (kind == Kind::kRotation) {
@@ -65,16 +65,16 @@ std::vector<double> Drift::scores(std::vector<double> first, std::uint64_t seed,
   return first;
 }
 
-Drift read_drift(Reader& in) {
-  Drift drift;
+LoadDrift read_drift(Reader& in) {
+  LoadDrift drift;
   if (!in.has("drift")) return drift;
   Reader section = in.map("drift");
   if (!section.has("kind"))
     section.fail("kind", "required key is missing", "write ar1, rotation or step");
   const std::string kind = section.choice_or("kind", {"ar1", "rotation", "step"}, "ar1");
-  drift.kind = kind == "ar1"        ? Drift::Kind::kAr1
-               : kind == "rotation" ? Drift::Kind::kRotation
-                                    : Drift::Kind::kStep;
+  drift.kind = kind == "ar1"        ? LoadDrift::Kind::kAr1
+               : kind == "rotation" ? LoadDrift::Kind::kRotation
+                                    : LoadDrift::Kind::kStep;
   drift.half_life_s = section.number("half_life_s", {.min = 1e-3, .max = 1e8});
   section.reject_unknown_keys();
   return drift;

@@ -11,7 +11,7 @@ class Reader;
 /// How popularity moves between experts in simulated time (`drift` of scenario.md's `routing`).
 /// What moves is a standard normal score of every expert; kinds turn scores into loads, so that the
 /// set of loads stays what the kind says and only their owners change.
-struct Drift {
+struct LoadDrift {
   enum class Kind : std::uint8_t {
     kNone,
     kAr1,       ///< scores forget exponentially: half the correlation is left after half_life_s
@@ -32,7 +32,7 @@ struct Drift {
 };
 
 /// `drift: {kind: ar1 | rotation | step, half_life_s: S}`; none if the key is absent.
-[[nodiscard]] Drift read_drift(Reader& in);
+[[nodiscard]] LoadDrift read_drift(Reader& in);
 
 /// Independent standard normal scores of the experts of a layer.
 [[nodiscard]] std::vector<double> normal_scores(int experts, std::uint64_t seed, int layer);

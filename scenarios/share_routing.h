@@ -18,7 +18,7 @@ class ShareRouting : public ExpertRouting {
   [[nodiscard]] double epoch_s() const final { return drift_.epoch_s(); }
 
  protected:
-  explicit ShareRouting(const Drift& drift) : drift_(drift) {}
+  explicit ShareRouting(const LoadDrift& drift) : drift_(drift) {}
   /// A layer whose weights are wanted.
   struct Layer {
     const RoutingShape& shape;
@@ -33,7 +33,7 @@ class ShareRouting : public ExpertRouting {
                                                     const std::vector<double>& scores) const = 0;
 
  private:
-  Drift drift_;
+  LoadDrift drift_;
 };
 
 }  // namespace moesim

@@ -17,7 +17,7 @@ namespace {
 /// sqrt((E - 1) / (E c + 1)): 0.76 at c = 1.7, 1.3 at 0.6.
 class Dirichlet final : public ShareRouting {
  public:
-  Dirichlet(double concentration, const Drift& drift)
+  Dirichlet(double concentration, const LoadDrift& drift)
       : ShareRouting(drift), concentration_(concentration) {}
 
  protected:

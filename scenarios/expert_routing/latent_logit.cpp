@@ -217,7 +217,7 @@ class Walk {
 
 class LatentLogit final : public ExpertRouting {
  public:
-  LatentLogit(std::optional<std::string> file, int template_start, const Drift& drift)
+  LatentLogit(std::optional<std::string> file, int template_start, const LoadDrift& drift)
       : file_(std::move(file)), template_start_(template_start), drift_(drift) {}
 
   void check(const RoutingShape& shape) const override {
@@ -288,7 +288,7 @@ class LatentLogit final : public ExpertRouting {
 
   std::optional<std::string> file_;
   int template_start_;
-  Drift drift_;
+  LoadDrift drift_;
 };
 
 const Register<ExpertRouting> kLatentLogit{

@@ -16,7 +16,7 @@ namespace {
 /// Loads that are known, of every layer.
 class KnownLoads final : public ShareRouting {
  public:
-  KnownLoads(std::vector<std::vector<double>> loads, const Drift& drift)
+  KnownLoads(std::vector<std::vector<double>> loads, const LoadDrift& drift)
       : ShareRouting(drift), loads_(std::move(loads)) {}
 
  protected:
@@ -39,7 +39,7 @@ class KnownLoads final : public ShareRouting {
 /// were logged. Which experts a token takes together, and what its neighbours take, is not in them.
 class RecordedLoads final : public ExpertRouting {
  public:
-  RecordedLoads(std::string file, const Drift& drift) : file_(std::move(file)), drift_(drift) {}
+  RecordedLoads(std::string file, const LoadDrift& drift) : file_(std::move(file)), drift_(drift) {}
 
   void check(const RoutingShape& shape) const override {
     static_cast<void>(read_load_table(file_, shape));
@@ -53,7 +53,7 @@ class RecordedLoads final : public ExpertRouting {
 
  private:
   std::string file_;
-  Drift drift_;
+  LoadDrift drift_;
 };
 
 const Register<ExpertRouting> kLoads{

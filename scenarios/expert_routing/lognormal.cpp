@@ -23,7 +23,7 @@ class Lognormal final : public ShareRouting {
     Where where;
     std::string key;
   };
-  Lognormal(Spread sigma, const Drift& drift) : ShareRouting(drift), sigma_(std::move(sigma)) {}
+  Lognormal(Spread sigma, const LoadDrift& drift) : ShareRouting(drift), sigma_(std::move(sigma)) {}
 
   void check(const RoutingShape& shape) const override {
     const auto given = sigma_.by_layer.size();

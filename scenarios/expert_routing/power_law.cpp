@@ -18,7 +18,7 @@ namespace {
 /// for DeepSeek-V3, 1.2 for Qwen3-235B). The more tokens, the more skew.
 class PowerLaw final : public ShareRouting {
  public:
-  PowerLaw(double exponent, int tokens, const Drift& drift)
+  PowerLaw(double exponent, int tokens, const LoadDrift& drift)
       : ShareRouting(drift), exponent_(exponent), tokens_(tokens) {}
 
  protected:

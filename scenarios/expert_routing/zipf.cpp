@@ -13,7 +13,7 @@ namespace {
 /// loads: a token takes no expert twice, so the load of the first ranks is flatter.
 class Zipf final : public ShareRouting {
  public:
-  Zipf(double exponent, const Drift& drift) : ShareRouting(drift), exponent_(exponent) {}
+  Zipf(double exponent, const LoadDrift& drift) : ShareRouting(drift), exponent_(exponent) {}
 
  protected:
   [[nodiscard]] std::vector<double> weights(const Layer& layer,

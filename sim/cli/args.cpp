@@ -26,7 +26,7 @@ usage: moesim <command> [options]
   check  FILE...         report every mistake in scenarios, systems, models or traces
   diff   A.json B.json   what changed between two reports, and why
   import KIND FILE...    convert a foreign trace or model (moesim list importers)
-  routing stats|convert FILE...  describe a routing trace, or write it as JSONL, CSV or MRT
+  routing VERB [FILE]    describe, convert or generate a routing trace (JSONL, CSV, MRT)
   list   [WHAT]          models, systems, links, collectives, schedulers, importers ...
   fit SAMPLES...         measured kernels to a kernel profile
   validate ops|runs|e2e DATA...  predict what was measured; print the errors
@@ -143,13 +143,13 @@ const std::array kCommands{
                 {add_format}},
     CommandSpec{
         "routing",
-        "stats|convert FILE",
+        "stats|convert FILE | generate",
         "Routing traces: which experts tokens chose (JSONL, CSV, MRT).\n"
         "stats: how even, how alike, how far tokens travel; convert: FILE as the file of -o, "
-        "by its ending.",
+        "by its ending; generate: makes one (moesim list generators).",
+        1,
         2,
-        2,
-        {add_routing_options, add_format, add_quiet}},
+        {add_routing_options, add_generate_options, add_format, add_quiet}},
     CommandSpec{"validate",
                 "ops|runs|e2e DATA...",
                 "Predict what was measured and print the errors: kernels, recorded runs request by "

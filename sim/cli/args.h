@@ -21,11 +21,15 @@ enum class OutputFormat { kTable, kJson };
 
 /// Options of `moesim routing`; each verb takes some of them (sim/cli/routing.h).
 struct RoutingArguments {
-  std::optional<int> ranks, nodes;     ///< stats: where experts lie
-  std::optional<int> window;           ///< stats: steps of a window of drift
+  std::optional<int> ranks, nodes;                      ///< stats: where experts lie
+  std::optional<int> window;                            ///< stats: steps of a window of drift
+  std::optional<std::string> kind, model;               ///< generate
+  std::optional<int> layers, experts, top_k;            ///< generate: without a model
+  std::optional<int> groups, topk_groups;               ///< generate: likewise
+  std::optional<int> sequences, tokens, prompt_tokens;  ///< generate
   std::optional<int> lockstep, steps;  ///< stats, convert: sequences together, tokens of each
-  std::optional<std::string> codec;    ///< convert: of an MRT file
-  std::optional<int> level;            ///< convert: of the codec
+  std::optional<std::string> codec;    ///< convert, generate: of an MRT file
+  std::optional<int> level;            ///< convert, generate: of the codec
   bool with_loops = false;             ///< stats: repetition loops, too
 };
 

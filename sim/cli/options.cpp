@@ -106,15 +106,42 @@ void add_routing_options(CLI::App& app, Parsed& parsed) {
   count("--steps", routing.steps, "tokens of each of them [200]");
   app.add_flag("--with-loops", routing.with_loops, "stats: repetition loops, too")
       ->group("routing");
-  app.add_option("--codec", routing.codec, "convert: of an MRT file: zstd, zlib or none [zstd]")
+  app.add_option("--codec", routing.codec,
+                 "of an MRT file that is written: zstd, zlib or none [zstd]")
       ->check(CLI::IsMember({"zstd", "zlib", "none"}))
       ->type_name("NAME")
       ->group("routing");
-  app.add_option("--level", routing.level, "convert: of the codec, 1 to 22 or 1 to 9 [3]")
+  app.add_option("--level", routing.level, "of its codec, 1 to 22 or 1 to 9 [3]")
       ->check(CLI::Range(1, 22))
       ->type_name("N")
       ->group("routing");
   add_import_options(app, parsed);
+}
+
+void add_generate_options(CLI::App& app, Parsed& parsed) {
+  RoutingArguments& routing = parsed.args.routing;
+  const char* const group = "generate";
+  const auto text = [&](const char* name, std::optional<std::string>& value, const char* help) {
+    app.add_option(name, value, help)->type_name("NAME")->group(group);
+  };
+  const auto count = [&](const char* name, std::optional<int>& value, int most, const char* help) {
+    app.add_option(name, value, help)->check(CLI::Range(0, most))->type_name("N")->group(group);
+  };
+  text("--kind", routing.kind, "as routing.kind of a scenario");
+  app.add_option("--set", parsed.sets, "a field of the kind, e.g. exponent=0.7 (repeatable)")
+      ->allow_extra_args(false)
+      ->type_name("FIELD=VALUE")
+      ->group(group);
+  app.add_option("--seed", parsed.seed, "of all draws [1]")->type_name("N")->group(group);
+  text("--model", routing.model, "layers, experts, top-k and groups of a model");
+  count("--layers", routing.layers, 1000, "MoE layers, instead of a model");
+  count("--experts", routing.experts, 4096, "experts of a layer");
+  count("--top-k", routing.top_k, 64, "experts of a token");
+  count("--groups", routing.groups, 4096, "groups of experts, for group-limited choice [0]");
+  count("--topk-groups", routing.topk_groups, 4096, "groups that a token keeps");
+  count("--sequences", routing.sequences, 10'000'000, "sequences to make [64]");
+  count("--tokens", routing.tokens, 10'000'000, "output tokens of each [256]");
+  count("--prompt-tokens", routing.prompt_tokens, 10'000'000, "prompt tokens of each [0]");
 }
 
 void add_fit_options(CLI::App& app, Parsed& parsed) {

@@ -29,6 +29,7 @@ void add_run_options(CLI::App& app, Parsed& parsed);
 void add_import_options(CLI::App& app, Parsed& parsed);
 void add_fit_options(CLI::App& app, Parsed& parsed);
 void add_routing_options(CLI::App& app, Parsed& parsed);
+void add_generate_options(CLI::App& app, Parsed& parsed);
 void add_validate_options(CLI::App& app, Parsed& parsed);
 
 }  // namespace moesim

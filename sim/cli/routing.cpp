@@ -18,15 +18,23 @@ namespace {
 struct Verb {
   const char* name;
   int (*run)(const Arguments&);
+  std::size_t files;                 ///< it reads
   std::vector<std::string> options;  ///< it takes; another is a mistake
 };
 const std::array kVerbs{
     Verb{"stats",
          routing_stats_command,
+         1,
          {"format", "ranks", "nodes", "window", "lockstep", "steps", "with-loops", "quiet"}},
     Verb{"convert",
          routing_convert_command,
+         1,
          {"out", "codec", "level", "lockstep", "steps", "quiet"}},
+    Verb{"generate",
+         routing_generate_command,
+         0,
+         {"out", "codec", "level", "kind", "set", "seed", "model", "layers", "experts", "top-k",
+          "groups", "topk-groups", "sequences", "tokens", "prompt-tokens", "quiet"}},
 };
 
 const Verb& find_verb(const std::string& name) {
@@ -46,7 +54,7 @@ MrtOptions mrt_options(const RoutingArguments& args) {
                   : codec == "none" ? MrtCodec::kNone
                                     : MrtCodec::kZstd;
   if (options.codec == MrtCodec::kNone && args.level)
-    throw UsageError("routing convert: --level has no effect without compression");
+    throw UsageError("routing: --level has no effect without compression");
   options.level = args.level.value_or(options.level);
   return options;
 }
@@ -58,12 +66,10 @@ std::string content_of(const RoutingTrace& trace, const std::string& ending,
   if (ending == ".mrt") {
     return std::visit([&](const auto& data) { return write_mrt(data, mrt_options(args)); }, trace);
   }
-  if (args.codec || args.level)
-    throw UsageError("routing convert: --codec and --level are for .mrt files");
+  if (args.codec || args.level) throw UsageError("routing: --codec and --level are for .mrt files");
   if (ending == ".jsonl") {
     if (table == nullptr)
-      throw UsageError(
-          "routing convert: step loads do not say what each token chose; write .csv or .mrt");
+      throw UsageError("routing convert: step loads do not say what each token chose; write .csv or .mrt");
     return write_routing_jsonl(*table);
   }
   if (table != nullptr)
@@ -77,6 +83,11 @@ std::string content_of(const RoutingTrace& trace, const std::string& ending,
 
 int routing_command(const Arguments& args) {
   const Verb& verb = find_verb(args.inputs.front());
+  const std::size_t files = args.inputs.size() - 1;
+  if (files != verb.files)
+    throw UsageError(files > verb.files ? fmt::format("routing {}: unexpected argument '{}'",
+                                                      verb.name, args.inputs.back())
+                                        : fmt::format("routing {}: no file given", verb.name));
   for (const std::string& option : args.given) {
     if (std::find(verb.options.begin(), verb.options.end(), option) == verb.options.end())
       throw UsageError(fmt::format("routing {}: --{} has no effect", verb.name, option));
@@ -84,18 +95,29 @@ int routing_command(const Arguments& args) {
   return verb.run(args);
 }
 
-int routing_convert_command(const Arguments& args) {
+std::filesystem::path routing_output(const Arguments& args) {
   const std::filesystem::path out = args.out.value_or("");
   const std::string ending = out.extension().string();
   if (ending != ".mrt" && ending != ".jsonl" && ending != ".csv")
     throw UsageError(
-        "routing convert: -o names the file to write; it ends in .mrt, .jsonl or .csv");
+        fmt::format("routing {}: -o names the file to write; it ends in .mrt, .jsonl or .csv",
+                    args.inputs.front()));
+  return out;
+}
+
+void write_routing_trace(const RoutingTrace& trace, const std::filesystem::path& path,
+                         const RoutingArguments& args) {
+  write_file(path, content_of(trace, path.extension().string(), args));
+}
+
+int routing_convert_command(const Arguments& args) {
+  const std::filesystem::path out = routing_output(args);
   if (args.routing.steps && !args.routing.lockstep)
     throw UsageError("routing convert: --steps has no effect without --lockstep");
   RoutingTrace trace = read_routing_trace(args.inputs[1]);
   if (const auto* const table = std::get_if<RoutingTable>(&trace)) {
     table->check_all_rows();
-    if (!table->weights.empty() && ending == ".mrt" && !args.quiet)
+    if (!table->weights.empty() && out.extension() == ".mrt" && !args.quiet)
       std::cerr << "moesim: MRT has no place for router weights; they are left out\n";
     if (args.routing.lockstep)
       trace = lockstep_loads(*table, *args.routing.lockstep,
@@ -103,7 +125,7 @@ int routing_convert_command(const Arguments& args) {
   } else if (args.routing.lockstep) {
     throw UsageError("routing convert: --lockstep has no effect on step loads");
   }
-  write_file(out, content_of(trace, ending, args.routing));
+  write_routing_trace(trace, out, args.routing);
   return kExitOk;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,13 @@ namespace moesim {
 // arguments.
 [[nodiscard]] int routing_stats_command(const Arguments& args);
 [[nodiscard]] int routing_convert_command(const Arguments& args);
+[[nodiscard]] int routing_generate_command(const Arguments& args);
+
+/// The file that -o names, after a look at its ending: .mrt, .jsonl or .csv.
+[[nodiscard]] std::filesystem::path routing_output(const Arguments& args);
+/// Writes a trace as its ending says. Throws UsageError if that cannot hold it.
+void write_routing_trace(const RoutingTrace& trace, const std::filesystem::path& path,
+                         const RoutingArguments& args);
 
 /// Sequences a batch is made of, and tokens of each, unless the command line says otherwise: as in
 /// the statistics published with the real trace.

@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kExperts = 4000;  // a correlation of so many is known to 0.016
 
-std::vector<double> scores_at(Drift::Kind kind, std::uint64_t epoch) {
-  return Drift{kind, 80}.scores(normal_scores(kExperts, 5, 3), 5, 3, epoch);
+std::vector<double> scores_at(LoadDrift::Kind kind, std::uint64_t epoch) {
+  return LoadDrift{kind, 80}.scores(normal_scores(kExperts, 5, 3), 5, 3, epoch);
 }
 
 void check_standard_normal(const std::vector<double>& scores) {
@@ -26,39 +26,39 @@ void check_standard_normal(const std::vector<double>& scores) {
 }  // namespace
 
 TEST_CASE("ar1 keeps half of the correlation for every half-life, from any start") {
-  CHECK(Drift{Drift::Kind::kAr1, 80}.epoch_s() == 10);
-  const auto first = scores_at(Drift::Kind::kAr1, 0);
+  CHECK(LoadDrift{LoadDrift::Kind::kAr1, 80}.epoch_s() == 10);
+  const auto first = scores_at(LoadDrift::Kind::kAr1, 0);
   CHECK(first == normal_scores(kExperts, 5, 3));
   for (const std::uint64_t start : {0U, 40U, 100U, 1000U}) {
     CAPTURE(start);
-    const auto from = scores_at(Drift::Kind::kAr1, start);
+    const auto from = scores_at(LoadDrift::Kind::kAr1, start);
     check_standard_normal(from);
-    CHECK(correlation(from, scores_at(Drift::Kind::kAr1, start + 8)) ==
+    CHECK(correlation(from, scores_at(LoadDrift::Kind::kAr1, start + 8)) ==
           doctest::Approx(0.5).epsilon(0.13));
-    CHECK(correlation(from, scores_at(Drift::Kind::kAr1, start + 16)) ==
+    CHECK(correlation(from, scores_at(LoadDrift::Kind::kAr1, start + 16)) ==
           doctest::Approx(0.25).epsilon(0.26));
   }
 }
 
 TEST_CASE("rotation: half at a half-life, opposite after three, back after six") {
-  const auto first = scores_at(Drift::Kind::kRotation, 0);
-  CHECK(correlation(first, scores_at(Drift::Kind::kRotation, 8)) ==
+  const auto first = scores_at(LoadDrift::Kind::kRotation, 0);
+  CHECK(correlation(first, scores_at(LoadDrift::Kind::kRotation, 8)) ==
         doctest::Approx(0.5).epsilon(0.1));
-  CHECK(correlation(first, scores_at(Drift::Kind::kRotation, 24)) == doctest::Approx(-1));
-  CHECK(scores_at(Drift::Kind::kRotation, 48) == first);
-  check_standard_normal(scores_at(Drift::Kind::kRotation, 13));
+  CHECK(correlation(first, scores_at(LoadDrift::Kind::kRotation, 24)) == doctest::Approx(-1));
+  CHECK(scores_at(LoadDrift::Kind::kRotation, 48) == first);
+  check_standard_normal(scores_at(LoadDrift::Kind::kRotation, 13));
 }
 
 TEST_CASE("step: nothing is left after each half-life") {
-  CHECK(Drift{Drift::Kind::kStep, 80}.epoch_s() == 80);
-  const auto one = scores_at(Drift::Kind::kStep, 1);
+  CHECK(LoadDrift{LoadDrift::Kind::kStep, 80}.epoch_s() == 80);
+  const auto one = scores_at(LoadDrift::Kind::kStep, 1);
   check_standard_normal(one);
-  CHECK(std::abs(correlation(scores_at(Drift::Kind::kStep, 0), one)) < 0.064);
-  CHECK(std::abs(correlation(one, scores_at(Drift::Kind::kStep, 2))) < 0.064);
+  CHECK(std::abs(correlation(scores_at(LoadDrift::Kind::kStep, 0), one)) < 0.064);
+  CHECK(std::abs(correlation(one, scores_at(LoadDrift::Kind::kStep, 2))) < 0.064);
 }
 
 TEST_CASE("layers drift apart") {
-  const Drift drift{Drift::Kind::kStep, 80};
+  const LoadDrift drift{LoadDrift::Kind::kStep, 80};
   const auto three = drift.scores(normal_scores(kExperts, 5, 3), 5, 3, 1);
   const auto four = drift.scores(normal_scores(kExperts, 5, 4), 5, 4, 1);
   CHECK(std::abs(correlation(three, four)) < 0.064);

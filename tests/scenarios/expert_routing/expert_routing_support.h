@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "scenarios/expert_routing.h"
+#include "scenarios/routing_load_stats.h"
 #include "sim/base/reader.h"
 #include "tests/scenarios/routing_support.h"
 
@@ -47,10 +48,8 @@ inline std::vector<double> counts_of(const RoutingTable& table, int layer, int r
 }
 
 /// Loads of ranks that hold consecutive experts.
-inline std::vector<double> by_ranks(const std::vector<double>& counts, std::size_t ranks) {
-  std::vector<double> loads(ranks, 0.0);
-  for (std::size_t e = 0; e < counts.size(); ++e) loads[e * ranks / counts.size()] += counts[e];
-  return loads;
+inline std::vector<double> by_ranks(const std::vector<double>& counts, int ranks) {
+  return rank_loads(counts, ranks);
 }
 
 inline double mean(const std::vector<double>& values) {
@@ -65,10 +64,6 @@ inline double cv(const std::vector<double>& values) {
   double squares = 0;
   for (const double value : values) squares += (value - m) * (value - m);
   return std::sqrt(squares / static_cast<double>(values.size())) / m;
-}
-
-inline double max_over_mean(const std::vector<double>& values) {
-  return *std::ranges::max_element(values) / mean(values);
 }
 
 /// Correlation of two vectors of the same size.
