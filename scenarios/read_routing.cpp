@@ -69,6 +69,18 @@ void read_capacity(Reader& in, RoutingSpec& spec) {
   }
 }
 
+/// Whether a token of the model finds its experts inside the groups it keeps.
+bool groups_hold_top_k(Reader& root, const RoutingShape& shape, LoadContext& context) {
+  if (shape.groups == 0) return true;
+  const int held = shape.experts / shape.groups * shape.topk_groups;
+  if (held >= shape.top_k) return true;
+  context.diagnostics.add({root.where("model"), "model",
+                           fmt::format("a token keeps {} experts ({} of {} groups) and chooses {}",
+                                       held, shape.topk_groups, shape.groups, shape.top_k),
+                           "correct n_group, topk_group or the number of experts in its config"});
+  return false;
+}
+
 /// The kind's own fields, and whether it can route this model.
 void read_kind(Reader& in, const RoutingShape& shape, LoadContext& context) {
   const std::size_t before = context.diagnostics.size();
@@ -107,7 +119,8 @@ RoutingSpec read_routing(Reader& root, const RoutingShape& shape, LoadContext& c
   read_capacity(in, spec);
   const auto seed = in.optional_integer("seed", {.min = 0, .max = 9.2e18});
   if (seed) spec.seed = static_cast<std::uint64_t>(*seed);
-  read_kind(in, shape, context);
+  const bool sound = groups_hold_top_k(root, shape, context);
+  read_kind(in, sound ? shape : RoutingShape(), context);
   context.resolve("routing.kind", spec.policy.name,
                   in.has("kind") ? context.source(spec.policy.where) : "default");
   return spec;

@@ -69,7 +69,8 @@ std::string content_of(const RoutingTrace& trace, const std::string& ending,
   if (args.codec || args.level) throw UsageError("routing: --codec and --level are for .mrt files");
   if (ending == ".jsonl") {
     if (table == nullptr)
-      throw UsageError("routing convert: step loads do not say what each token chose; write .csv or .mrt");
+      throw UsageError(
+          "routing convert: step loads do not say what each token chose; write .csv or .mrt");
     return write_routing_jsonl(*table);
   }
   if (table != nullptr)
