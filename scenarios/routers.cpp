@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "sim/base/check.h"
@@ -47,7 +48,7 @@ void Router::keep_groups() {
   groups_.resize(group_scores_.size());
   std::iota(groups_.begin(), groups_.end(), 0);
   for (const int g : groups_) {
-    double best = -INFINITY, second = -INFINITY;
+    double best = std::numeric_limits<double>::lowest(), second = best;
     for (int e = g * size; e < (g + 1) * size; ++e) {
       second = std::max(second, std::min(best, biased_[at(e)]));
       best = std::max(best, biased_[at(e)]);

@@ -91,8 +91,9 @@ TEST_CASE("every kind gives every token top_k distinct experts, in laid-out sequ
 }
 
 TEST_CASE("every kind is a pure function of its arguments, and of the seed") {
-  for (const auto& [kind, list] : sections()) {
-    CAPTURE(kind);
+  for (const auto& entry : sections()) {
+    const std::vector<std::string>& list = entry.second;
+    CAPTURE(entry.first);
     const RoutingShape shape{4, 64, 6, 0, 0};
     const RoutingTable first = kind_of(list[0])->table(shape, {4, 0, 20}, 7, 3);
     const auto routing = kind_of(list[0]);
@@ -121,7 +122,8 @@ TEST_CASE("with groups, tokens of kinds that choose by weight stay inside the gr
 TEST_CASE("a smaller table is the beginning of a larger one, sequence by sequence") {
   for (const auto& [kind, list] : sections()) {
     if (kind == "balanced") continue;  // its rows go on from one sequence to the next
-    CAPTURE(kind);
+    const std::string& name = kind;
+    CAPTURE(name);
     const RoutingShape shape{4, 64, 6, 8, 2};
     const RoutingTable small = kind_of(list[0])->table(shape, {3, 0, 8}, 7, 0);
     const RoutingTable large = kind_of(list[0])->table(shape, {5, 0, 24}, 7, 0);
@@ -177,7 +179,8 @@ TEST_CASE("a field belongs to the kinds that read it, and to no other") {
                                                      {"domain_mix", "{math: 1}"},
                                                      {"drift", "{kind: ar1, half_life_s: 1}"}};
   for (const std::string& kind : Registry<ExpertRouting>::names()) {
-    for (const auto& [field, value] : fields) {
+    for (const auto& entry : fields) {
+      const std::string field = entry.first, value = entry.second;
       CAPTURE(kind);
       CAPTURE(field);
       const Document document =

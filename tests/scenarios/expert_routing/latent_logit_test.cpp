@@ -94,7 +94,7 @@ TEST_CASE("latent_logit reproduces what its parameters were fitted to, within 5 
     CAPTURE(c.why);
     const std::string file = folder.write("fit.yaml", c.parameters).string();
     const auto routing = kind_of("{kind: latent_logit, parameters: " + file + "}");
-    const Measured got = measure(routing->table({48, 32, 4, 0, 0}, {100, 0, 200}, 1, 0));
+    const Measured got = measure(routing->table({36, 32, 4, 0, 0}, {100, 0, 200}, 1, 0));
     CHECK(got.adjacent == doctest::Approx(c.expected.adjacent).epsilon(0.05));
     CHECK(got.eight_apart == doctest::Approx(c.expected.eight_apart).epsilon(0.05));
     CHECK(got.same_sequence == doctest::Approx(c.expected.same_sequence).epsilon(0.05));

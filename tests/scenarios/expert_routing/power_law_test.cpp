@@ -12,7 +12,7 @@ struct Skew {
 
 Skew skew_of(const std::string& section) {
   Skew skew;
-  constexpr int kLayers = 300;
+  constexpr int kLayers = 150;
   const RoutingTable table = kind_of(section)->table({kLayers, 256, 8, 0, 0}, {8, 0, 256}, 3, 0);
   for (int layer = 0; layer < kLayers; ++layer) {
     const std::vector<double> counts = counts_of(table, layer);
