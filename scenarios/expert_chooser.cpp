@@ -61,8 +61,8 @@ ExpertChooser::ExpertChooser(const RoutingShape& shape, std::span<const double> 
     groups_.push_back(std::move(group));
   }
   order_.resize(groups_.size());
-  arrivals_.resize(groups_.size() * static_cast<std::size_t>(top_k_ + 2));
-  before_.reserve(static_cast<std::size_t>(top_k_ + 2));
+  arrivals_.resize(groups_.size() * (static_cast<std::size_t>(top_k_) + 2));
+  before_.reserve((static_cast<std::size_t>(top_k_) + 2));
 }
 
 int ExpertChooser::next_expert(const Group& group, std::span<const int> before, Rng& rng) const {
@@ -91,7 +91,7 @@ int ExpertChooser::scan(const Group& group, std::span<const int> before, Rng& rn
 
 void ExpertChooser::arrive(std::size_t group_index, Rng& rng) {
   Group& group = groups_[group_index];
-  Arrival* const arrivals = &arrivals_[group_index * static_cast<std::size_t>(top_k_ + 2)];
+  Arrival* const arrivals = &arrivals_[group_index * (static_cast<std::size_t>(top_k_) + 2)];
   before_.clear();
   for (int i = 0; i < group.arrived; ++i) before_.push_back(arrivals[i].expert);
   group.time += rng.exponential() / group.left;
@@ -125,7 +125,7 @@ void ExpertChooser::choose(Rng& rng, std::span<int> chosen) {
     return;
   }
   keep_best_groups(rng);
-  const std::size_t stride = static_cast<std::size_t>(top_k_ + 2);
+  const std::size_t stride = (static_cast<std::size_t>(top_k_) + 2);
   for (int& choice : chosen) {
     std::size_t best = groups_.size();
     const auto time_of = [&](std::size_t g) {

@@ -13,7 +13,7 @@
 namespace moesim {
 namespace {
 
-constexpr int kEpochs = 8;             // in a half-life
+constexpr std::uint64_t kEpochs = 8;   // in a half-life
 constexpr std::uint64_t kMemory = 80;  // epochs: 2^-10 of a score is left after ten half-lives
 constexpr double kPi = 3.14159265358979323846;
 
@@ -33,7 +33,7 @@ void scale(std::vector<double>& scores, double factor) {
 /// x_n = r^n x_0 + sqrt(1 - r^2) (e_n + r e_(n-1) + ...): an AR(1) written as its sum, so that any
 /// epoch can be had without those before it.
 void forget(std::vector<double>& scores, std::uint64_t seed, int layer, std::uint64_t epoch) {
-  const double keep = std::pow(0.5, 1.0 / kEpochs);
+  const double keep = std::pow(0.5, 1.0 / double{kEpochs});
   const std::uint64_t terms = std::min(epoch, kMemory);
   scale(scores, epoch > kMemory ? 0 : std::pow(keep, static_cast<double>(epoch)));
   double weight = std::sqrt(1 - keep * keep);
@@ -45,7 +45,7 @@ void forget(std::vector<double>& scores, std::uint64_t seed, int layer, std::uin
 
 double LoadDrift::epoch_s() const {
   if (kind == Kind::kNone) return std::numeric_limits<double>::infinity();
-  return kind == Kind::kStep ? half_life_s : half_life_s / kEpochs;
+  return kind == Kind::kStep ? half_life_s : half_life_s / double{kEpochs};
 }
 
 std::vector<double> LoadDrift::scores(std::vector<double> first, std::uint64_t seed, int layer,
@@ -54,7 +54,7 @@ std::vector<double> LoadDrift::scores(std::vector<double> first, std::uint64_t s
   if (kind == Kind::kAr1) forget(first, seed, layer, epoch);
   if (kind == Kind::kRotation) {
     const auto turn = static_cast<double>(epoch % (6 * kEpochs));
-    const double angle = turn * (kPi / 3 / kEpochs);
+    const double angle = turn * (kPi / 3 / double{kEpochs});
     scale(first, std::cos(angle));
     add_normals(first, std::sin(angle), stream(seed, "load_rotation", layer, 0));
   }

@@ -159,12 +159,13 @@ std::vector<double> target_probabilities(std::span<const double> loads, int top_
 std::vector<double> weights_for_loads(std::span<const double> loads, int top_k) {
   if (static_cast<std::size_t>(top_k) >= loads.size())
     return std::vector<double>(loads.size(), 1.0);
-  const std::vector<double> target = target_probabilities(loads, top_k);
+  std::vector<double> target = target_probabilities(loads, top_k);
   if (top_k == 1) return target;
   // Start: were the moment of the k-th arrival fixed, P(i) = 1 - exp(-w_i) (B. Rosen, "On sampling
   // with probability proportional to size", J. Statistical Planning and Inference 62, 1997). Then
   // the same relation corrects what the exact probabilities miss.
   std::vector<double> weights;
+  weights.reserve(target.size());
   for (const double p : target) weights.push_back(-std::log1p(-p));
   for (int round = 0; round < kRefinements; ++round) {
     const std::vector<double> actual = inclusion_probabilities(weights, top_k);

@@ -15,6 +15,16 @@ std::size_t at(int index) {
   return static_cast<std::size_t>(index);
 }
 
+/// Of tokens with `slots` places each, those whose every place is empty.
+int tokens_with_none(std::span<const int> placed, std::size_t slots) {
+  int tokens = 0;
+  for (std::size_t first = 0; first < placed.size(); first += slots) {
+    const auto own = placed.subspan(first, slots);
+    tokens += std::ranges::all_of(own, [](int expert) { return expert < 0; }) ? 1 : 0;
+  }
+  return tokens;
+}
+
 /// Scores exp(x - max) over their sum, in place.
 void softmax(std::span<double> values) {
   const double largest = *std::ranges::max_element(values);
@@ -102,34 +112,35 @@ int expert_capacity(double factor, int tokens, int top_k, int experts) {
   return static_cast<int>(std::ceil(room - 1e-9 * std::max(1.0, room)));
 }
 
+int CapacityLimit::next_with_room(std::span<const int> own, int capacity, int& next) const {
+  while (at(next) < own.size()) {
+    const int expert = own[at(next++)];
+    if (load_[at(expert)] < capacity) return expert;
+  }
+  return -1;
+}
+
 CapacityLimit::Outcome CapacityLimit::apply(const Choices& choices, int experts, int capacity,
                                             Overflow overflow, std::span<int> placed) {
-  MOESIM_CHECK(choices.per_token >= choices.top_k && choices.top_k >= 1, "every slot has a choice");
   const std::size_t tokens = choices.experts.size() / at(choices.per_token);
-  MOESIM_CHECK(placed.size() == tokens * at(choices.top_k), "every slot has a place");
+  MOESIM_CHECK(choices.per_token >= choices.top_k && choices.top_k >= 1 &&
+                   placed.size() == tokens * at(choices.top_k),
+               "every slot has a choice and a place");
   load_.assign(at(experts), 0);
   next_.assign(tokens, choices.top_k);
   Outcome outcome;
-  for (int rank = 0; rank < choices.top_k; ++rank) {
-    for (std::size_t token = 0; token < tokens; ++token) {
-      const int* const own = &choices.experts[token * at(choices.per_token)];
-      int expert = own[rank];
-      bool room = load_[at(expert)] < capacity;
-      const bool meant = room;
-      while (!room && overflow == Overflow::kNextChoice && next_[token] < choices.per_token) {
-        expert = own[next_[token]++];
-        room = load_[at(expert)] < capacity;
-      }
-      if (room) ++load_[at(expert)];
-      placed[token * at(choices.top_k) + at(rank)] = room ? expert : -1;
-      ++(meant ? outcome.kept : room ? outcome.moved : outcome.dropped);
-    }
+  for (std::size_t slot = 0; slot < placed.size(); ++slot) {
+    const std::size_t rank = slot / tokens, token = slot % tokens;
+    const auto own = choices.experts.subspan(token * at(choices.per_token), at(choices.per_token));
+    const int meant = own[rank];
+    int expert = load_[at(meant)] < capacity ? meant : -1;
+    if (expert < 0 && overflow == Overflow::kNextChoice)
+      expert = next_with_room(own, capacity, next_[token]);
+    if (expert >= 0) ++load_[at(expert)];
+    placed[token * at(choices.top_k) + rank] = expert;
+    ++(expert == meant ? outcome.kept : expert >= 0 ? outcome.moved : outcome.dropped);
   }
-  for (std::size_t token = 0; token < tokens; ++token) {
-    const auto own = placed.subspan(token * at(choices.top_k), at(choices.top_k));
-    const bool none = std::ranges::all_of(own, [](int expert) { return expert < 0; });
-    outcome.tokens_with_none += none ? 1 : 0;
-  }
+  outcome.tokens_with_none = tokens_with_none(placed, at(choices.top_k));
   if (overflow == Overflow::kPad) outcome.padding = std::int64_t{experts} * capacity - outcome.kept;
   return outcome;
 }

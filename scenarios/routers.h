@@ -90,6 +90,9 @@ class CapacityLimit {
   [[nodiscard]] std::span<const int> load() const { return load_; }
 
  private:
+  /// The first of a token's choices from `next` on that has room, -1 if none; moves `next` past it.
+  int next_with_room(std::span<const int> own, int capacity, int& next) const;
+
   std::vector<int> load_;
   std::vector<int> next_;  ///< [token] first choice that was not looked at yet
 };

@@ -60,6 +60,7 @@ class HotExpert final : public ExpertRouting {
     table.sequences = base.sequences;
     table.domains = base.domains;
     std::vector<std::vector<int>> hot;
+    hot.reserve(static_cast<std::size_t>(base.shape().layers));
     for (int layer = 0; layer < base.shape().layers; ++layer)
       hot.push_back(is_hot(layer) ? hot_experts(base.shape().experts, seed, layer)
                                   : std::vector<int>());

@@ -68,8 +68,8 @@ class TopExperts {
     }
     const int size = shape_.experts / shape_.groups;
     for (int g = 0; g < shape_.groups; ++g) {
-      const auto own =
-          scores.subspan(static_cast<std::size_t>(g * size), static_cast<std::size_t>(size));
+      const auto own = scores.subspan(static_cast<std::size_t>(g) * static_cast<std::size_t>(size),
+                                      static_cast<std::size_t>(size));
       float first = own[0], second = size == 1 ? 0 : -std::numeric_limits<float>::infinity();
       for (const float score : own.subspan(1)) {
         second = std::max(second, std::min(first, score));

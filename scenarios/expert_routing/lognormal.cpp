@@ -39,6 +39,7 @@ class Lognormal final : public ShareRouting {
     const double sigma =
         sigma_.by_layer[sigma_.is_list ? static_cast<std::size_t>(layer.index) : 0];
     std::vector<double> loads;
+    loads.reserve(scores.size());
     for (const double score : scores) loads.push_back(std::exp(sigma * score));
     return weights_for_loads(loads, layer.shape.top_k);
   }

@@ -97,7 +97,7 @@ int routing_command(const Arguments& args) {
 }
 
 std::filesystem::path routing_output(const Arguments& args) {
-  const std::filesystem::path out = args.out.value_or("");
+  std::filesystem::path out = args.out.value_or("");
   const std::string ending = out.extension().string();
   if (ending != ".mrt" && ending != ".jsonl" && ending != ".csv")
     throw UsageError(
