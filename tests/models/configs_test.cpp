@@ -10,6 +10,7 @@
 #include "models/family.h"
 #include "models/hf_config.h"
 #include "models/model.h"
+#include "models/placement.h"
 #include "sim/base/registry.h"
 
 using namespace moesim;
@@ -183,10 +184,11 @@ TEST_CASE("a file name and the id inside agree for every shipped model") {
   }
 }
 
-TEST_CASE("the README lists every shipped model and family, and nothing else") {
+TEST_CASE("the README lists every shipped model, family and placement, and nothing else") {
   const std::vector<std::string> rows = readme_rows();
   std::vector<std::string> known = shipped_models();
   for (const std::string& family : Registry<Family>::names()) known.push_back(family);
+  for (const std::string& name : Registry<Placement>::names()) known.push_back(name);
   for (const std::string& name : known)
     CHECK_MESSAGE(contains(rows, name), name, " is missing from models/README.md");
   for (const std::string& row : rows)
