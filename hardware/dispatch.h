@@ -23,11 +23,19 @@ struct DispatchSetup {
   double dispatch_token_bytes = 0;  ///< payload of one token on its way there, scales included
   double combine_token_bytes = 0;   ///< on its way back
   int node_limit = 0;               ///< a token's experts lie on at most so many nodes, 0: no rule
-  KernelChoice kernels;             ///< whose measured curves apply
+  KernelChoice kernels{};           ///< whose measured curves apply
+  /// TP ranks split their tokens before the dispatch (serving-semantics 3.4; every engine does so
+  /// with EP on). Off: data parallelism without EP; all-gather and broadcasts then join the ranks
+  /// of one TP index.
+  bool sequence_parallel = true;
+  /// Line rates and SMs of the group's system, which curves are evaluated with. Without a link
+  /// bandwidth, those of the shipped system that `kernels` names; if there is none, no curves.
+  DeviceCeilings device{};
 };
 
 /// What one MoE layer moves. All counts are of tokens or of (token, expert) pairs, never of bytes;
-/// they may be fractional (expectations).
+/// they may be fractional (expectations). Who sends to whom is taken as a product: rank i sends
+/// held_i / sum(held) of what rank j gets.
 struct DispatchTraffic {
   /// [rank] tokens the rank holds before the dispatch. With tp > 1 outside sequence-parallel mode
   /// the ranks of a TP group hold the same tokens and count them all.
@@ -48,7 +56,12 @@ struct DispatchCost {
 };
 
 /// Carries tokens to their experts and results back: `engine.all2all_backend` (serving-semantics
-/// 3.4-3.5). One object per group; `cost` is pure, allocates nothing and takes O(ranks^2) at most.
+/// 3.4-3.5). One object per group; `cost` is pure, allocates nothing (groups of some hundred ranks)
+/// and takes O(ranks^2) at most. Time is that of a dispatch all ranks start and end together.
+///
+/// Time = start + the busiest link's bytes over its bandwidth, both as fitted to what is published
+/// of the library (hardware/README.md); or, where a profile has the library measured, its curve
+/// read at the number of tokens that, spread evenly, would keep the busiest link as busy.
 class DispatchBackend {
  public:
   virtual ~DispatchBackend() = default;

@@ -1,0 +1,20 @@
+#include "hardware/dispatch_maker.h"
+#include "hardware/dispatch_pairs.h"
+
+namespace moesim {
+
+namespace {
+
+//  a donor.
+const RegisterDispatch kStandIn{
+    "mori_low_latency",
+    "MORI low latency: taken for deepep_low_latency:MORI's low-latency kernels (ROCm/mori) move "
+    "what DeepEP's do, on AMD GPUs. Nothing is published\n// that could be fitted, so DeepEP's "
+    "model and curves stand in",
+    [](const DispatchSetup& setup) {
+      return make_pair_dispatch(setup, deepep_low_latency_model(setup));
+    }};
+
+}  // namespace
+
+}  // namespace moesim
