@@ -48,8 +48,9 @@ class PairDispatch final : public DispatchBackend {
       cost.dispatch_ns = 1e9 * model_.dispatch_curve->seconds(there.seconds / even_there_);
       cost.combine_ns = 1e9 * model_.combine_curve->seconds(back / even_back_);
     } else {
-      cost.dispatch_ns =
-          1e3 * model_.dispatch_start_us + 1e9 * itself_ * there_bytes_ * there.seconds;
+      cost.dispatch_ns = 1e3 * (model_.dispatch_start_us +
+                                model_.us_per_token * *std::ranges::max_element(traffic.held)) +
+                         1e9 * itself_ * there_bytes_ * there.seconds;
       cost.combine_ns = 1e3 * model_.combine_start_us + 1e9 * itself_ * back_bytes_ * back;
     }
     cost.dispatch_bytes_intra = there_bytes_ * moved.intra;

@@ -47,6 +47,7 @@ struct PairModel {
   bool per_expert = true;   ///< a message per (token, expert), else per (token, rank)
   double header_bytes = 0;  ///< of a message, there; beside the payload
   double dispatch_start_us = 0, combine_start_us = 0;
+  double us_per_token = 0;  ///< there, for each token of the rank that holds most
   WireEfficiency dispatch, combine;
   /// A rank's messages to itself take the same way through its memory as the others: the links seem
   /// n / (n - 1) times as busy.

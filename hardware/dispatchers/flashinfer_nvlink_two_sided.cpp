@@ -19,6 +19,7 @@ std::unique_ptr<DispatchBackend> make_two_sided(const DispatchSetup& setup) {
   model.copies_to_itself = true;
   constexpr double kPrepare = 11.5;
   model.dispatch_start_us = kPrepare + 0.5 * doublings + 10.5 + 0.5 * doublings;
+  model.us_per_token = 1.0 / 145;
   model.combine_start_us = 10.5 + doublings;
   model.dispatch = {.inside = 0.80, .between = 1};
   model.combine = {.inside = 0.74, .between = 1};

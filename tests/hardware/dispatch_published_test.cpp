@@ -1,7 +1,12 @@
 // The dispatch backends against what others have measured. Predicted over published, in percent;
 // hardware/README.md quotes this table.
+#include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -129,6 +134,58 @@ TEST_CASE("even traffic takes what was measured") {
   check("deepep_high_throughput", node, 128, {8, 50.112, 82.511, 15, 15}, 0, "vllm");
   check("deepep_high_throughput", shipped_cluster("h100_sxm", 2), 2048,
         {16, 499.33, 1185.47, 15, 15}, 4, "vllm");
+}
+
+/// Microseconds by "dtype,ranks,tokens": [0] everything up to the experts, [1] combine.
+using Times = std::map<std::string, double>;
+void read_rack(const std::string& path, const std::string& kernel, Times (&times)[2]) {
+  std::ifstream file(path);
+  std::string line;
+  for (std::getline(file, line); std::getline(file, line);) {
+    std::vector<std::string> cells;
+    std::stringstream stream(line);
+    for (std::string cell; std::getline(stream, cell, ',');) cells.push_back(cell);
+    if (cells.at(1) != kernel || cells[0] == "alltoall_combine_low_precision") continue;
+    const std::string key = cells[2] + "," + cells[7] + "," + cells[8];
+    times[cells[0] == "alltoall_combine" ? 1 : 0][key] += std::stod(cells[9]);
+  }
+}
+
+// AIConfigurator's tables of a GB200 rack (TensorRT-LLM 1.3); here a node of 72 with B200's links.
+TEST_CASE("FlashInfer NVLink: the median error over 2 to 64 ranks is what its source says") {
+  const std::string path = std::string(MOESIM_SHARED_DIR) + "/data/ops/trtllm_alltoall_gb200.csv";
+  if (!std::filesystem::exists(path)) {
+    MESSAGE("skipped: no ", path);
+    return;
+  }
+  ClusterSpec rack = shipped_cluster("b200_sxm", 1);
+  rack.nodes.front().gpus = 72;
+  for (const bool one_sided : {true, false}) {
+    Times times[2];
+    read_rack(path, one_sided ? "NVLinkOneSided" : "NVLinkTwoSided", times);
+    for (const bool combine : {false, true}) {
+      std::vector<double> errors;
+      for (const auto& [key, us] : times[combine ? 1 : 0]) {
+        std::stringstream stream(key);
+        std::string dtype, ranks, tokens;
+        std::getline(std::getline(std::getline(stream, dtype, ','), ranks, ','), tokens);
+        DispatchWorld world(rack, std::stoi(ranks));
+        world.setup.dispatch_token_bytes =
+            7168 * (dtype == "bfloat16" ? 2 : (dtype == "fp8" ? 1 : 0.5625));
+        const DispatchCost cost =
+            world.make(one_sided ? "flashinfer_nvlink_one_sided" : "flashinfer_nvlink_two_sided")
+                ->cost(uniform_traffic(world, std::stod(tokens)).view());
+        const double told = combine ? cost.combine_ns : cost.dispatch_ns;
+        errors.push_back(std::fabs(std::log(told / 1e3 / us)));
+      }
+      REQUIRE(errors.size() > 100);
+      std::ranges::sort(errors);
+      const double median = errors[errors.size() / 2], ninth = errors[errors.size() * 9 / 10];
+      MESSAGE((one_sided ? "one" : "two"), "-sided ", (combine ? "combine" : "dispatch"), " of ",
+              errors.size(), ": median error ", median, ", 90 % below ", ninth);
+      CHECK(median < (one_sided && combine ? 0.15 : 0.10));
+    }
+  }
 }
 
 }  // namespace

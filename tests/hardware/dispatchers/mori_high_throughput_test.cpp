@@ -1,0 +1,20 @@
+#include <doctest/doctest.h>
+
+#include "tests/hardware/dispatch_support.h"
+#include "tests/hardware/hardware_support.h"
+
+namespace moesim {
+namespace {
+
+TEST_CASE("mori_high_throughput costs what deepep_high_throughput does") {
+  DispatchWorld world(round_cluster({.count = 2, .preset = NetworkPreset::kRailOptimized}), 8);
+  const LayerTraffic traffic = uniform_traffic(world, 100);
+  const DispatchCost own = world.make("mori_high_throughput")->cost(traffic.view());
+  const DispatchCost donor = world.make("deepep_high_throughput")->cost(traffic.view());
+  CHECK(own.dispatch_ns == donor.dispatch_ns);
+  CHECK(own.combine_ns == donor.combine_ns);
+  CHECK(own.dispatch_bytes_inter == donor.dispatch_bytes_inter);
+}
+
+}  // namespace
+}  // namespace moesim
