@@ -55,6 +55,16 @@ struct DispatchCost {
   bool measured = false;  ///< from a measured curve, else from the links
 };
 
+/// Where a backend's times are from, for the report and its intervals.
+struct DispatchSource {
+  std::string profile =
+      "links";            ///< "h100_sxm/vllm-0.24": whose curves; or the links of the topology
+  bool measured = false;  ///< curves
+  bool donor =
+      false;          ///< borrowed: another system's or framework's curves, another library's model
+  double spread = 0;  ///< standard deviation of ln(true / told), even traffic
+};
+
 /// Carries tokens to their experts and results back: `engine.all2all_backend` (serving-semantics
 /// 3.4-3.5). One object per group; `cost` is pure, allocates nothing (groups of some hundred ranks)
 /// and takes O(ranks^2) at most. Time is that of a dispatch all ranks start and end together.
@@ -68,6 +78,7 @@ class DispatchBackend {
   [[nodiscard]] virtual DispatchCost cost(const DispatchTraffic& traffic) const = 0;
   /// SMs its kernels hold while they run beside computation (DBO).
   [[nodiscard]] virtual int sms() const { return 0; }
+  [[nodiscard]] virtual DispatchSource source() const = 0;
   /// Whether time depends on where tokens go; all-gather backends send everything everywhere.
   [[nodiscard]] virtual bool routed() const = 0;
 };

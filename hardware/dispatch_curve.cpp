@@ -44,6 +44,8 @@ std::optional<DispatchCurve> DispatchCurve::find(const DispatchSetup& setup, con
   if (found.curve == nullptr) return std::nullopt;
   if (query.nic_bandwidth > 0) device.nic_bandwidth = query.nic_bandwidth / kMeasuredNicEfficiency;
   DispatchCurve curve;
+  curve.source_ = {found.profile, true, found.donor,
+                   std::hypot(found.curve->spread_far, found.extra_spread)};
   double longest = 0;
   for (int i = 0; i <= (kMost - kLeast) * kPerOctave; ++i) {
     KernelShape shape = query.per_token;
@@ -57,6 +59,13 @@ std::optional<DispatchCurve> DispatchCurve::find(const DispatchSetup& setup, con
   return curve;
 }
 
+DispatchSource stand_in(DispatchSource source) {
+  constexpr double kStandIn = 0.2;
+  source.donor = true;
+  source.spread = std::hypot(source.spread, kStandIn);
+  return source;
+}
+
 double DispatchCurve::seconds(double tokens) const {
   if (tokens <= knot(0)) return knots_.front();
   int exponent = 0;
@@ -64,8 +73,9 @@ double DispatchCurve::seconds(double tokens) const {
   if (exponent >= kMost) return knots_.back() * (tokens / std::ldexp(0.5, kMost));
   const double place = (mantissa - 0.5) * 2 * kPerOctave;
   const auto step = static_cast<int>(place);
-  const auto index = static_cast<std::size_t>((exponent - kLeast) * kPerOctave + step);
-  return knots_[index] + (place - step) * (knots_[index + 1] - knots_[index]);
+  const int index = (exponent - kLeast) * kPerOctave + step;
+  const double* const below = knots_.data() + index;
+  return below[0] + (place - step) * (below[1] - below[0]);
 }
 
 }  // namespace moesim

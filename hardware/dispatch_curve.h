@@ -24,10 +24,16 @@ class DispatchCurve {
   [[nodiscard]] static std::optional<DispatchCurve> find(const DispatchSetup& setup,
                                                          const Query& query);
   [[nodiscard]] double seconds(double tokens) const;
+  [[nodiscard]] const DispatchSource& source() const { return source_; }
 
  private:
   std::vector<double> knots_;
+  DispatchSource source_;
 };
+
+/// Spread of a library's model or curves when they stand in for another's (assumed: that of kernels
+/// of another GPU generation, kernel_library.cpp).
+[[nodiscard]] DispatchSource stand_in(DispatchSource source);
 
 /// Efficiency of the InfiniBand links DeepEP was measured over (links.yaml, ndr_400g): curves are
 /// fitted with line rates, a topology has usable ones.

@@ -60,6 +60,13 @@ class PairDispatch final : public DispatchBackend {
     return cost;
   }
 
+  DispatchSource source() const override {
+    const bool measured = model_.dispatch_curve.has_value() && model_.combine_curve.has_value();
+    DispatchSource source;
+    source.spread = model_.spread;
+    if (measured) source = model_.dispatch_curve->source();
+    return model_.stands_in ? stand_in(source) : source;
+  }
   bool routed() const override { return true; }
 
  private:
@@ -165,6 +172,7 @@ PairModel deepep_low_latency_model(const DispatchSetup& setup) {
   model.header_bytes = 16;
   model.dispatch_start_us = model.combine_start_us = between ? 26 : 14;
   model.dispatch = model.combine = {.inside = 0.73, .between = 0.9};
+  model.spread = 0.06;
   model.dispatch_curve = measured(setup, true);
   model.combine_curve = measured(setup, false);
   return model;

@@ -52,6 +52,8 @@ struct PairModel {
   /// A rank's messages to itself take the same way through its memory as the others: the links seem
   /// n / (n - 1) times as busy.
   bool copies_to_itself = false;
+  double spread = 0;                                           ///< of the above: DispatchSource
+  bool stands_in = false;                                      ///< for another library
   std::optional<DispatchCurve> dispatch_curve, combine_curve;  ///< measured, instead of the above
 };
 [[nodiscard]] std::unique_ptr<DispatchBackend> make_pair_dispatch(const DispatchSetup& setup,

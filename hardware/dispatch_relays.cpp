@@ -32,6 +32,7 @@ struct Start {
 };
 constexpr Start kDispatchStart{26, 57}, kCombineStart{49, 84};
 constexpr WireEfficiency kEfficiency{.inside = 0.87, .between = 0.92};
+constexpr double kSpread = 0.06;  // of the eight published times
 
 /// The tables over 8 nodes are of a congested cluster: combine waits as long as it transmits, and
 /// takes three times what a third party published for it, where the links come within a tenth
@@ -64,9 +65,10 @@ struct Places {
 
 class RelayDispatch final : public DispatchBackend {
  public:
-  RelayDispatch(const DispatchSetup& setup, int sms)
+  RelayDispatch(const DispatchSetup& setup, int sms, bool stands_in)
       : places_(setup),
         sms_(sms),
+        stands_in_(stands_in),
         there_(setup, places_, false),
         back_(setup, places_, true),
         alike_(there_.rails.same_as(back_.rails) && there_.forward.same_as(back_.forward)),
@@ -114,6 +116,14 @@ class RelayDispatch final : public DispatchBackend {
   }
 
   int sms() const override { return sms_; }
+  DispatchSource source() const override {
+    DispatchSource source;
+    source.spread = kSpread;
+    if (dispatch_curve_.has_value() && combine_curve_.has_value()) {
+      source = dispatch_curve_->source();
+    }
+    return stands_in_ ? stand_in(source) : source;
+  }
   bool routed() const override { return true; }
 
  private:
@@ -216,6 +226,7 @@ class RelayDispatch final : public DispatchBackend {
 
   Places places_;
   int sms_;
+  bool stands_in_;
   Way there_, back_;
   bool alike_;                             // both ways
   double there_bytes_, back_bytes_;        // of a token
@@ -225,8 +236,9 @@ class RelayDispatch final : public DispatchBackend {
 
 }  // namespace
 
-std::unique_ptr<DispatchBackend> make_relay_dispatch(const DispatchSetup& setup, int sms) {
-  return std::make_unique<RelayDispatch>(setup, sms);
+std::unique_ptr<DispatchBackend> make_relay_dispatch(const DispatchSetup& setup, int sms,
+                                                     bool stands_in) {
+  return std::make_unique<RelayDispatch>(setup, sms, stands_in);
 }
 
 }  // namespace moesim

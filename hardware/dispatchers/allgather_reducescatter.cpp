@@ -33,6 +33,7 @@ class AllGatherReduceScatter final : public DispatchBackend {
     return cost;
   }
 
+  DispatchSource source() const override { return {.spread = kNcclSpread}; }
   bool routed() const override { return false; }
 
  private:

@@ -12,7 +12,7 @@ constexpr int kSms = 12;
 
 const RegisterDispatch kStandIn{
     "deepep_v2", "DeepEP 2: taken for deepep_high_throughput with 12 SMs",
-    [](const DispatchSetup& setup) { return make_relay_dispatch(setup, kSms); }};
+    [](const DispatchSetup& setup) { return make_relay_dispatch(setup, kSms, true); }};
 
 }  // namespace
 

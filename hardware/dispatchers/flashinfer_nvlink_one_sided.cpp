@@ -20,6 +20,7 @@ std::unique_ptr<DispatchBackend> make_one_sided(const DispatchSetup& setup) {
   model.dispatch_start_us = 11 + 2 * doublings;
   model.combine_start_us = 13 + 3 * doublings;
   model.dispatch = model.combine = {.inside = 0.96, .between = 1};
+  model.spread = 0.22;  // root mean square over those times
   return make_pair_dispatch(setup, model);
 }
 

@@ -23,6 +23,7 @@ std::unique_ptr<DispatchBackend> make_two_sided(const DispatchSetup& setup) {
   model.combine_start_us = 10.5 + doublings;
   model.dispatch = {.inside = 0.80, .between = 1};
   model.combine = {.inside = 0.74, .between = 1};
+  model.spread = 0.17;  // root mean square over those times
   return make_pair_dispatch(setup, model);
 }
 

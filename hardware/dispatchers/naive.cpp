@@ -39,6 +39,7 @@ class Naive final : public DispatchBackend {
     return cost;
   }
 
+  DispatchSource source() const override { return {.spread = kNcclSpread}; }
   bool routed() const override { return false; }
 
  private:

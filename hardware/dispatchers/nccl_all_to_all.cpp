@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "hardware/dispatch_gathers.h"
 #include "hardware/dispatch_maker.h"
 #include "hardware/dispatch_pairs.h"
 #include "hardware/link_loads.h"
@@ -45,6 +46,7 @@ class NcclAllToAll final : public DispatchBackend {
     return cost;
   }
 
+  DispatchSource source() const override { return {.spread = kNcclSpread}; }
   bool routed() const override { return true; }
 
  private:

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "hardware/dispatch_maker.h"
 #include "hardware/dispatch_pairs.h"
 
@@ -12,7 +14,9 @@ const RegisterDispatch kStandIn{
     "(ai-dynamo/nixl, examples/device/ep) are DeepEP's low-latency ones\n// over NIXL's transfers. "
     "Nothing is published that could be fitted, so DeepEP's model and curves\n// stand in",
     [](const DispatchSetup& setup) {
-      return make_pair_dispatch(setup, deepep_low_latency_model(setup));
+      PairModel model = deepep_low_latency_model(setup);
+      model.stands_in = true;
+      return make_pair_dispatch(setup, std::move(model));
     }};
 
 }  // namespace

@@ -21,6 +21,7 @@ std::unique_ptr<DispatchBackend> make_pplx(const DispatchSetup& setup) {
   model.combine_start_us = between ? 60 : 42;
   model.dispatch = {.inside = 0.48, .between = 0.6};
   model.combine = {.inside = 0.65, .between = 0.55};
+  model.spread = 0.3;
   return make_pair_dispatch(setup, model);
 }
 

@@ -64,6 +64,10 @@ TEST_CASE("dispatch takes time, moves bytes, and the same call gives the same an
     CHECK(again.dispatch_ns == cost.dispatch_ns);
     CHECK(again.combine_ns == cost.combine_ns);
     CHECK(again.busiest_rank == cost.busiest_rank);
+    CHECK(backend.source().measured == cost.measured);
+    CHECK((backend.source().profile == "links") == !cost.measured);
+    CHECK(backend.source().spread > 0.01);
+    CHECK(backend.source().spread < 0.5);
   });
 }
 

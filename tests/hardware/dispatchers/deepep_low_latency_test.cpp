@@ -54,6 +54,8 @@ TEST_CASE(
   skewed.slots[3] *= 2;
   const DispatchCost cost = backend->cost(skewed.view());
   CHECK(cost.measured);
+  CHECK(backend->source().profile == "h100_sxm/vllm-0.24");
+  CHECK_FALSE(backend->source().donor);
   CHECK(cost.busiest_rank == 3);
   CHECK(cost.dispatch_ns == doctest::Approx(backend->cost(twice.view()).dispatch_ns));
   CHECK(cost.combine_ns == doctest::Approx(backend->cost(twice.view()).combine_ns));

@@ -14,6 +14,8 @@ TEST_CASE("deepep_v2 costs what deepep_high_throughput does") {
   CHECK(own.dispatch_ns == donor.dispatch_ns);
   CHECK(own.combine_ns == donor.combine_ns);
   CHECK(own.dispatch_bytes_inter == donor.dispatch_bytes_inter);
+  CHECK(world.make("deepep_v2")->source().donor);
+  CHECK(world.make("deepep_v2")->source().spread > 0.2);
 }
 
 TEST_CASE("deepep_v2 needs fewer SMs than the kernels before it") {

@@ -14,6 +14,8 @@ TEST_CASE("mori_low_latency costs what deepep_low_latency does") {
   CHECK(own.dispatch_ns == donor.dispatch_ns);
   CHECK(own.combine_ns == donor.combine_ns);
   CHECK(own.dispatch_bytes_inter == donor.dispatch_bytes_inter);
+  CHECK(world.make("mori_low_latency")->source().donor);
+  CHECK(world.make("mori_low_latency")->source().spread > 0.2);
 }
 
 }  // namespace
