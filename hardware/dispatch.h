@@ -57,12 +57,12 @@ struct DispatchCost {
 
 /// Where a backend's times are from, for the report and its intervals.
 struct DispatchSource {
-  std::string profile =
-      "links";            ///< "h100_sxm/vllm-0.24": whose curves; or the links of the topology
+  /// Whose curves, "h100_sxm/vllm-0.24", or "links": of the topology.
+  std::string profile = "links";
   bool measured = false;  ///< curves
-  bool donor =
-      false;          ///< borrowed: another system's or framework's curves, another library's model
-  double spread = 0;  ///< standard deviation of ln(true / told), even traffic
+  /// Borrowed: curves of another system or framework, or the model of another library.
+  bool donor = false;
+  double spread = 0;  ///< standard deviation of ln(true / told), for even traffic
 };
 
 /// Carries tokens to their experts and results back: `engine.all2all_backend` (serving-semantics

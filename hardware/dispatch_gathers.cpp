@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "hardware/link_loads.h"
+#include "sim/base/check.h"
 
 namespace moesim {
 
@@ -51,6 +52,7 @@ double GatherGroups::seconds(CollectiveKind kind, double bytes) const {
 }
 
 double GatherGroups::tokens(std::span<const double> held) const {
+  MOESIM_CHECK(held.size() == stride_ * ranks(), "a count for every rank");
   double sum = 0;
   for (std::size_t rank = 0; rank < ranks(); ++rank) sum += this->held(held, rank);
   return sum;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "hardware/expert_traffic.h"
+#include "sim/base/check.h"
 
 namespace moesim {
 
@@ -125,6 +125,8 @@ PairTraffic::PairTraffic(const DispatchSetup& setup)
 
 PairTraffic::Result PairTraffic::of(std::span<const double> held,
                                     std::span<const double> copies) const {
+  MOESIM_CHECK(held.size() == node_.size() && copies.size() == node_.size(),
+               "a count for every rank");
   Result result;
   double tokens = 0, all = 0, own = 0;
   for (std::size_t rank = 0; rank < held.size(); ++rank) {

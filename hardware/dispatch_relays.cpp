@@ -8,6 +8,7 @@
 #include "hardware/dispatch_loads.h"
 #include "hardware/dispatch_pairs.h"
 #include "hardware/expert_traffic.h"
+#include "sim/base/check.h"
 
 namespace moesim {
 
@@ -155,6 +156,10 @@ class RelayDispatch final : public DispatchBackend {
   };
 
   [[nodiscard]] Moved move(const DispatchTraffic& traffic) const {
+    MOESIM_CHECK(traffic.held.size() == places_.node.size() &&
+                     traffic.rank_copies.size() == places_.node.size() &&
+                     traffic.node_copies.size() == places_.members.size(),
+                 "a count for every rank and node");
     Moved moved;
     double tokens = 0;
     for (const double held : traffic.held) tokens += held;

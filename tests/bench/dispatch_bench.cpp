@@ -17,10 +17,8 @@ ClusterSpec cluster_of(int nodes) {
   return cluster;
 }
 
-void dispatch_cost(benchmark::State& state, const char* name) {
-  const auto ranks = static_cast<std::size_t>(state.range(0));
-  const Topology topology(cluster_of(static_cast<int>(ranks) / 8));
-  const Collectives collectives(topology, 90);
+DispatchSetup setup_of(std::size_t ranks, const Topology& topology,
+                       const Collectives& collectives) {
   DispatchSetup setup;
   setup.topology = &topology;
   setup.collectives = &collectives;
@@ -34,7 +32,25 @@ void dispatch_cost(benchmark::State& state, const char* name) {
   setup.kernels.system = "h100_sxm";
   setup.kernels.sm_version = 90;
   setup.kernels.framework = "vllm";
-  const auto backend = make_dispatch(name, setup);
+  return setup;
+}
+
+void dispatch_setup(benchmark::State& state) {
+  const auto ranks = static_cast<std::size_t>(state.range(0));
+  for (auto _ : state) {
+    const Topology topology(cluster_of(static_cast<int>(ranks) / 8));
+    const Collectives collectives(topology, 90);
+    const auto setup = setup_of(ranks, topology, collectives);
+    benchmark::DoNotOptimize(make_dispatch("deepep_low_latency", setup));
+  }
+}
+BENCHMARK(dispatch_setup)->Arg(32)->Arg(72)->Arg(320)->Unit(benchmark::kMillisecond);
+
+void dispatch_cost(benchmark::State& state, const char* name) {
+  const auto ranks = static_cast<std::size_t>(state.range(0));
+  const Topology topology(cluster_of(static_cast<int>(ranks) / 8));
+  const Collectives collectives(topology, 90);
+  const auto backend = make_dispatch(name, setup_of(ranks, topology, collectives));
   Rng random(1, "dispatch bench");
   std::vector<double> held(ranks), slots(ranks), copies(ranks), nodes(ranks / 8);
   for (double& x : held) x = 100 + 50 * random.uniform();
