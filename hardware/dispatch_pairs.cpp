@@ -119,9 +119,11 @@ PairTraffic::PairTraffic(const DispatchSetup& setup)
              [](int from, int to) {
                return ProductLoads::Route{from, to};
              }),
-      back_(*setup.topology, setup.gpus, ranks(), ranks(), [](int from, int to) {
-        return ProductLoads::Route{to, from};
-      }) {}
+      back_(*setup.topology, setup.gpus, ranks(), ranks(),
+            [](int from, int to) {
+              return ProductLoads::Route{to, from};
+            }),
+      alike_(there_.same_as(back_)) {}
 
 PairTraffic::Result PairTraffic::of(std::span<const double> held,
                                     std::span<const double> copies) const {

@@ -31,7 +31,7 @@ class PairTraffic {
   std::vector<int> node_;  // [rank], 0 ... nodes - 1
   int nodes_ = 0;
   ProductLoads there_, back_;
-  bool alike_;  // both ways
+  bool alike_ = false;  // both ways
 };
 
 /// [rank] the node of the group each rank lies on, numbered as they come.

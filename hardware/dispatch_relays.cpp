@@ -233,7 +233,7 @@ class RelayDispatch final : public DispatchBackend {
   int sms_;
   bool stands_in_;
   Way there_, back_;
-  bool alike_;                             // both ways
+  bool alike_ = false;                     // both ways
   double there_bytes_, back_bytes_;        // of a token
   double even_there_ = 0, even_back_ = 0;  // seconds per byte at one token a rank
   std::optional<DispatchCurve> dispatch_curve_, combine_curve_;
