@@ -166,7 +166,7 @@ void append_gated(const Shard& shard, Term term, int repeat, int tokens, int wid
 // experts cut, its share with whole experts.
 double expected_pairs(const Shard& shard, const LayerSpec& layer, int tokens) {
   const double group_pairs = static_cast<double>(tokens) * shard.parallel.dp * layer.top_k;
-  return shard.parallel.expert_parallel ? group_pairs / shard.parallel.moe_group() : group_pairs;
+  return group_pairs / shard.parallel.moe_ep();
 }
 
 void append_router(const Shard& shard, const LayerClass& layers, int tokens, std::vector<Op>& out) {
@@ -195,9 +195,17 @@ void append_router(const Shard& shard, const LayerClass& layers, int tokens, std
 void append_ffn(const Shard& shard, const LayerClass& layers, int tokens, std::vector<Op>& out) {
   const LayerSpec& layer = layers.spec;
   append_gated(shard, Term::kDenseFfn, layers.layers, tokens, shard.dense_slice(layer), out);
-  append_gated(shard, Term::kSharedExpert, layers.layers, tokens, shard.shared_slice(layer), out);
+  const int own = shard.parallel.sequence_parallel()
+                      ? (tokens + shard.parallel.tp - 1) / shard.parallel.tp
+                      : tokens;
+  append_gated(shard, Term::kSharedExpert, layers.layers, own, shard.shared_slice(layer), out);
   if (layer.moe) append_router(shard, layers, tokens, out);
-  if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, layers.layers, tokens));
+  if (shard.parallel.tp == 1) return;
+  Op exchange = hidden_all_reduce(shard, layers.layers, tokens);
+  // Sequence-parallel MoE: every rank has the sum of its own tokens; gathering them moves half of
+  // what an all-reduce does.
+  if (layer.moe && shard.parallel.sequence_parallel()) exchange.message_bytes /= 2;
+  out.push_back(exchange);
 }
 
 void append_pipeline_send(const Shard& shard, int tokens, std::vector<Op>& out) {

@@ -80,12 +80,18 @@ std::string expert_problem(const ModelSpec& model, const LayerSpec& layer,
   const int group = parallel.moe_group();
   if (parallel.expert_parallel) {
     const int copies = layer.num_experts + parallel.redundant_experts;
-    if (group > copies) {
+    const int parts = parallel.moe_ep();
+    if (parts > copies) {
       return fmt::format("{} experts cannot be spread over {} GPUs (tensor x data parallel)",
-                         copies, group);
+                         copies, parts);
+    }
+    if (std::string problem = divides("columns of an expert", layer.expert_intermediate,
+                                      "moe_tensor_parallel_size", parallel.moe_tp);
+        !problem.empty()) {
+      return problem;
     }
     if (parallel.redundant_experts == 0) return "";
-    return divides("experts with their copies", copies, "expert parallel size", group);
+    return divides("experts with their copies", copies, "expert parallel size", parts);
   }
   if (std::string problem = divides("columns of an expert", layer.expert_intermediate,
                                     "tensor x data parallel size", group);
@@ -169,9 +175,9 @@ void add_layer(const Shard& shard, const LayerSpec& layer, WeightBytes& sum) {
   sum.other += channel_scales(shard, layer, weights);
   if (!layer.moe) return;
   const int local = shard.local_experts(layer);
-  const int group = shard.parallel.moe_group();
-  const int own =
-      shard.parallel.expert_parallel ? std::min(local, ceil_div(layer.num_experts, group)) : local;
+  const int own = shard.parallel.expert_parallel
+                      ? std::min(local, ceil_div(layer.num_experts, shard.parallel.moe_ep()))
+                      : local;
   const double bits = expert_bits_per_weight(formats.experts);
   const Bytes routed = storage_bytes(own * weights.per_expert, bits);
   sum.routed_experts += routed;
@@ -186,14 +192,14 @@ Bytes WeightBytes::total() const {
 }
 
 int Shard::expert_slice(const LayerSpec& layer) const {
-  return parallel.expert_parallel ? layer.expert_intermediate
-                                  : layer.expert_intermediate / parallel.moe_group();
+  return layer.expert_intermediate /
+         (parallel.expert_parallel ? parallel.moe_tp : parallel.moe_group());
 }
 
 int Shard::local_experts(const LayerSpec& layer) const {
   if (!layer.moe) return 0;
   if (!parallel.expert_parallel) return layer.num_experts;
-  return ceil_div(layer.num_experts + parallel.redundant_experts, parallel.moe_group());
+  return ceil_div(layer.num_experts + parallel.redundant_experts, parallel.moe_ep());
 }
 
 int Shard::dense_slice(const LayerSpec& layer) const {
@@ -201,7 +207,7 @@ int Shard::dense_slice(const LayerSpec& layer) const {
 }
 
 int Shard::shared_slice(const LayerSpec& layer) const {
-  return layer.shared_intermediate / parallel.tp;
+  return layer.shared_intermediate / (parallel.sequence_parallel() ? 1 : parallel.tp);
 }
 
 AttentionSlice attention_slice(const Shard& shard, const LayerSpec& layer) {

@@ -14,8 +14,14 @@ struct Parallel {
   int dp = 1;
   bool expert_parallel = false;  ///< whole experts per rank, else every expert cut over tp*dp
   int redundant_experts = 0;     ///< EPLB: copies beyond E over the whole MoE group; needs EP
+  int moe_tp = 1;  ///< with EP: ranks an expert is cut over (SGLang, TensorRT-LLM); divides tp*dp
   [[nodiscard]] int gpus() const { return tp * pp * dp; }
   [[nodiscard]] int moe_group() const { return tp * dp; }
+  /// Parts the experts of a layer are spread over, whole or cut.
+  [[nodiscard]] int moe_ep() const { return expert_parallel ? moe_group() / moe_tp : 1; }
+  /// A TP group splits its tokens before the router, so that every rank dispatches tokens of its
+  /// own (serving-semantics 3.4, sequence-parallel MoE).
+  [[nodiscard]] bool sequence_parallel() const { return expert_parallel && tp > 1 && dp > 1; }
 };
 
 /// Bytes one rank holds, by the parts of the report's `memory.per_gpu.weights`.
@@ -37,11 +43,12 @@ struct Shard {
   int kv_heads = 0;            ///< max(1, kv_heads / tp)
   bool has_embedding = false;  ///< first stage
   bool has_lm_head = false;    ///< last stage
-  /// Width of a routed expert's slice on this rank: I / (tp*dp) with EP off, I with EP on.
+  /// Width of a routed expert's slice on this rank: I / (tp*dp) with EP off, I / moe_tp with EP on.
   [[nodiscard]] int expert_slice(const LayerSpec& layer) const;
-  /// Whole (or sliced) routed experts on this rank: E with EP off, E/(tp*dp) rounded up with EP on.
+  /// Whole (or sliced) routed experts on this rank: E with EP off, E/moe_ep rounded up with EP on.
   [[nodiscard]] int local_experts(const LayerSpec& layer) const;
-  /// Dense and shared widths per rank: width / tp.
+  /// Dense and shared widths per rank: width / tp; shared experts are whole under sequence-parallel
+  /// MoE.
   [[nodiscard]] int dense_slice(const LayerSpec& layer) const;
   [[nodiscard]] int shared_slice(const LayerSpec& layer) const;
 };

@@ -72,8 +72,11 @@ TEST_CASE("expert bytes per GPU are R / (TP x DP) with expert parallelism on or 
     const WeightBytes on =
         weight_bytes(shard_of(model, {.tp = c.tp, .pp = 1, .dp = c.dp, .expert_parallel = true}));
     CHECK(on.routed_experts == off.routed_experts);
-    // Biases of cut experts are not cut.
-    CHECK(on.total() - on.other == off.total() - off.other);
+    // Biases of cut experts are not cut; shared experts are whole where TP splits tokens instead.
+    const bool split = c.tp > 1 && c.dp > 1;
+    CHECK(on.shared_experts.value() == off.shared_experts.value() * (split ? c.tp : 1));
+    CHECK(on.total() - on.other - on.shared_experts ==
+          off.total() - off.other - off.shared_experts);
     CHECK(on.routed_experts / whole.routed_experts ==
           doctest::Approx(1.0 / (c.tp * c.dp)).epsilon(1e-9));
     // Attention and dense parts do not know of data parallelism.
