@@ -81,6 +81,8 @@ class DispatchBackend {
   [[nodiscard]] virtual DispatchSource source() const = 0;
   /// Whether time depends on where tokens go; all-gather backends send everything everywhere.
   [[nodiscard]] virtual bool routed() const = 0;
+  /// Whether it looks at `rank_copies` and `node_copies`; else `slots` is enough.
+  [[nodiscard]] virtual bool needs_copies() const { return routed(); }
 };
 
 /// The backend of that name for a group; registered names are in dispatch_names(). Precondition: it

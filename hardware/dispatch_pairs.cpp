@@ -69,6 +69,8 @@ class PairDispatch final : public DispatchBackend {
   }
   bool routed() const override { return true; }
 
+  bool needs_copies() const override { return false; }
+
  private:
   PairTraffic traffic_;
   PairModel model_;

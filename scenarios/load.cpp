@@ -144,8 +144,10 @@ void read_header(Reader& root, Scenario& scenario, LoadContext& context) {
 }
 
 /// The engines need the card an entry runs on: the first kind of node with room for it.
-void resolve_instances(Scenario& scenario, const std::vector<EngineKeys>& engines,
+void resolve_instances(Scenario& scenario, const std::vector<EngineKeys>& engines, Reader& root,
                        LoadContext& context) {
+  for (std::size_t i = 0; i < scenario.instances.size(); ++i)
+    resolve_parallel(scenario.instances[i], i, engines[i], scenario, root, context);
   const Layout layout = lay_out(scenario.cluster, scenario.instances);
   const bool single = scenario.instances.size() == 1;
   for (std::size_t i = 0; i < scenario.instances.size(); ++i) {
@@ -191,7 +193,8 @@ Scenario read_scenario(Document document, LoadContext& context) {
   scenario.workload = read_workload(root.map("workload"), context);
   scenario.routing =
       read_routing(root, has_files ? routing_shape(scenario.model) : RoutingShape(), context);
-  read_placement(root, context);
+  const Given<PlacementSpec> placement = read_placement(root, engine, context);
+  if (placement) scenario.placement = *placement.value;
   scenario.slo = read_slo(root.map_or_empty("slo"));
   scenario.gpu_hour_usd = read_cost(root.map_or_empty("cost"));
   scenario.uncertainty_replicas = read_uncertainty(root.map_or_empty("uncertainty"));
@@ -201,10 +204,11 @@ Scenario read_scenario(Document document, LoadContext& context) {
   std::vector<EngineKeys> engines;
   for (const EngineKeys& entry : deployment.engines) engines.push_back(merged(engine, entry));
   const bool has_model = scenario.model.num_layers() > 0;
-  if (has_model && system.complete) resolve_instances(scenario, engines, context);
+  if (has_model && system.complete) resolve_instances(scenario, engines, root, context);
   validate({.scenario = scenario,
             .root = root,
             .engines = engines,
+            .placement = placement,
             .has_model = has_model,
             .has_system = system.complete},
            context);

@@ -80,6 +80,8 @@ struct EngineKeys {
   Given<int> max_model_len, max_num_seqs, max_num_batched_tokens, block_size;
   Given<double> gpu_memory_utilization;
   Given<bool> enable_prefix_caching, enable_chunked_prefill, enforce_eager, async_scheduling;
+  Given<bool> enable_expert_parallel, enable_dbo;
+  Given<int> dbo_decode_token_threshold, dbo_prefill_token_threshold;
   Given<int> long_prefill_token_threshold;
   Given<std::string> scheduling_policy, all2all_backend;
   Given<std::vector<int>> cudagraph_capture_sizes;
@@ -93,12 +95,19 @@ struct EngineKeys {
   // trtllm
   Given<std::string> capacity_scheduler_policy;
   Given<bool> cuda_graph_padding;
+  /// vLLM's spellings of `placement`; of the scenario's `engine` only.
+  Given<PlacementSpec> placement;
   /// vLLM's spellings of `precision`; of the scenario's `engine` only.
   Given<std::string> dtype, quantization, kv_cache_dtype;
 };
 [[nodiscard]] EngineKeys read_engine(Reader in, LoadContext& context);
 /// `entry` where it says something, else `engine`.
 [[nodiscard]] EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry);
+
+/// Where experts lie and over how many ranks: data and expert parallelism of an entry, once its
+/// engine is known.
+void resolve_parallel(InstanceSpec& entry, std::size_t index, const EngineKeys& keys,
+                      const Scenario& scenario, Reader& root, LoadContext& context);
 
 struct EngineInputs {
   const EngineKeys& keys;
@@ -142,7 +151,11 @@ struct DeploymentSection {
 /// `routing`; its kind is checked against the model's shape unless that has no layers.
 [[nodiscard]] RoutingSpec read_routing(Reader& root, const RoutingShape& shape,
                                        LoadContext& context);
-void read_placement(Reader& root, LoadContext& context);
+/// `placement`, or what `engine` says of it in vLLM's words; both are a mistake.
+[[nodiscard]] Given<PlacementSpec> read_placement(Reader& root, const EngineKeys& engine,
+                                                  LoadContext& context);
+/// enable_eplb, eplb_config, expert_placement_strategy of `engine`.
+[[nodiscard]] Given<PlacementSpec> read_placement_flags(Reader& engine, LoadContext& context);
 [[nodiscard]] SloSpec read_slo(Reader in);
 [[nodiscard]] std::map<std::string, double> read_cost(Reader in);
 [[nodiscard]] int read_uncertainty(Reader in);
@@ -156,6 +169,7 @@ struct ValidateInputs {
   Scenario& scenario;
   Reader& root;
   const std::vector<EngineKeys>& engines;
+  const Given<PlacementSpec>& placement;
   bool has_model = false;
   bool has_system = false;
 };

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <fmt/format.h>
+#include <optional>
 #include <utility>
 
 #include "scenarios/load_parts.h"
@@ -14,31 +14,30 @@ int read_degree(Reader& in, const std::string& key) {
   return static_cast<int>(in.integer_or(key, 1, {.min = 1, .max = 1024}));
 }
 
-void read_parallel(Reader& in, Parallel& parallel) {
+void read_parallel(Reader& in, InstanceSpec& instance) {
+  Parallel& parallel = instance.parallel;
   parallel.tp = read_degree(in, "tensor_parallel_size");
   parallel.pp = read_degree(in, "pipeline_parallel_size");
-  if (read_degree(in, "data_parallel_size") > 1) {
-    in.fail("data_parallel_size",
-            "data parallelism inside an instance is not modelled yet: it comes in a later release",
-            "write data_parallel_size: 1; independent copies of the model are count: N");
-  }
-  for (const char* key : {"moe_tensor_parallel_size", "moe_expert_parallel_size"}) {
-    if (!in.has(key)) continue;
-    in.fail(key, "belongs to sglang and trtllm, which are not modelled yet",
-            "leave it out: vllm derives it");
-  }
+  parallel.dp = read_degree(in, "data_parallel_size");
+  const auto given = [&in](const char* key) {
+    std::optional<int> degree;
+    if (const auto value = in.optional_integer(key, {.min = 1, .max = 4096}))
+      degree = static_cast<int>(*value);
+    return degree;
+  };
+  instance.moe_tp = given("moe_tensor_parallel_size");
+  instance.moe_ep = given("moe_expert_parallel_size");
 }
 
 InstanceSpec read_instance(Reader& in) {
   InstanceSpec instance;
   instance.where = in.where();
   const std::string role = in.choice_or("role", {"mixed", "prefill", "decode"}, "mixed");
-  if (role != "mixed") {
-    in.fail("role", fmt::format("'{}' is not modelled yet", role),
-            "write role: mixed, or leave it out");
-  }
+  instance.role = role == "prefill"  ? Role::kPrefill
+                  : role == "decode" ? Role::kDecode
+                                     : Role::kMixed;
   instance.count = static_cast<int>(in.integer_or("count", 1, {.min = 1, .max = 10000}));
-  read_parallel(in, instance.parallel);
+  read_parallel(in, instance);
   instance.node = static_cast<int>(in.integer_or("node", -1, {.min = 0, .max = 10000}));
   return instance;
 }

@@ -48,6 +48,7 @@ constexpr OwnName kOwnNames[] = {
     {"sglang", "disable_overlap_schedule", "async_scheduling", true},
     {"sglang", "disable_cuda_graph", "enforce_eager"},
     {"sglang", "cuda_graph_bs", "cudagraph_capture_sizes"},
+    {"sglang", "enable_two_batch_overlap", "enable_dbo"},
     {"trtllm", "max_seq_len", "max_model_len"},
     {"trtllm", "max_batch_size", "max_num_seqs"},
     {"trtllm", "max_num_tokens", "max_num_batched_tokens"},
@@ -132,13 +133,6 @@ struct LaterFlag {
   const char* hint;
 };
 constexpr LaterFlag kLaterFlags[] = {
-    {"enable_expert_parallel", "false", "leave it off: experts are cut over tensor_parallel_size"},
-    {"enable_dbo", "false", "leave it off"},
-    {"dbo_decode_token_threshold", "32", "leave it out"},
-    {"dbo_prefill_token_threshold", "512", "leave it out"},
-    {"enable_eplb", "false", "leave it off; experts stay where they are"},
-    {"eplb_config", "null", "leave it out"},
-    {"expert_placement_strategy", "linear", "leave it out: experts are placed linearly"},
     {"speculative_config", "null", "leave it out: one token a step"},
     {"cpu_offload_gb", "0", "leave it out: weights stay on the GPU"},
     {"kv_offloading_size", "0", "leave it out: the KV cache stays on the GPU"},
@@ -216,7 +210,7 @@ std::string own_name(const std::string& backend, const std::string& key) {
   return key;
 }
 
-EngineKeys read_engine(Reader in, LoadContext& /*context*/) {
+EngineKeys read_engine(Reader in, LoadContext& context) {
   constexpr Range kTokens{.min = 1, .max = 1e8};
   const auto count = [](Range range) {
     return [range](Reader& from, const std::string& key) { return read_count(from, key, range); };
@@ -245,6 +239,11 @@ EngineKeys read_engine(Reader in, LoadContext& /*context*/) {
   keys.async_scheduling = read_either<bool>(in, "async_scheduling", read_switch);
   keys.scheduling_policy = read_name(in, "scheduling_policy", {"fcfs", "priority"});
   keys.all2all_backend = read_name(in, "all2all_backend", {});
+  keys.enable_expert_parallel = read_switch(in, "enable_expert_parallel");
+  keys.enable_dbo = read_either<bool>(in, "enable_dbo", read_switch);
+  keys.dbo_decode_token_threshold = read_count(in, "dbo_decode_token_threshold", kTokens);
+  keys.dbo_prefill_token_threshold = read_count(in, "dbo_prefill_token_threshold", kTokens);
+  keys.placement = read_placement_flags(in, context);
   keys.cudagraph_capture_sizes =
       read_either<std::vector<int>>(in, "cudagraph_capture_sizes", read_capture_sizes);
   keys.num_gpu_blocks_override = {
@@ -284,6 +283,13 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
       first_of(entry.long_prefill_token_threshold, engine.long_prefill_token_threshold);
   keys.scheduling_policy = first_of(entry.scheduling_policy, engine.scheduling_policy);
   keys.all2all_backend = first_of(entry.all2all_backend, engine.all2all_backend);
+  keys.enable_expert_parallel =
+      first_of(entry.enable_expert_parallel, engine.enable_expert_parallel);
+  keys.enable_dbo = first_of(entry.enable_dbo, engine.enable_dbo);
+  keys.dbo_decode_token_threshold =
+      first_of(entry.dbo_decode_token_threshold, engine.dbo_decode_token_threshold);
+  keys.dbo_prefill_token_threshold =
+      first_of(entry.dbo_prefill_token_threshold, engine.dbo_prefill_token_threshold);
   keys.cudagraph_capture_sizes =
       first_of(entry.cudagraph_capture_sizes, engine.cudagraph_capture_sizes);
   keys.num_gpu_blocks_override =

@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include "hardware/dispatch.h"
 #include "scenarios/load_parts.h"
 #include "scenarios/other_defaults.h"
 
@@ -81,8 +82,8 @@ class Resolver {
       choose_memory();
       choose_graphs();
     }
-    spec_.all2all_backend = profile.all2all_backend;
-    reject_other_all2all();
+    choose_all2all();
+    choose_overlap();
     if (is_static()) reject_useless_for_static();
     return std::move(spec_);
   }
@@ -294,16 +295,55 @@ class Resolver {
                                  spec_.max_num_batched_tokens);
   }
 
-  void reject_other_all2all() {
+  /// Messages to experts exist only between data-parallel ranks; most backends need whole experts.
+  void choose_all2all() {
     const Given<std::string>& given = keys_.all2all_backend;
-    if (!given || *given.value == spec_.all2all_backend) return;
-    if (std::ranges::find(kAll2AllBackends, *given.value) == kAll2AllBackends.end()) {
+    const std::string usual = spec_.profile.all2all_backend;
+    spec_.all2all_backend = usual;
+    if (!given) return;
+    const std::vector<std::string> known = dispatch_names();
+    if (std::ranges::find(known, *given.value) == known.end()) {
       fail(context_, given, fmt::format("unknown choice text '{}'", *given.value),
-           nearest_name_hint(*given.value, kAll2AllBackends));
+           nearest_name_hint(*given.value, known));
       return;
     }
-    fail(context_, given, fmt::format("{} is not modelled yet", *given.value),
-         fmt::format("leave it out: {}, the default of this release", spec_.all2all_backend));
+    spec_.all2all_backend = pick("all2all_backend", given, usual);
+    if (spec_.all2all_backend == usual) return;
+    const bool everywhere =
+        spec_.all2all_backend == "allgather_reducescatter" || spec_.all2all_backend == "naive";
+    if (inputs_.parallel.dp == 1) {
+      fail(context_, given, "has no effect with data_parallel_size 1: every rank has all tokens",
+           "leave it out, or raise data_parallel_size");
+    } else if (!everywhere && !inputs_.parallel.expert_parallel) {
+      fail(context_, given, fmt::format("{} needs whole experts on ranks", *given.value),
+           "turn engine.enable_expert_parallel on");
+    }
+  }
+
+  void reject_idle_threshold(const Given<int>& given, int usual) {
+    if (!given || spec_.enable_dbo || *given.value == usual) return;
+    fail(context_, given, "has no effect without enable_dbo: true", "leave it out");
+  }
+
+  /// Half batches hide messages that are sent to experts: nothing else has any to hide (5.1).
+  void choose_overlap() {
+    spec_.enable_dbo = keys_.enable_dbo && pick("enable_dbo", keys_.enable_dbo, false);
+    const bool sent = spec_.all2all_backend.starts_with("deepep");
+    if (spec_.enable_dbo && (inputs_.parallel.dp == 1 || !sent)) {
+      fail(
+          context_, keys_.enable_dbo,
+          "needs data parallelism with a deepep all2all_backend: nothing else is overlapped",
+          "write all2all_backend: deepep_low_latency (decode) or deepep_high_throughput (prefill)");
+    }
+    reject_idle_threshold(keys_.dbo_decode_token_threshold, spec_.dbo_decode_tokens);
+    reject_idle_threshold(keys_.dbo_prefill_token_threshold, spec_.dbo_prefill_tokens);
+    if (!spec_.enable_dbo) return;
+    // SGLang splits whatever has two halves (5.2).
+    spec_.dbo_decode_tokens = pick("dbo_decode_token_threshold", keys_.dbo_decode_token_threshold,
+                                   is_sglang() ? 2 : spec_.dbo_decode_tokens);
+    spec_.dbo_prefill_tokens =
+        pick("dbo_prefill_token_threshold", keys_.dbo_prefill_token_threshold,
+             is_sglang() ? 2 : spec_.dbo_prefill_tokens);
   }
 
   template <class T>

@@ -9,6 +9,7 @@
 
 #include "hardware/cluster.h"
 #include "models/hf_config.h"
+#include "models/placement.h"
 #include "models/sharding.h"
 #include "scenarios/engine_profile.h"
 #include "scenarios/routers.h"
@@ -50,8 +51,9 @@ struct EngineSpec {
   bool enforce_eager = false;
   bool priority_scheduling = false;  ///< scheduling_policy: priority
   bool async_scheduling = true;
-  bool enable_expert_parallel = false;
   std::string all2all_backend;
+  bool enable_dbo = false;  ///< two half batches in turn (vLLM's DBO, SGLang's two-batch overlap)
+  int dbo_decode_tokens = 32, dbo_prefill_tokens = 512;  ///< of a rank, from which it is used
   std::vector<int> cudagraph_capture_sizes;
   std::vector<int> prompt_capture_sizes;  ///< sglang: of prefill batches, where they have graphs
   bool max_num_seqs_by_memory = false;    ///< sglang: max_num_seqs comes from the KV tokens
@@ -66,6 +68,7 @@ struct InstanceSpec {
   Role role = Role::kMixed;
   int count = 1;
   Parallel parallel;
+  std::optional<int> moe_tp, moe_ep;  ///< as given; `parallel` has what follows
   int node = -1;      ///< index into cluster nodes; the loader has replaced -1, "first that fits"
   EngineSpec engine;  ///< scenario engine with this entry's overrides
   Where where;
@@ -158,6 +161,7 @@ struct Scenario {
   Policy request_router;
   WorkloadSpec workload;
   RoutingSpec routing;
+  PlacementSpec placement;
   SloSpec slo;
   std::map<std::string, double> gpu_hour_usd;
   int uncertainty_replicas = 16;

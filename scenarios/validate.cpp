@@ -14,6 +14,7 @@ struct Rules {
   const Scenario& scenario;
   Reader& root;
   const std::vector<EngineKeys>& engines;
+  const Given<PlacementSpec>& placement;
   LoadContext& context;
 };
 
@@ -247,6 +248,35 @@ void check_dense(const Rules& rules) {
   }
 }
 
+/// Experts are placed only where they stay whole.
+void check_placement(const Rules& rules) {
+  if (!rules.placement) return;
+  const PlacementSpec& placement = *rules.placement.value;
+  bool whole = false;
+  for (const InstanceSpec& entry : rules.scenario.instances)
+    whole = whole || entry.parallel.expert_parallel;
+  if (!whole && placement.name != "linear") {
+    fail(rules.context, rules.placement,
+         fmt::format("{} has no effect: no instance keeps experts whole", placement.name),
+         "turn engine.enable_expert_parallel on, or leave it out");
+  }
+  if (placement.name == "round_robin" && rules.scenario.model.router.groups <= 1) {
+    fail(rules.context, rules.placement,
+         "round_robin is for models that choose among groups of experts (vLLM)",
+         "write linear, or leave it out");
+  }
+}
+
+/// A prefill or decode instance is one side of a split system; mixing sides needs their transfer.
+void check_roles(const Rules& rules) {
+  for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
+    if (rules.scenario.instances[i].role == rules.scenario.instances.front().role) continue;
+    rules.root.fail(instance_key(i, "role"),
+                    "instances of different roles exchange KV, which is not modelled yet",
+                    "give all instances the same role: each is a study of one side");
+  }
+}
+
 void check_engines(const Rules& rules) {
   for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
     const EngineSpec& engine = rules.scenario.instances[i].engine;
@@ -263,7 +293,7 @@ void check_engines(const Rules& rules) {
 }  // namespace
 
 void validate(const ValidateInputs& inputs, LoadContext& context) {
-  const Rules rules{inputs.scenario, inputs.root, inputs.engines, context};
+  const Rules rules{inputs.scenario, inputs.root, inputs.engines, inputs.placement, context};
   check_warmup(rules);
   check_router(rules);
   if (inputs.has_system) {
@@ -275,7 +305,9 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
     check_divides(rules);
     check_lora(rules);
     check_dense(rules);
+    check_placement(rules);
   }
+  check_roles(rules);
   if (inputs.has_model && inputs.has_system) check_engines(rules);
 }
 

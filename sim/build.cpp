@@ -10,45 +10,19 @@
 #include "hardware/topology.h"
 #include "scenarios/expert_routing.h"
 #include "scenarios/layout.h"
-#include "scenarios/other_defaults.h"
 #include "scenarios/workload.h"
 #include "sim/base/check.h"
 #include "sim/base/diagnostic.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
 #include "sim/engine/simulation.h"
+#include "sim/steptime/expert_setup.h"
 #include "sim/steptime/measured.h"
 #include "sim/steptime/roofline.h"
 #include "sim/steptime/step_time.h"
 
 namespace moesim {
 namespace {
-
-MemoryInputs memory_inputs(const Scenario& scenario, const InstanceSpec& spec,
-                           const SystemSpec& system, int gpus_per_node) {
-  const EngineSpec& engine = spec.engine;
-  MemoryInputs inputs;
-  inputs.device_total = system.gpu.reported_capacity;
-  inputs.rules = engine.profile.memory;
-  inputs.rules.utilization = engine.gpu_memory_utilization;
-  inputs.rules.enforce_eager = engine.enforce_eager;
-  inputs.rules.graph_sizes = static_cast<int>(engine.cudagraph_capture_sizes.size());
-  // Blackwell multiplies MXFP4 natively; older cards go through Marlin, which pads
-  // (serving-semantics 2.3).
-  inputs.rules.pad_mxfp4 = system.gpu.sm_version < 100;
-  inputs.lora = scenario.lora;
-  inputs.max_num_batched_tokens = engine.max_num_batched_tokens;
-  inputs.max_num_seqs = engine.max_num_seqs;
-  // SGLang plans for the decodes of its largest graph, whatever may run.
-  if (engine.max_num_seqs_by_memory && !engine.cudagraph_capture_sizes.empty())
-    inputs.max_num_seqs = engine.cudagraph_capture_sizes.back();
-  inputs.max_model_len = engine.max_model_len;
-  inputs.block_size = engine.block_size;
-  inputs.all2all_backend = engine.all2all_backend;
-  inputs.gpus_per_node = gpus_per_node;
-  inputs.num_gpu_blocks_override = engine.num_gpu_blocks_override;
-  return inputs;
-}
 
 /// Makes the implementation a scenario names; an unknown name is an InputError at its line.
 template <class Interface>
@@ -88,6 +62,10 @@ Limits limits_of(const Scenario& scenario, const InstanceInfo& info) {
   limits.extra_step = engine.profile.extra_step;
   limits.sglang = engine.sglang;
   limits.trtllm = engine.trtllm;
+  if (scenario.instances[static_cast<std::size_t>(info.spec)].role == Role::kDecode) {
+    limits.kv_in_place = true;
+    limits.sglang.enable_mixed_chunk = true;  // who arrives joins the decodes at once
+  }
   return limits;
 }
 
@@ -109,12 +87,33 @@ double host_factor(const FamilyNoise& noise) {
   return std::exp(kSpread * noise[static_cast<std::size_t>(OperatorFamily::kHost)]);
 }
 
+/// SGLang hands requests round, TensorRT-LLM by load, vLLM by the counts its engines publish.
+RankBalance rank_balance(const std::string& backend) {
+  if (backend == "sglang") return RankBalance::kRoundRobin;
+  return backend == "trtllm" ? RankBalance::kLeastTokens : RankBalance::kPublished;
+}
+
 /// Where one pipeline stage runs.
 struct StagePlace {
   std::size_t node;
   std::vector<int> tp_gpus;
   int next_gpu;  ///< of the next stage, -1 for the last
 };
+
+KernelChoice kernel_choice(const Scenario& scenario, const InstanceInfo& info, std::size_t node) {
+  const SystemSpec& system = scenario.cluster.nodes[node].system;
+  const KernelSource& source = scenario.kernels[node];
+  KernelChoice choice;
+  choice.none = source.roofline;
+  choice.system = system.name;
+  choice.sm_version = system.gpu.sm_version;
+  // Static batches are what vLLM's kernels would do without its scheduler.
+  choice.framework =
+      info.engine.profile.backend == "static_batch" ? "vllm" : info.engine.profile.backend;
+  choice.version = info.engine.profile.version;
+  choice.file = source.file;
+  return choice;
+}
 
 /// The kernels of one pipeline stage: measured profiles, unless the scenario asks for the
 /// datasheet.
@@ -125,48 +124,11 @@ std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const Instan
   const int tp = static_cast<int>(place.tp_gpus.size());
   auto roofline =
       std::make_unique<Roofline>(system, collectives, std::move(place.tp_gpus), place.next_gpu);
-  const KernelSource& source = scenario.kernels[place.node];
-  KernelChoice choice;
-  choice.none = source.roofline;
-  choice.system = system.name;
-  choice.sm_version = system.gpu.sm_version;
-  // Static batches are what vLLM's kernels would do without its scheduler.
-  choice.framework =
-      info.engine.profile.backend == "static_batch" ? "vllm" : info.engine.profile.backend;
-  choice.version = info.engine.profile.version;
-  choice.file = source.file;
-  return std::make_unique<Measured>(choice, system, scenario.model.precisions, tp,
-                                    std::move(roofline), noise);
+  return std::make_unique<Measured>(kernel_choice(scenario, info, place.node), system,
+                                    scenario.model.precisions, tp, std::move(roofline), noise);
 }
 
 }  // namespace
-
-Deployment lay_out(const Scenario& scenario) {
-  const Layout layout = lay_out(scenario.cluster, scenario.instances);
-  Deployment deployment;
-  std::size_t next = 0;
-  for (std::size_t i = 0; i < scenario.instances.size(); ++i) {
-    const InstanceSpec& spec = scenario.instances[i];
-    MOESIM_CHECK(layout.node[i] >= 0, "a loaded scenario fits its cluster");
-    const NodeGroup& node = scenario.cluster.nodes[static_cast<std::size_t>(layout.node[i])];
-    InstanceInfo info;
-    info.spec = static_cast<int>(i);
-    info.engine = spec.engine;
-    info.parallel = spec.parallel;
-    info.memory_inputs = memory_inputs(scenario, spec, node.system, node.gpus);
-    info.memory = plan_memory(scenario.model, spec.parallel, info.memory_inputs);
-    if (spec.engine.max_num_seqs_by_memory) {
-      info.engine.max_num_seqs =
-          sglang_max_running(info.memory.num_kv_tokens, spec.engine.max_model_len);
-    }
-    for (int copy = 0; copy < spec.count; ++copy) {
-      info.name = fmt::format("{}", next);
-      info.gpus = layout.gpus[next++];
-      deployment.instances.push_back(info);
-    }
-  }
-  return deployment;
-}
 
 /// Everything of a run, at stable addresses: later members refer to earlier ones.
 struct World::Parts {
@@ -182,6 +144,8 @@ struct World::Parts {
   FamilyNoise noise{};
 
   void add_step_time(const InstanceInfo& info);
+  [[nodiscard]] StepTime::Experts experts_of(const InstanceInfo& info,
+                                             const std::vector<int>& group) const;
   void add_instances(const RunOptions& options);
   void warn_about_requests();
 };
@@ -191,19 +155,56 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
   const auto node = static_cast<std::size_t>(layout.node[static_cast<std::size_t>(info.spec)]);
   const SystemSpec& system = scenario.cluster.nodes[node].system;
   collectives.push_back(std::make_unique<Collectives>(*topology, system.gpu.sm_version));
+  const Parallel& parallel = info.parallel;
   std::vector<StepTime::Stage> stages;
-  const int tp = info.parallel.tp;
-  for (int stage = 0; stage < info.parallel.pp; ++stage) {
-    const auto first = info.gpus.begin() + std::ptrdiff_t{stage} * tp;
-    const auto next = first + tp;
-    const bool last = stage + 1 == info.parallel.pp;
+  std::vector<int> group;
+  for (int stage = 0; stage < parallel.pp; ++stage) {
+    const auto first = info.gpus.begin() + std::ptrdiff_t{stage} * parallel.tp;
+    const auto next = first + parallel.tp;
+    const bool last = stage + 1 == parallel.pp;
     StagePlace place{node, std::vector<int>(first, next), last ? -1 : *next};
-    stages.push_back({make_shard(scenario.model, info.parallel, stage).shard,
-                      make_kernels(scenario, info, std::move(place), *collectives.back(), noise)});
+    group = stage_group(parallel, info.gpus, stage);
+    const ExpertSite site{*topology, *collectives.back(), group,
+                          kernel_choice(scenario, info, node)};
+    stages.push_back(
+        {make_shard(scenario.model, parallel, stage).shard,
+         make_kernels(scenario, info, std::move(place), *collectives.back(), noise),
+         make_group_dispatch(scenario.model, parallel, info.engine.all2all_backend, site)});
   }
-  step_times.push_back(std::make_unique<StepTime>(
-      scenario.model, std::move(stages), info.memory.kv, info.engine,
-      make_policy<ExpertRouting>(scenario.routing.policy), scenario.seed));
+  step_times.push_back(std::make_unique<StepTime>(scenario.model, std::move(stages), info.memory.kv,
+                                                  info.engine, experts_of(info, group),
+                                                  scenario.routing.seed.value_or(scenario.seed)));
+}
+
+/// How tokens choose experts, and where those lie. `group` is any stage's: nodes are numbered alike
+/// in all.
+StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
+                                           const std::vector<int>& group) const {
+  const Parallel& parallel = info.parallel;
+  StepTime::Experts experts;
+  experts.routing = make_policy<ExpertRouting>(scenario.routing.policy);
+  if (!scenario.model.is_moe()) return experts;
+  const std::vector<int> parts = expert_parts(parallel, group);
+  experts.node_of_rank = nodes_of(*topology, parts);
+  experts.placement =
+      first_placement(scenario.model, parallel, scenario.placement, experts.node_of_rank);
+  const RoutingSpec& routing = scenario.routing;
+  experts.exact = routing.fidelity == RoutingFidelity::kExact || routing.capacity_factor;
+  if (routing.capacity_factor)
+    experts.capacity = {*routing.capacity_factor, routing.overflow, routing.capacity_scope};
+  experts.eplb =
+      make_eplb(scenario, parallel, *topology, parts, experts.placement, experts.node_of_rank);
+  const Workload& workload = simulation->workload();
+  double prompts = 0, outputs = 0;
+  for (std::size_t r = 0; r < workload.size(); ++r) {
+    prompts += workload.prompt_tokens[r];
+    outputs += workload.output_tokens[r];
+  }
+  const double requests = std::max<double>(1, static_cast<double>(workload.size()));
+  experts.mean_prompt = static_cast<int>(std::lround(prompts / requests));
+  experts.mean_output = static_cast<int>(std::lround(outputs / requests));
+  experts.workload = &workload;
+  return experts;
 }
 
 void World::Parts::add_instances(const RunOptions& options) {
@@ -221,24 +222,33 @@ void World::Parts::add_instances(const RunOptions& options) {
     if (whole)
       run.max_prompt = std::min<std::int64_t>(run.max_prompt, info.engine.max_num_batched_tokens);
   }
+  Workload requests = options.workload != nullptr ? *options.workload
+                                                  : make_workload(scenario.workload, scenario.seed);
+  if (scenario.instances.front().role == Role::kPrefill)
+    std::ranges::fill(requests.output_tokens, 1U);  // the other side goes on from there
   simulation = std::make_unique<Simulation>(
-      options.workload != nullptr ? *options.workload
-                                  : make_workload(scenario.workload, scenario.seed),
-      make_policy<RequestRouter>(scenario.request_router), run);
+      std::move(requests), make_policy<RequestRouter>(scenario.request_router), run);
   for (std::size_t i = 0; i < deployment.instances.size(); ++i) {
     const InstanceInfo& info = deployment.instances[i];
-    while (step_times.size() <= static_cast<std::size_t>(info.spec)) add_step_time(info);
+    // Identical instances share their tables, unless each moves its experts by itself.
+    const bool own = scenario.placement.name == "eplb" && info.parallel.expert_parallel;
+    const bool first = i == 0 || deployment.instances[i - 1].spec != info.spec;
+    if (own || first) add_step_time(info);
     Instance::Config config;
     config.id = InstanceId{static_cast<std::uint32_t>(i)};
     config.limits = limits_of(scenario, info);
     config.kv = kv_config(info);
     config.api = info.engine.profile.api;
     config.host = info.engine.profile.host.scaled(host_factor(noise));
+    config.ranks = info.parallel.dp;
+    config.balance = rank_balance(info.engine.backend);
     config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
     config.always_ahead = config.limits.extra_step;
+    std::vector<std::unique_ptr<Scheduler>> schedulers;
+    for (int rank = 0; rank < config.ranks; ++rank)
+      schedulers.push_back(make_known<Scheduler>(info.engine.profile.scheduler));
     simulation->add(std::make_unique<Instance>(config, simulation->workload(), simulation->table(),
-                                               make_known<Scheduler>(info.engine.profile.scheduler),
-                                               *step_times[static_cast<std::size_t>(info.spec)]));
+                                               std::move(schedulers), *step_times.back()));
   }
 }
 
@@ -316,6 +326,9 @@ RunView World::view() const {
     for (std::size_t i = 0; i < view.provenance_ns.size(); ++i)
       view.provenance_ns[i] += instance->provenance_ns()[i];
   }
+  const StepTime& first = *parts_->step_times.front();
+  view.moe = first.moe_stats();
+  view.placement = first.placement();
   view.digest = simulation.digest();
   view.end_time = simulation.end_time();
   view.events = simulation.events();

@@ -16,10 +16,6 @@ namespace moesim {
 
 class Simulation;
 
-/// Places every instance on the cluster and plans its memory; simulates nothing. `memory.feasible`
-/// tells whether an instance can start. Throws InputError if a layout does not divide the model.
-[[nodiscard]] Deployment lay_out(const Scenario& scenario);
-
 struct RunOptions {
   bool check = false;                              ///< verify invariants while running (slower)
   const std::atomic<bool>* stop = nullptr;         ///< end early when set

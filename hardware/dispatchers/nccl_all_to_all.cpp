@@ -49,6 +49,8 @@ class NcclAllToAll final : public DispatchBackend {
   DispatchSource source() const override { return {.spread = kNcclSpread}; }
   bool routed() const override { return true; }
 
+  bool needs_copies() const override { return false; }
+
  private:
   /// The best protocol for a link that is busy so long.
   [[nodiscard]] double seconds(double busy) const {

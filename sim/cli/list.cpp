@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "hardware/collective.h"
+#include "hardware/dispatch_maker.h"
 #include "hardware/system.h"
 #include "models/family.h"
 #include "models/hf_config.h"
+#include "models/placement.h"
 #include "scenarios/arrivals.h"
 #include "scenarios/engine_profile.h"
 #include "scenarios/expert_routing.h"
@@ -84,13 +86,6 @@ std::vector<Item> list_engines() {
   return items;
 }
 
-/// Expert placements a scenario may name.
-std::vector<Item> list_placements() {
-  return {{"linear",
-           "consecutive experts on consecutive ranks; without expert parallelism every rank has a "
-           "slice of all"}};
-}
-
 struct Kind {
   const char* name;
   std::vector<Item> (*list)();
@@ -101,12 +96,13 @@ constexpr std::array kKinds{
     Kind{"systems", list_systems},
     Kind{"links", list_links},
     Kind{"collectives", registered<CollectiveAlgorithm>},
+    Kind{"all2all_backends", registered<DispatchMaker>},
     Kind{"engines", list_engines},
     Kind{"schedulers", registered<Scheduler>},
     Kind{"request_routers", registered<RequestRouter>},
     Kind{"arrivals", registered<Arrivals>},
     Kind{"generators", registered<ExpertRouting>},
-    Kind{"placements", list_placements},
+    Kind{"placements", registered<Placement>},
     Kind{"importers", registered<Importer>},
 };
 

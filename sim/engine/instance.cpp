@@ -12,31 +12,62 @@ SimTime from_us(double us) {
   return to_sim_time(Seconds(us * 1e-6));
 }
 
+std::vector<std::unique_ptr<Scheduler>> only(std::unique_ptr<Scheduler> scheduler) {
+  std::vector<std::unique_ptr<Scheduler>> one;
+  one.push_back(std::move(scheduler));
+  return one;
+}
+
 }  // namespace
 
 Instance::Instance(const Config& config, const Workload& workload, RequestTable& table,
                    std::unique_ptr<Scheduler> scheduler, StepPricer& pricer)
+    : Instance(config, workload, table, only(std::move(scheduler)), pricer) {}
+
+Instance::Instance(const Config& config, const Workload& workload, RequestTable& table,
+                   std::vector<std::unique_ptr<Scheduler>> schedulers, StepPricer& pricer)
     : config_(config),
-      scheduler_(std::move(scheduler)),
       pricer_(&pricer),
-      state_(workload, table, config.limits, config.kv),
+      workload_(&workload),
+      table_(&table),
+      works_(schedulers.size()),
       ring_(static_cast<std::size_t>(config.queue_depth) + 1),
       stage_free_(static_cast<std::size_t>(pricer.stages()), 0) {
-  totals_.kv_blocks_total = config.kv.usable_blocks;
+  MOESIM_CHECK(static_cast<int>(schedulers.size()) == config.ranks, "every rank has a scheduler");
+  for (auto& scheduler : schedulers) {
+    ranks_.push_back(
+        std::unique_ptr<Rank>(new Rank{.scheduler = std::move(scheduler),
+                                       .state = {workload, table, config.limits, config.kv},
+                                       .routed = {},
+                                       .chunks = {}}));
+  }
+  for (InFlight& entry : ring_) entry.batches.resize(ranks_.size());
+  totals_.kv_blocks_total = config.kv.usable_blocks * config.ranks;
+}
+
+int Instance::waiting() const {
+  std::size_t count = door_.size() - door_head_;
+  for (const auto& rank : ranks_) count += rank->state.running.waiting_count();
+  return static_cast<int>(count);
+}
+
+int Instance::running() const {
+  int count = 0;
+  for (const auto& rank : ranks_) count += rank->state.running.size();
+  return count;
 }
 
 void Instance::arrive(std::uint32_t request, SimTime now) {
-  RequestTable& table = *state_.table;
+  RequestTable& table = *table_;
   table.arrival[request] = now;
   table.status[request] = RequestStatus::kWaiting;
   table.instance[request] = static_cast<std::uint16_t>(config_.id.value);
-  token_load_ += static_cast<std::int64_t>(state_.workload->prompt_tokens[request]) +
-                 table.output_tokens[request];
+  token_load_ += tokens_of(request);
   const ApiCost& api = config_.api;
   if (api.request_us <= 0) {
     enqueue(request);
   } else {
-    const double tokens = static_cast<double>(state_.workload->prompt_tokens[request]);
+    const double tokens = static_cast<double>(workload_->prompt_tokens[request]);
     api_free_ = std::max(api_free_, now) + from_us(api.per_prompt_token_us * tokens);
     door_.push_back({api_free_ + from_us(api.request_us), request});
     now = door_.back().ready;
@@ -44,10 +75,17 @@ void Instance::arrive(std::uint32_t request, SimTime now) {
   if (next_time_ == kNever) next_time_ = std::max(cpu_free_, now);
 }
 
+std::int64_t Instance::tokens_of(std::uint32_t request) const {
+  return static_cast<std::int64_t>(workload_->prompt_tokens[request]) +
+         table_->output_tokens[request];
+}
+
 void Instance::enqueue(std::uint32_t request) {
-  const Workload& workload = *state_.workload;
-  const std::int32_t priority = workload.priority.empty() ? 0 : workload.priority[request];
-  state_.running.push_waiting({priority, state_.table->arrival[request], request});
+  const std::int32_t priority = workload_->priority.empty() ? 0 : workload_->priority[request];
+  const std::size_t chosen = choose_rank();
+  ranks_[chosen]->token_load += tokens_of(request);
+  table_->dp_rank[request] = static_cast<std::uint16_t>(chosen);
+  ranks_[chosen]->state.running.push_waiting({priority, table_->arrival[request], request});
 }
 
 void Instance::open_door(SimTime now) {
@@ -76,12 +114,15 @@ void Instance::schedule(Observer* observer) {
   const SimTime now = next_time_;
   open_door(now);
   InFlight& step = ring_[(oldest_ + in_flight_) % ring_.size()];
-  scheduler_->schedule(state_, now, step.batch);
-  if (observer != nullptr) {
-    for (const std::uint32_t request : state_.preempted)
+  bool scheduled = false;
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    Rank& rank = *ranks_[r];
+    rank.scheduler->schedule(rank.state, now, step.batches[r]);
+    scheduled |= !step.batches[r].empty();
+    if (observer == nullptr) continue;
+    for (const std::uint32_t request : rank.state.preempted)
       observer->preempted(config_.id, RequestId{request}, now);
   }
-  const bool scheduled = !step.batch.empty();
   if (scheduled) {
     step.record.scheduled = now;
     launch(step);
@@ -90,32 +131,69 @@ void Instance::schedule(Observer* observer) {
   decide(scheduled);
 }
 
+/// Host time of a step: each rank has a scheduler process; the slowest is waited for.
+double Instance::host_us(const InFlight& step) const {
+  const HostCost& host = config_.host;
+  double longest = 0;
+  for (const Batch& batch : step.batches) {
+    const auto sequences =
+        static_cast<double>(batch.decodes) + static_cast<double>(batch.chunks.size());
+    const double schedule_us = host.s0_us + host.s1_us * static_cast<double>(batch.running) +
+                               host.s2_us * batch.admitted + host.s3_us * batch.hashed_blocks;
+    longest = std::max(longest, schedule_us + (host.p0_us + host.p1_us * sequences));
+  }
+  return longest;
+}
+
+/// What was in the step, over all ranks.
+void Instance::describe(InFlight& step) const {
+  StepRecord& record = step.record;
+  record.decodes = record.prefill_tokens = record.sequences = record.sampled_rows = 0;
+  record.running = record.waiting = record.most_sequences = 0;
+  record.kv_blocks_used = 0;
+  record.plain = false;
+  for (const Batch& batch : step.batches) {
+    const int sequences = batch.decodes + static_cast<int>(batch.chunks.size());
+    record.decodes += batch.decodes;
+    record.sequences += sequences;
+    record.most_sequences = std::max(record.most_sequences, sequences);
+    record.sampled_rows += batch.decodes;
+    for (const PromptChunk& chunk : batch.chunks) {
+      const bool arrived = config_.limits.kv_in_place && chunk.tokens == 1;
+      (arrived ? record.decodes : record.prefill_tokens) += chunk.tokens;
+      record.sampled_rows += chunk.completes ? 1 : 0;
+    }
+    record.running += static_cast<int>(batch.running);
+    record.waiting += static_cast<int>(batch.waiting);
+    record.kv_blocks_used += batch.kv_blocks_used;
+    record.plain |= batch.plain;
+  }
+  record.phase = record.prefill_tokens == 0 ? Phase::kDecode
+                 : record.decodes == 0      ? Phase::kPrefill
+                                            : Phase::kMixed;
+}
+
 /// Host cost, then the GPU pipeline: stages are first-in-first-out servers.
 void Instance::launch(InFlight& step) {
-  const Batch& batch = step.batch;
   const HostCost& host = config_.host;
-  const auto sequences =
-      static_cast<double>(batch.decodes) + static_cast<double>(batch.chunks.size());
-  const double schedule_us = host.s0_us + host.s1_us * static_cast<double>(batch.running) +
-                             host.s2_us * batch.admitted + host.s3_us * batch.hashed_blocks;
-  const double prepare_us = host.p0_us + host.p1_us * sequences;
+  describe(step);
   StepRecord& record = step.record;
-  record.launched = record.scheduled + from_us(schedule_us + prepare_us);
+  record.launched = record.scheduled + from_us(host_us(step));
   cpu_free_ = record.launched;
 
-  int prompt_tokens = 0;
-  int rows = batch.decodes;
-  for (const PromptChunk& chunk : batch.chunks) {
-    prompt_tokens += chunk.tokens;
-    rows += chunk.completes ? 1 : 0;
+  for (std::size_t r = 0; r < ranks_.size(); ++r)
+    works_[r] = work_of(*ranks_[r], step.batches[r], record.scheduled);
+  if (works_.size() == 1) {
+    pricer_->price(works_.front(), step.cost);
+  } else {
+    pricer_->price_ranks(works_, step.cost);
   }
-  pricer_->price({totals_.steps, batch.decodes, batch.decode_context, batch.chunks, rows},
-                 step.cost);
   for (std::size_t i = 0; i < provenance_ns_.size(); ++i)
     provenance_ns_[i] += step.cost.provenance_ns[i];
 
   const bool ahead = config_.queue_depth > 1 && stage_free_.size() == 1 && !idle_;
-  const double exposed = ahead ? host.exposed_us + host.exposed_per_sequence_us * sequences : 0;
+  const double exposed =
+      ahead ? host.exposed_us + host.exposed_per_sequence_us * record.most_sequences : 0;
   record.gpu_start = std::max(stage_free_[0] + from_us(exposed), record.launched);
   // A stage that waited for tokens still in the pipeline did not wait for the host.
   record.gap = idle_ ? 0 : record.gpu_start - std::max(stage_free_[0], collected_end_);
@@ -129,23 +207,13 @@ void Instance::launch(InFlight& step) {
   record.instance = config_.id;
   record.step = totals_.steps++;
   record.graph = step.cost.graph;
-  record.decodes = batch.decodes;
-  record.prefill_tokens = prompt_tokens;
-  record.sequences = static_cast<int>(sequences);
   record.padded_tokens = step.cost.padded_tokens;
-  record.running = static_cast<int>(batch.running);
-  record.waiting = static_cast<int>(batch.waiting);
-  record.kv_blocks_used = batch.kv_blocks_used;
-  record.phase = batch.chunks.empty() ? Phase::kDecode
-                 : batch.decodes == 0 ? Phase::kPrefill
-                                      : Phase::kMixed;
-  record.sampled_rows = rows;
   record.terms = &step.cost.terms;
   record.provenance_ns = &step.cost.provenance_ns;
-  totals_.plain_steps += batch.plain ? 1 : 0;
+  totals_.plain_steps += record.plain ? 1 : 0;
   totals_.gap_ns += record.gap;
   totals_.step_ns += record.gpu_end - record.gpu_start;
-  totals_.kv_blocks_peak = std::max(totals_.kv_blocks_peak, batch.kv_blocks_used);
+  totals_.kv_blocks_peak = std::max(totals_.kv_blocks_peak, record.kv_blocks_used);
 }
 
 void Instance::collect(Observer* observer) {
@@ -153,27 +221,38 @@ void Instance::collect(Observer* observer) {
   const SimTime now = next_time_;  // already includes the output cost
   cpu_free_ = now;
   collected_end_ = step.record.gpu_end;
-  scheduler_->complete(state_, now, step.batch);
-  for (const std::uint32_t request : step.batch.finishing) {
-    completed_.push_back(request);
-    token_load_ -= static_cast<std::int64_t>(state_.workload->prompt_tokens[request]) +
-                   state_.table->output_tokens[request];
+  step.record.tokens_out = 0;
+  for (std::size_t r = 0; r < ranks_.size(); ++r) {
+    Rank& rank = *ranks_[r];
+    Batch& batch = step.batches[r];
+    if (batch.empty()) continue;
+    rank.scheduler->complete(rank.state, now, batch);
+    step.record.tokens_out += batch.tokens_out;
+    for (const std::uint32_t request : batch.finishing) {
+      completed_.push_back(request);
+      token_load_ -= tokens_of(request);
+      rank.token_load -= tokens_of(request);
+    }
   }
   if (observer != nullptr) {
     step.record.out_done = now;
-    step.record.tokens_out = step.batch.tokens_out;
     observer->step(step.record);
-    if (step.batch.regular_tokens > 0) {
-      observer->inter_token(config_.id, step.batch.regular_gap, step.batch.regular_tokens);
+    for (const Batch& batch : step.batches) {
+      if (batch.empty()) continue;
+      if (batch.regular_tokens > 0)
+        observer->inter_token(config_.id, batch.regular_gap, batch.regular_tokens);
+      for (const SimTime gap : batch.gaps) observer->inter_token(config_.id, gap, 1);
+      for (const std::uint32_t request : batch.finishing)
+        observer->finished(config_.id, RequestId{request}, now);
     }
-    for (const SimTime gap : step.batch.gaps) observer->inter_token(config_.id, gap, 1);
-    for (const std::uint32_t request : step.batch.finishing)
-      observer->finished(config_.id, RequestId{request}, now);
   }
+  publish(now);
   oldest_ = (oldest_ + 1) % ring_.size();
   --in_flight_;
   collect_next_ = false;
-  const bool work = state_.running.size() > 0 || !state_.running.none_waiting() || in_flight_ > 0;
+  bool work = in_flight_ > 0;
+  for (const auto& rank : ranks_)
+    work = work || rank->state.running.size() > 0 || !rank->state.running.none_waiting();
   if (!work) idle_ = true;
   next_time_ = work ? cpu_free_ : door_time();
 }
@@ -183,7 +262,9 @@ void Instance::collect(Observer* observer) {
 /// unless a request evicted itself and kept those behind it out: then schedule again at once.
 void Instance::decide(bool scheduled) {
   if (in_flight_ == 0) {
-    if (!state_.preempted.empty()) return;
+    for (const auto& rank : ranks_) {
+      if (!rank->state.preempted.empty()) return;
+    }
     idle_ = true;
     next_time_ = door_time();
     return;
@@ -197,49 +278,64 @@ void Instance::decide(bool scheduled) {
   collect_next_ = true;
   const HostCost& host = config_.host;
   next_time_ = std::max(cpu_free_, oldest.record.gpu_end) +
-               from_us(host.o0_us + host.o1_us * oldest.record.sequences);
+               from_us(host.o0_us + host.o1_us * oldest.record.most_sequences);
 }
 
 InstanceTotals Instance::totals() const {
   InstanceTotals totals = totals_;
-  totals.blocks_taken = state_.kv.blocks_taken();
-  totals.blocks_evicted = state_.kv.blocks_evicted();
-  totals.preemptions = state_.preemptions;
-  totals.prefix_query_tokens = state_.prefix_query_tokens;
-  totals.prefix_hit_tokens = state_.prefix_hit_tokens;
+  for (const auto& rank : ranks_) {
+    const SchedulerState& state = rank->state;
+    totals.blocks_taken += state.kv.blocks_taken();
+    totals.blocks_evicted += state.kv.blocks_evicted();
+    totals.preemptions += state.preemptions;
+    totals.prefix_query_tokens += state.prefix_query_tokens;
+    totals.prefix_hit_tokens += state.prefix_hit_tokens;
+  }
   return totals;
 }
 
+std::uint64_t Instance::digest() const {
+  std::uint64_t sum = 0;
+  for (const auto& rank : ranks_) sum += rank->state.digest;
+  return sum;
+}
+
 void Instance::cut_off() {
-  RequestTable& table = *state_.table;
-  for (std::uint32_t s = state_.running.first(); s != kNoSlot; s = state_.running[s].next) {
-    const Slot& slot = state_.running[s];
-    table.generated[slot.request] = static_cast<std::uint32_t>(
-        std::min<std::int64_t>(state_.generated(slot), table.output_tokens[slot.request]));
-    table.status[slot.request] = RequestStatus::kIncomplete;
-  }
-  for (const std::uint32_t request : state_.running.waiting_requests()) {
-    table.status[request] = RequestStatus::kIncomplete;
+  RequestTable& table = *table_;
+  for (const auto& rank : ranks_) {
+    const SchedulerState& state = rank->state;
+    for (std::uint32_t s = state.running.first(); s != kNoSlot; s = state.running[s].next) {
+      const Slot& slot = state.running[s];
+      table.generated[slot.request] = static_cast<std::uint32_t>(
+          std::min<std::int64_t>(state.generated(slot), table.output_tokens[slot.request]));
+      table.status[slot.request] = RequestStatus::kIncomplete;
+    }
+    for (const std::uint32_t request : state.running.waiting_requests())
+      table.status[request] = RequestStatus::kIncomplete;
   }
   for (std::size_t i = door_head_; i < door_.size(); ++i)
     table.status[door_[i].request] = RequestStatus::kIncomplete;
 }
 
 void Instance::check() const {
-  MOESIM_CHECK(state_.kv.consistent(), "the free list adds up to the blocks counted free");
-  MOESIM_CHECK(state_.running.size() <= config_.limits.max_num_seqs,
+  for (const auto& rank : ranks_) check(rank->state);
+}
+
+void Instance::check(const SchedulerState& state) const {
+  MOESIM_CHECK(state.kv.consistent(), "the free list adds up to the blocks counted free");
+  MOESIM_CHECK(state.running.size() <= config_.limits.max_num_seqs,
                "at most max_num_seqs requests run");
   int decoding = 0;
-  for (std::uint32_t s = state_.running.first(); s != kNoSlot; s = state_.running[s].next) {
-    const Slot& slot = state_.running[s];
+  for (std::uint32_t s = state.running.first(); s != kNoSlot; s = state.running[s].next) {
+    const Slot& slot = state.running[s];
     decoding += slot.state == Slot::State::kDecoding ? 1 : 0;
-    MOESIM_CHECK(state_.computed(slot) <= config_.limits.max_model_len,
+    MOESIM_CHECK(state.computed(slot) <= config_.limits.max_model_len,
                  "no request outgrows max_model_len");
     MOESIM_CHECK(slot.member.in_set == (slot.state == Slot::State::kDecoding),
                  "decoding requests are in a cohort");
   }
   int in_sets = 0;
-  for (const DecodeSet& set : state_.cohorts) in_sets += set.size();
+  for (const DecodeSet& set : state.cohorts) in_sets += set.size();
   MOESIM_CHECK(decoding == in_sets, "the cohorts hold every decoding request once");
 }
 

@@ -12,8 +12,20 @@
 
 namespace moesim {
 
-/// One serving engine: the loop of serving-semantics 0.3 and 1.9 over a scheduler, a KV cache and a
+/// How requests are spread over the data-parallel ranks of an instance (serving-semantics 1.10, 8).
+enum class RankBalance : std::uint8_t {
+  kPublished,    ///< vLLM: least 4 waiting + running, of counts published every 100 ms
+  kRoundRobin,   ///< SGLang
+  kLeastTokens,  ///< TensorRT-LLM: the rank with the least work to do
+};
+
+/// One serving engine: the loop of serving-semantics 0.3 and 1.9 over schedulers, KV caches and a
 /// GPU pipeline.
+///
+/// With attention data parallelism (`ranks` > 1) every rank has a scheduler and a KV cache of its
+/// own, but all ranks step together, because they meet at every MoE layer: a step is scheduled on
+/// all ranks at once, costs what the slowest rank of each layer takes, and its output comes out
+/// everywhere at once. A rank without work runs a dummy batch (serving-semantics 1.10).
 ///
 /// The loop is one thread. It alternates between scheduling a batch (host: schedule + prepare) and,
 /// when the queue of batches is full, the oldest is done, or nothing could be scheduled, waiting
@@ -28,6 +40,8 @@ class Instance {
     KvCache::Config kv;
     HostCost host;
     ApiCost api;
+    int ranks = 1;  ///< attention data parallelism; `limits` and `kv` are of one rank
+    RankBalance balance = RankBalance::kPublished;
     int queue_depth = 1;
     /// Overlap loops of SGLang and TensorRT-LLM: schedule the next step before looking at the
     /// output of this one, even if it is there.
@@ -36,6 +50,9 @@ class Instance {
   /// `workload`, `table` and `pricer` must outlive the instance.
   Instance(const Config& config, const Workload& workload, RequestTable& table,
            std::unique_ptr<Scheduler> scheduler, StepPricer& pricer);
+  /// One scheduler per rank.
+  Instance(const Config& config, const Workload& workload, RequestTable& table,
+           std::vector<std::unique_ptr<Scheduler>> schedulers, StepPricer& pricer);
 
   /// A request reaches the queue. Times never decrease and never lie before an action already
   /// taken.
@@ -45,14 +62,15 @@ class Instance {
   /// Does the next action. Returns the requests that completed in it (valid until the next call).
   const std::vector<std::uint32_t>& act(Observer* observer);
 
-  [[nodiscard]] int waiting() const {
-    return static_cast<int>(state_.running.waiting_count() + door_.size() - door_head_);
-  }
-  [[nodiscard]] int running() const { return state_.running.size(); }
+  [[nodiscard]] int waiting() const;
+  [[nodiscard]] int running() const;
   /// Prompt and output tokens of the requests sent here that are not finished: the load a router
   /// sees.
   [[nodiscard]] std::int64_t token_load() const { return token_load_; }
-  [[nodiscard]] const SchedulerState& state() const { return state_; }
+  [[nodiscard]] int ranks() const { return static_cast<int>(ranks_.size()); }
+  [[nodiscard]] const SchedulerState& state(int rank = 0) const {
+    return ranks_[static_cast<std::size_t>(rank)]->state;
+  }
   [[nodiscard]] const std::array<double, kProvenanceCount>& provenance_ns() const {
     return provenance_ns_;
   }
@@ -61,12 +79,22 @@ class Instance {
   void cut_off();
   /// Invariants of the design; aborts with what failed (--check).
   void check() const;
+  /// Sum over ranks of what completed: independent of the order.
+  [[nodiscard]] std::uint64_t digest() const;
 
  private:
   struct InFlight {
-    Batch batch;
+    std::vector<Batch> batches;  ///< by rank
     StepCost cost;
     StepRecord record;
+  };
+  struct Rank {
+    std::unique_ptr<Scheduler> scheduler;
+    SchedulerState state;
+    std::int64_t token_load = 0;
+    int published_waiting = 0, published_running = 0;  ///< what the API server knows
+    std::vector<RoutedToken> routed;  ///< decodes of the step being priced, if asked for
+    std::vector<PromptChunk> chunks;  ///< its prompts, without those that arrived with their KV
   };
   /// A request on its way through the API server.
   struct AtDoor {
@@ -77,15 +105,28 @@ class Instance {
   void open_door(SimTime now);
   /// When the first request at the door may be scheduled; kNever if none.
   [[nodiscard]] SimTime door_time() const;
+  [[nodiscard]] std::int64_t tokens_of(std::uint32_t request) const;
+  void check(const SchedulerState& state) const;
   void schedule(Observer* observer);
   void collect(Observer* observer);
   void launch(InFlight& step);
+  /// Rank a new request goes to.
+  std::size_t choose_rank();
+  void publish(SimTime now);
+  void list_tokens(Rank& rank, const Batch& batch) const;
+  void describe(InFlight& step) const;
+  [[nodiscard]] double host_us(const InFlight& step) const;
+  [[nodiscard]] StepWork work_of(Rank& rank, const Batch& batch, SimTime now) const;
   void decide(bool scheduled);
 
   Config config_;
-  std::unique_ptr<Scheduler> scheduler_;
   StepPricer* pricer_;
-  SchedulerState state_;
+  const Workload* workload_;
+  RequestTable* table_;
+  std::vector<std::unique_ptr<Rank>> ranks_;
+  std::vector<StepWork> works_;  ///< of the step being launched, by rank
+  std::size_t next_rank_ = 0;    ///< round robin
+  SimTime published_at_ = 0;
   std::vector<InFlight> ring_;  ///< queue_depth + 1 reusable entries
   std::size_t oldest_ = 0, in_flight_ = 0;
   bool collect_next_ = false;

@@ -24,7 +24,9 @@ struct StepRecord {
   GraphMode graph = GraphMode::kNone;
   int decodes = 0;         ///< sequences that decoded one token
   int prefill_tokens = 0;  ///< prompt tokens in chunks
-  int sequences = 0;       ///< sequences in the batch
+  int sequences = 0;       ///< sequences in the batches of all ranks
+  int most_sequences = 0;  ///< in the largest batch of a rank
+  bool plain = false;      ///< some rank's scheduler walked every request
   int padded_tokens = 0;
   int sampled_rows = 0;  ///< rows of logits: decodes (wasted ones too) and completed prompts
   int tokens_out = 0;    ///< output tokens produced (decodes + prompts completed)

@@ -27,6 +27,7 @@ struct RequestTable {
       cached_tokens;  ///< prompt tokens served from the prefix cache at first admission
   std::vector<std::uint16_t> preemptions;
   std::vector<std::uint16_t> instance;
+  std::vector<std::uint16_t> dp_rank;  ///< data-parallel rank of the instance
   std::vector<RequestStatus> status;
 
   void resize(std::size_t n);

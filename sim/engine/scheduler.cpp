@@ -19,6 +19,7 @@ void RequestTable::resize(std::size_t n) {
   cached_tokens.assign(n, 0);
   preemptions.assign(n, 0);
   instance.assign(n, 0);
+  dp_rank.assign(n, 0);
   status.assign(n, RequestStatus::kPending);
 }
 
@@ -183,11 +184,13 @@ std::uint32_t SchedulerState::admit_head(SimTime now, Batch& batch, std::uint32_
   slot.computed = static_cast<std::int64_t>(hit) * kv.block_size();
   slot.generated = table->generated[request];
   kv.take_hit(slot.kv, chain(request), hit);
+  const std::int64_t cached = slot.computed;
+  if (arrives_with_kv(request)) slot.computed = known - 1;
   if (table->first_scheduled[request] == kNever) {
     table->first_scheduled[request] = now;
-    table->cached_tokens[request] = static_cast<std::uint32_t>(slot.computed);
+    table->cached_tokens[request] = static_cast<std::uint32_t>(cached);
     prefix_query_tokens += known;
-    prefix_hit_tokens += slot.computed;
+    prefix_hit_tokens += cached;
   }
   table->status[request] = RequestStatus::kRunning;
   running.prompts.push_back(s);

@@ -31,6 +31,9 @@ struct Limits {
   /// Overlap scheduler of SGLang and TensorRT-LLM: whoever ends runs one step more, because the
   /// next step is always scheduled before this one's output is looked at.
   bool extra_step = false;
+  /// Decode side of a split system: a request arrives with the KV of its prompt; only the prompt's
+  /// last token is computed here, to sample the first one.
+  bool kv_in_place = false;
   SglangOptions sglang = {};
   TrtllmOptions trtllm = {};
   /// A request that ends runs one more step, whose token is thrown away (serving-semantics 5.4).
@@ -111,6 +114,14 @@ struct SchedulerState {
   /// SGLang: evicts a request to the end of the queue. Its first `cached` tokens stay in the cache,
   /// the rest is freed. `fresh`: it has not decoded yet.
   void retract(std::uint32_t slot, std::int64_t cached, bool fresh);
+  /// Tokens of a waiting request that are computed here, given `cached` of its `known` ones.
+  [[nodiscard]] std::int64_t to_compute(std::uint32_t request, std::int64_t known,
+                                        std::int64_t cached) const {
+    return arrives_with_kv(request) ? 1 : known - cached;
+  }
+  [[nodiscard]] bool arrives_with_kv(std::uint32_t request) const {
+    return limits.kv_in_place && table->generated[request] == 0;
+  }
   /// Moves the head of the queue to the running list with `hit` cached blocks; `known` of its
   /// tokens exist. Returns its slot, which holds the hit and nothing else.
   std::uint32_t admit_head(SimTime now, Batch& batch, std::uint32_t hit, std::int64_t known);

@@ -200,7 +200,7 @@ void Simulation::finish() {
 
 std::uint64_t Simulation::digest() const {
   std::uint64_t result = 0;
-  for (const auto& instance : instances_) result += instance->state().digest;
+  for (const auto& instance : instances_) result += instance->digest();
   for (const auto& instance : instances_) {
     const InstanceTotals totals = instance->totals();
     const std::uint64_t parts[] = {totals.steps, static_cast<std::uint64_t>(totals.step_ns),

@@ -27,4 +27,8 @@ struct Deployment {
   std::vector<std::string> warnings;
 };
 
+/// Places every instance on the cluster and plans its memory; simulates nothing. `memory.feasible`
+/// tells whether an instance can start. Throws InputError if a layout does not divide the model.
+[[nodiscard]] Deployment lay_out(const Scenario& scenario);
+
 }  // namespace moesim

@@ -1,11 +1,10 @@
-#include <cmath>
-#include <cstdlib>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
 
+#include "sim/report/json_moe.h"
 #include "sim/report/report.h"
 
 namespace moesim {
@@ -13,10 +12,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// The nearest number of at most six significant digits, null if it is not finite.
 Json number(double value) {
-  if (!std::isfinite(value)) return nullptr;
-  return std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr);
+  return json_value(value);
 }
 Json number(Bytes bytes) {
   return bytes.value();
@@ -312,9 +309,12 @@ Json report_json(const RunResult& result) {
   json["saturation"] = saturation_json(result.saturation);
   json["memory"] = memory_json(result.memory);
   json["utilization"] = utilization_json(result.utilization);
+  if (result.moe) json["moe"] = moe_json(*result.moe);
   if (result.communication) {
     for (const auto& [term, share] : result.communication->time_share_ratio)
       json["communication"]["time_share_ratio"][term] = number(share);
+    put(json["communication"], "a2a_bytes_intra", result.communication->a2a_bytes_intra);
+    put(json["communication"], "a2a_bytes_inter", result.communication->a2a_bytes_inter);
   }
   json["breakdown"] = breakdown_json(result.breakdown);
   if (result.cost) {

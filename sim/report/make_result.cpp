@@ -6,6 +6,7 @@
 #include "sim/base/random.h"
 #include "sim/base/reader.h"
 #include "sim/report/counters.h"
+#include "sim/report/moe_section.h"
 #include "sim/report/report.h"
 #include "sim/report/reproduce.h"
 #include "sim/report/request_stats.h"
@@ -159,6 +160,17 @@ std::optional<CommunicationSection> make_communication(const Metrics& metrics) {
   return out;
 }
 
+void add_bytes(const MoeSection& moe, CommunicationSection& out) {
+  double intra = 0, inter = 0;
+  for (const MoeLayerReport& layer : moe.layers) {
+    intra += layer.a2a_bytes_intra;
+    inter += layer.a2a_bytes_inter;
+  }
+  if (intra + inter == 0) return;
+  out.a2a_bytes_intra = intra;
+  out.a2a_bytes_inter = inter;
+}
+
 /// System profile of a cluster GPU; GPUs are numbered group by group.
 const std::string* profile_of(const ClusterSpec& cluster, int gpu) {
   for (const NodeGroup& group : cluster.nodes) {
@@ -286,7 +298,9 @@ RunResult make_result(const RunView& view, const Metrics& metrics, Timings timin
         {view.deployment.instances[i].name, stats.completed_by_instance[i],
          static_cast<double>(stats.output_tokens_by_instance[i]) / out.summary.duration});
   }
+  out.moe = make_moe(view);
   out.communication = make_communication(metrics);
+  if (out.communication && out.moe) add_bytes(*out.moe, *out.communication);
   out.breakdown = phase_breakdowns(metrics);
   out.cost = make_cost(view, out.summary);
   out.provenance = make_provenance(view);

@@ -15,13 +15,28 @@ namespace {
 
 // --- vllm serve -------------------------------------------------------------------------------
 
-void add_parallel_flags(const Parallel& parallel, const EngineSpec& engine, Command& out) {
+void add_parallel_flags(const Scenario& scenario, const Parallel& parallel,
+                        const EngineSpec& engine, Command& out) {
   if (parallel.tp != 1) out.flag("--tensor-parallel-size", parallel.tp);
   if (parallel.pp != 1) out.flag("--pipeline-parallel-size", parallel.pp);
   if (parallel.dp != 1) out.flag("--data-parallel-size", parallel.dp);
-  if (!engine.enable_expert_parallel) return;
+  if (parallel.dp > 1 && scenario.model.is_moe())
+    out.flag("--all2all-backend", engine.all2all_backend);
+  if (!parallel.expert_parallel) return;
   out.flag("--enable-expert-parallel");
-  out.flag("--all2all-backend", engine.all2all_backend);
+  if (engine.enable_dbo) {
+    out.flag("--enable-dbo");
+    out.flag("--dbo-decode-token-threshold", engine.dbo_decode_tokens);
+    out.flag("--dbo-prefill-token-threshold", engine.dbo_prefill_tokens);
+  }
+  const PlacementSpec& placement = scenario.placement;
+  if (placement.name == "round_robin") out.flag("--expert-placement-strategy", "round_robin");
+  if (placement.name != "eplb") return;
+  out.flag("--enable-eplb");
+  out.flag("--eplb-config", fmt::format("'{{\"num_redundant_experts\": {}, \"window_size\": {}, "
+                                        "\"step_interval\": {}, \"use_async\": {}}}'",
+                                        placement.num_redundant_experts, placement.window_size,
+                                        placement.step_interval, placement.use_async));
 }
 
 /// The sizes are always written out: their defaults depend on the card and the release.
@@ -90,7 +105,7 @@ Command launch_command(const Scenario& scenario, const InstanceSpec& spec,
   if (spec.engine.backend == "sglang") return sglang_launch(scenario, spec);
   if (spec.engine.backend == "trtllm") return trtllm_launch(scenario, spec, notes);
   Command command(fmt::format("vllm serve {}", scenario.model.id));
-  add_parallel_flags(spec.parallel, spec.engine, command);
+  add_parallel_flags(scenario, spec.parallel, spec.engine, command);
   add_engine_flags(spec.engine, command);
   return command;
 }

@@ -9,7 +9,19 @@ namespace moesim {
 Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
   const EngineSpec& engine = spec.engine;
   Command out(fmt::format("python -m sglang.launch_server --model-path {}", scenario.model.id));
-  if (spec.parallel.tp != 1) out.flag("--tp-size", spec.parallel.tp);
+  // SGLang's tensor parallel size counts all ranks; attention data parallelism divides it.
+  const Parallel& parallel = spec.parallel;
+  if (parallel.moe_group() != 1) out.flag("--tp-size", parallel.moe_group());
+  if (parallel.dp != 1) {
+    out.flag("--dp-size", parallel.dp);
+    out.flag("--enable-dp-attention");
+  }
+  if (parallel.expert_parallel) out.flag("--ep-size", parallel.moe_ep());
+  if (scenario.placement.name == "eplb" && parallel.expert_parallel) {
+    out.flag("--enable-eplb");
+    out.flag("--ep-num-redundant-experts", scenario.placement.num_redundant_experts);
+    out.flag("--eplb-rebalance-num-iterations", scenario.placement.step_interval);
+  }
   out.flag("--context-length", engine.max_model_len);
   out.flag("--mem-fraction-static", number(engine.gpu_memory_utilization));
   out.flag("--chunked-prefill-size",
@@ -25,6 +37,7 @@ Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
   if (!engine.enable_prefix_caching) out.flag("--disable-radix-cache");
   if (engine.sglang.enable_mixed_chunk) out.flag("--enable-mixed-chunk");
   if (!engine.async_scheduling) out.flag("--disable-overlap-schedule");
+  if (engine.enable_dbo) out.flag("--enable-two-batch-overlap");
   if (engine.enforce_eager) {
     out.flag("--disable-cuda-graph");
   } else {
@@ -50,7 +63,10 @@ Command trtllm_launch(const Scenario& scenario, const InstanceSpec& spec,
           : fmt::format("{{enable_padding: {}, batch_sizes: [{}]}}", engine.profile.pad_to_graph,
                         fmt::join(engine.cudagraph_capture_sizes, ", "))));
   Command out(fmt::format("trtllm-serve {}", scenario.model.id));
-  if (spec.parallel.tp != 1) out.flag("--tp_size", spec.parallel.tp);
+  const Parallel& parallel = spec.parallel;
+  if (parallel.moe_group() != 1) out.flag("--tp_size", parallel.moe_group());
+  if (parallel.expert_parallel) out.flag("--ep_size", parallel.moe_ep());
+  if (parallel.dp != 1) notes.push_back("# and in options.yaml: enable_attention_dp: true");
   out.flag("--max_seq_len", engine.max_model_len);
   out.flag("--max_batch_size", engine.max_num_seqs);
   out.flag("--max_num_tokens", engine.max_num_batched_tokens);

@@ -85,7 +85,7 @@ void write_requests(const RunView& view, std::ostream& out) {
       line.integer("preemptions", table.preemptions[row]);
       if (table.instance[row] < view.deployment.instances.size()) {
         line.text("instance", view.deployment.instances[table.instance[row]].name);
-        line.integer("dp_rank", 0);
+        line.integer("dp_rank", table.dp_rank[row]);
       }
     }
     if (view.scenario.slo.any()) line.boolean("slo_met", meets_slo(table, row, view.scenario.slo));

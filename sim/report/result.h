@@ -107,6 +107,46 @@ struct PhaseBreakdown {
 
 struct CommunicationSection {
   std::vector<std::pair<std::string, double>> time_share_ratio;  ///< of step time, by term
+  /// Dispatch and combine, over the run: bytes sent by all ranks inside and between nodes.
+  std::optional<double> a2a_bytes_intra, a2a_bytes_inter;
+};
+
+/// One MoE layer over the run: means over its steps.
+struct MoeLayerReport {
+  int layer = 0;  ///< of the model
+  double tokens = 0, assignments = 0;
+  double active_experts_mean = 0;  ///< on a rank
+  double rank_imbalance_mean = 1, rank_imbalance_p99 = 1, expert_imbalance_mean = 1;
+  double dropped_ratio = 0, moved_ratio = 0;  ///< of the assignments: full expert, next choice
+  double tokens_with_none_ratio = 0;          ///< of the tokens: all assignments dropped
+  double padding_ratio = 0;                   ///< rows computed for nobody, of the assignments
+  double a2a_bytes_intra = 0, a2a_bytes_inter = 0;  ///< sent by all ranks
+};
+/// Who kept the others waiting: the rank that was slowest in most layers of steps, and the expert
+/// that most explains it.
+struct MoeStraggler {
+  int rank = 0;
+  double share_ratio = 0;     ///< of the layers of steps; 1 / ranks would be nobody in particular
+  int layer = 0, expert = 0;  ///< the most loaded expert it holds ...
+  double expert_load_ratio = 1;  ///< ... and that load over the layer's mean
+};
+struct MoeRebalance {
+  std::uint64_t step = 0;
+  double copy_ms = 0, moved_bytes = 0, imbalance_before = 1, imbalance_after = 1;
+};
+struct MoeSection {
+  std::string fidelity;   ///< exact or sampled
+  std::string routing;    ///< kind
+  std::string placement;  ///< linear, eplb, ...; empty where experts are not placed but cut
+  int ranks = 1, redundant_experts = 0;
+  bool eplb_async = false, prefill_from_decode = false;
+  std::optional<double> capacity_factor;
+  std::vector<MoeLayerReport> layers;
+  std::optional<MoeStraggler> straggler;
+  std::vector<MoeRebalance> rebalances;
+  /// [layer][expert] assignments over the layer's mean; empty for routers without favourites.
+  std::vector<std::vector<double>> expert_load_ratio;
+  [[nodiscard]] double mean_rank_imbalance() const;
 };
 
 struct CostSection {
@@ -187,6 +227,7 @@ struct RunResult {
   MemorySection memory;
   UtilizationSection utilization;
   std::optional<CommunicationSection> communication;
+  std::optional<MoeSection> moe;          ///< absent for dense models
   std::vector<PhaseBreakdown> breakdown;  ///< phases that occurred
   std::optional<CostSection> cost;
   std::optional<UncertaintySection> uncertainty;

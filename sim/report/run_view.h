@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "sim/engine/request.h"
 #include "sim/report/deployment.h"
 #include "sim/steptime/kernel_model.h"
+#include "sim/steptime/moe_model.h"
 
 namespace moesim {
 
@@ -25,7 +27,9 @@ struct RunView {
   std::uint64_t events = 0;
   std::array<double, kProvenanceCount> provenance_ns{};  ///< step time by class
   std::vector<std::string> warnings;
-  bool interrupted = false;  ///< stopped by the user before its end
+  bool interrupted = false;                       ///< stopped by the user before its end
+  std::optional<MoeStats> moe = {};               ///< of the first kind of instance
+  std::optional<ExpertPlacement> placement = {};  ///< of its experts in the end, if they are whole
 };
 
 /// The start of the statistics: requests that arrived before it are left out of them.

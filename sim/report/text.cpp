@@ -233,6 +233,33 @@ void write_origin(const RunResult& result, std::ostream& out) {
                   result.seed, result.digest));
 }
 
+/// How even the experts' load was, and who was waited for; nothing for balanced cards of one.
+void write_experts(const MoeSection& moe, std::ostream& out) {
+  if (moe.ranks <= 1) return;
+  double p99 = 0;
+  for (const MoeLayerReport& layer : moe.layers) p99 = std::max(p99, layer.rank_imbalance_p99);
+  std::string text = fmt::format(
+      "{} over {} ranks, {} routing ({}): the fullest rank has {} times the mean (p99 {})",
+      moe.placement.empty() ? "cut" : moe.placement, moe.ranks, moe.routing, moe.fidelity,
+      short_number(moe.mean_rank_imbalance()), short_number(p99));
+  if (moe.straggler && moe.straggler->share_ratio * moe.ranks > 2) {
+    const MoeStraggler& s = *moe.straggler;
+    text += fmt::format(
+        "; rank {} is last in {} of layers, expert {} of layer {} has {} times the "
+        "mean load",
+        s.rank, percent(s.share_ratio), s.expert, s.layer, short_number(s.expert_load_ratio));
+  }
+  row(out, "experts", text);
+  if (moe.rebalances.empty()) return;
+  const MoeRebalance& last = moe.rebalances.back();
+  row(out, "EPLB",
+      fmt::format("{} rebalances, the last moved {} GB in {} ms: fullest rank {} "
+                  "before, {} after",
+                  moe.rebalances.size(), short_number(last.moved_bytes * 1e-9),
+                  short_number(last.copy_ms), short_number(last.imbalance_before),
+                  short_number(last.imbalance_after)));
+}
+
 /// The limits that decide most, and where those come from that are not defaults; report.json has
 /// all.
 void write_engine(const std::vector<ResolvedOption>& resolved, std::ostream& out) {
@@ -267,6 +294,7 @@ void write_text(const RunResult& result, std::ostream& out) {
   write_slo_and_cost(result, out);
   write_memory_rows(result.memory, out);
   write_utilization(result.utilization, out);
+  if (result.moe) write_experts(*result.moe, out);
   write_breakdown(result.breakdown, out);
   write_origin(result, out);
   write_warnings(result.warnings, out);

@@ -219,19 +219,21 @@ Sglang::Added Sglang::add(SchedulerState& state, SimTime now, Batch& batch, Room
   const TokenChain chain = state.chain(request);
   const std::uint32_t hit = state.kv.find_hit(chain, known);
   const std::int64_t cached = static_cast<std::int64_t>(hit) * page;
-  std::int64_t n = known - cached;
+  const bool arrives = state.arrives_with_kv(request);
+  std::int64_t n = state.to_compute(request, known, cached);
   const std::int64_t output = std::min<std::int64_t>(
       table.output_tokens[request] - std::int64_t{table.generated[request]}, ExpectedOutput::kClip);
   const auto idle_hit = static_cast<double>(state.kv.blocks_needed(chain, hit, cached) * page);
   const double free = static_cast<double>(state.kv.free_blocks()) * page - room.reserved;
   const bool alone = state.running.size() == 0;  // no request may wait for ever
-  if (!alone && tokens_for(state, n, output) + idle_hit >= free) return Added::kNoMemory;
+  if (!alone && tokens_for(state, arrives ? known - cached : n, output) + idle_hit >= free)
+    return Added::kNoMemory;
   const std::int64_t pages = (n + page - 1) / page * page;
   if (static_cast<double>(pages) >= room.input && !batch.chunks.empty()) return Added::kNoRoom;
   const bool whole = static_cast<double>(pages) <= room.chunk;
   if (!whole) n = static_cast<std::int64_t>(room.chunk) / page * page;
   if (n <= 0) return Added::kNoRoom;
-  if (state.kv.blocks_needed(chain, hit, cached + n) > state.kv.free_blocks())
+  if (state.kv.blocks_needed(chain, hit, arrives ? known : cached + n) > state.kv.free_blocks())
     return Added::kNoMemory;
 
   const std::uint32_t s = state.admit_head(now, batch, hit, known);

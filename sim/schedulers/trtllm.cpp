@@ -198,8 +198,10 @@ Trtllm::Admission Trtllm::admit(SchedulerState& state, SimTime now, Batch& batch
   const std::int64_t last = no_evict ? total(state, request) : known;
   const std::int64_t need = no_evict && windows_ ? final_blocks(state, request)
                                                  : state.kv.blocks_needed_in_full(chain, hit, last);
-  const std::int64_t n = chunk(state, known - static_cast<std::int64_t>(hit) * page, tokens);
-  const std::int64_t first = static_cast<std::int64_t>(hit) * page + (windows_ ? n : known);
+  const std::int64_t n =
+      chunk(state, state.to_compute(request, known, static_cast<std::int64_t>(hit) * page), tokens);
+  const std::int64_t first =
+      state.arrives_with_kv(request) ? known : static_cast<std::int64_t>(hit) * page + n;
   if (need > room(state) ||
       (windows_ && state.kv.blocks_needed(chain, hit, first) > state.kv.free_blocks())) {
     blocked_request_ = request;

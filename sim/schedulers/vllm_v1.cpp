@@ -265,7 +265,7 @@ VllmV1::Admission VllmV1::admit_head(SchedulerState& state, SimTime now, Batch& 
   const TokenChain chain = state.chain(request);
   const std::uint32_t hit = state.kv.find_hit(chain, known);
   const std::int64_t cached = static_cast<std::int64_t>(hit) * state.kv.block_size();
-  std::int64_t n = known - cached;
+  std::int64_t n = state.to_compute(request, known, cached);
   const int threshold = state.limits.long_prefill_token_threshold;
   if (threshold > 0) n = std::min<std::int64_t>(n, threshold);
   if (!state.limits.chunked_prefill && n > budget) return Admission::kNotNow;
@@ -279,7 +279,8 @@ VllmV1::Admission VllmV1::admit_head(SchedulerState& state, SimTime now, Batch& 
       return Admission::kNoBlocks;
     }
   }
-  const std::int64_t slots = std::min<std::int64_t>(cached + n, state.limits.max_model_len);
+  const std::int64_t held = state.arrives_with_kv(request) ? known : cached + n;
+  const std::int64_t slots = std::min<std::int64_t>(held, state.limits.max_model_len);
   if (state.kv.blocks_needed(chain, hit, slots) > state.kv.free_blocks()) {
     // Another step may leave a smaller budget, or evictions a shorter hit: the least is one block
     // per group.

@@ -33,6 +33,7 @@ ExpertPool::ExpertPool(const ExpertRouting& routing, Price price, int experts, i
     : bank_(routing, experts, top_k, seed),
       price_(std::move(price)),
       layers_(layers),
+      top_k_(top_k),
       seed_(seed),
       pools_(kExact + 1),
       counts_(static_cast<std::size_t>(experts)) {}
@@ -46,13 +47,23 @@ void ExpertPool::price_draws(int tokens) {
     draws_.resize(static_cast<std::size_t>(count));
     double sum = 0;
     double squares = 0;
+    std::uint64_t active = 0, largest_sum = 0;
     for (int i = 0; i < count; ++i) {
       bank_.draw(i, counts_);
       const double price = price_(tokens, counts_);
       draws_[static_cast<std::size_t>(i)] = price;
       sum += price;
       squares += price * price;
+      std::uint32_t largest = 0;
+      for (const std::uint32_t c : counts_) {
+        active += c > 0 ? 1 : 0;
+        largest = std::max(largest, c);
+      }
+      largest_sum += largest;
     }
+    active_ = static_cast<double>(active) / count;
+    imbalance_ = static_cast<double>(largest_sum) / count * static_cast<double>(counts_.size()) /
+                 (static_cast<double>(tokens) * top_k_);
     const double mean = sum / count;
     const double allowed = kStandardError * mean;
     if (count >= most || squares / count - mean * mean <= allowed * allowed * count) return;
@@ -69,6 +80,8 @@ const ExpertPool::Pool& ExpertPool::pool(int tokens, std::size_t slot) {
   pool.sums.push_back(0);
   for (std::size_t i = 0; i < draws_.size() + kRun; ++i)
     pool.sums.push_back(pool.sums.back() + draws_[i & pool.last]);
+  pool.active = active_;
+  pool.imbalance = imbalance_;
   pool.mean = pool.sums[draws_.size()] / static_cast<double>(draws_.size()) * layers_;
   return pool;
 }
@@ -91,19 +104,44 @@ double ExpertPool::from(const Pool& pool, std::uint64_t key) const {
   return sum;
 }
 
+double ExpertPool::use(std::size_t slot, std::uint64_t key) {
+  ++pools_[slot].uses;
+  return from(pools_[slot], key);
+}
+
 double ExpertPool::layers_ns(int tokens, std::uint64_t step) {
   if (tokens <= 0) return 0;
+  tokens_ += tokens;
   const std::uint64_t key = mix64(step * kGolden + seed_);
-  if (tokens <= kExact) return from(pool(tokens, static_cast<std::size_t>(tokens)), key);
+  if (tokens <= kExact) {
+    const auto slot = static_cast<std::size_t>(tokens);
+    pool(tokens, slot);
+    return use(slot, key);
+  }
   const Neighbours near = neighbours(tokens);
   if (near.slot + 2 > pools_.size()) pools_.resize(near.slot + 2);
   const Pool& low = pool(near.low, near.slot);
-  if (near.low == tokens) return from(low, key);
+  if (near.low == tokens) return use(near.slot, key);
   const Pool& high = pool(near.high, near.slot + 1);
   const double part = static_cast<double>(tokens - near.low) / (near.high - near.low);
   // Interpolating draws would average two of them and halve the spread midway.
-  const Pool& nearer = part < 0.5 ? low : high;
-  return low.mean + (high.mean - low.mean) * part + (from(nearer, key) - nearer.mean);
+  const std::size_t nearer = near.slot + (part < 0.5 ? 0 : 1);
+  return low.mean + (high.mean - low.mean) * part + (use(nearer, key) - pools_[nearer].mean);
+}
+
+ExpertPool::Seen ExpertPool::seen() const {
+  Seen seen;
+  for (const Pool& pool : pools_) {
+    const auto uses = static_cast<double>(pool.uses);
+    seen.steps += pool.uses;
+    seen.active += uses * pool.active;
+    seen.imbalance += uses * pool.imbalance;
+  }
+  if (seen.steps == 0) return seen;
+  seen.tokens = tokens_;
+  seen.active /= static_cast<double>(seen.steps);
+  seen.imbalance /= static_cast<double>(seen.steps);
+  return seen;
 }
 
 }  // namespace moesim

@@ -37,23 +37,36 @@ class ExpertPool {
   /// Number of pools made so far.
   [[nodiscard]] int pools() const { return made_; }
 
+  /// What the steps priced so far looked like at one layer, on average.
+  struct Seen {
+    std::uint64_t steps = 0;
+    double tokens = 0;                 ///< summed
+    double active = 0, imbalance = 0;  ///< experts with tokens; most over mean tokens of an expert
+  };
+  [[nodiscard]] Seen seen() const;
+
  private:
   struct Pool {
     std::vector<double> sums;  ///< prefix sums of the draws, continued round the end by kRun
     std::uint64_t last = 0;    ///< draws - 1; their number is a power of two
     double mean = 0;           ///< of all layers
+    double active = 0, imbalance = 0;  ///< of a layer, mean over the draws
+    std::uint64_t uses = 0;
   };
   const Pool& pool(int tokens, std::size_t slot);
   void price_draws(int tokens);
   double from(const Pool& pool, std::uint64_t key) const;
+  double use(std::size_t slot, std::uint64_t key);
 
   CountBank bank_;
   Price price_;
-  int layers_;
+  int layers_, top_k_;
   std::uint64_t seed_;
   std::vector<Pool> pools_;
   std::vector<std::uint32_t> counts_;
   std::vector<double> draws_;
+  double active_ = 0, imbalance_ = 0;  ///< of the draws priced last
+  double tokens_ = 0;
   int made_ = 0;
 };
 

@@ -4,27 +4,12 @@
 #include <utility>
 
 #include "sim/base/check.h"
+#include "sim/steptime/expert_setup.h"
+#include "sim/steptime/stage_state.h"
 
 namespace moesim {
 
-/// A pipeline stage with its memoised costs.
-struct StepTime::StageState {
-  Shard shard;
-  std::unique_ptr<KernelModel> kernels;
-  std::vector<LayerClass> classes;
-  std::vector<int>
-      kv_group;  ///< per class: index into StepWork::decode_context, -1 for layers without KV
-  std::vector<std::unique_ptr<ExpertPool>> experts;       ///< per class, null for dense layers
-  std::vector<std::unique_ptr<Memo>> by_tokens, by_rows;  ///< null until first asked for
-  Memo large;
-  Provenance expert_provenance = Provenance::kRoofline;  ///< of the draws priced last
-  int attention_layers = 0;
-  std::vector<Op> scratch;
-};
-
 namespace {
-
-constexpr double kNs = 1e9;
 
 int group_of(const LayerSpec& layer, const KvLayout& kv) {
   for (std::size_t g = 0; g < kv.groups.size(); ++g) {
@@ -47,16 +32,19 @@ std::vector<int> padding_table(const std::vector<int>& sizes) {
   return table;
 }
 
-std::size_t index(Term term) {
-  return static_cast<std::size_t>(term);
-}
-
 }  // namespace
 
+void StepPricer::price_ranks(std::span<const StepWork> ranks, StepCost& cost) {
+  MOESIM_CHECK(ranks.size() == 1, "this pricer knows instances of one data-parallel rank only");
+  price(ranks.front(), cost);
+}
+
 StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLayout& kv,
-                   const EngineSpec& engine, std::unique_ptr<ExpertRouting> routing,
-                   std::uint64_t seed)
-    : family_(make_family(model)), routing_(std::move(routing)), engine_(engine), seed_(seed) {
+                   const EngineSpec& engine, Experts experts, std::uint64_t seed)
+    : family_(make_family(model)),
+      engine_(engine),
+      seed_(seed),
+      parallel_(stages.front().shard.parallel) {
   if (!engine_.enforce_eager) {
     padded_ = padding_table(engine_.cudagraph_capture_sizes);
     prompt_padded_ = padding_table(engine_.prompt_capture_sizes);
@@ -65,6 +53,8 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
     auto state = std::make_unique<StageState>();
     state->shard = stage.shard;
     state->kernels = std::move(stage.kernels);
+    state->dispatch = std::move(stage.dispatch);
+    state->sms = stage.sms;
     state->classes = layer_classes(state->shard);
     state->by_tokens.resize(
         static_cast<std::size_t>(std::max(engine_.max_num_batched_tokens, engine_.max_num_seqs)) +
@@ -73,24 +63,72 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
     for (const LayerClass& layers : state->classes) {
       state->kv_group.push_back(group_of(layers.spec, kv));
       state->attention_layers += layers.layers;
-      std::unique_ptr<ExpertPool> pool;
-      if (layers.spec.moe) {
-        StageState* raw = state.get();
-        pool = std::make_unique<ExpertPool>(
-            *routing_,
-            [this, raw, layers](int tokens, std::span<const std::uint32_t> counts) {
-              const KernelTime time =
-                  raw->kernels->time(family_->experts(raw->shard, layers, tokens, counts));
-              raw->expert_provenance = time.provenance;
-              return time.time.value() * kNs;
-            },
-            layers.spec.num_experts, layers.spec.top_k, layers.layers,
-            seed_ ^ mix64(stages_.size() << 8 | state->experts.size()));
-      }
-      state->experts.push_back(std::move(pool));
     }
     stages_.push_back(std::move(state));
   }
+  moe_cost_.resize(stages_.size());
+  if (!model.is_moe()) return;
+  // A balanced router without ranks to wait for needs counts only: pools of alike layers.
+  const bool alone = parallel_.moe_ep() == 1 && parallel_.dp == 1;
+  if (alone && !experts.exact && experts.routing->exchangeable()) {
+    routing_ = std::move(experts.routing);
+    for (auto& stage : stages_) add_pools(*stage, *routing_);
+  } else {
+    make_moe(model, std::move(experts));
+  }
+}
+
+void StepTime::add_pools(StageState& stage, const ExpertRouting& routing) {
+  for (const LayerClass& layers : stage.classes) {
+    std::unique_ptr<ExpertPool> pool;
+    if (layers.spec.moe) {
+      StageState* raw = &stage;
+      pool = std::make_unique<ExpertPool>(
+          routing,
+          [this, raw, layers](int tokens, std::span<const std::uint32_t> counts) {
+            const KernelTime time =
+                raw->kernels->time(family_->experts(raw->shard, layers, tokens, counts));
+            raw->expert_provenance = time.provenance;
+            return time.time.value() * kNs;
+          },
+          layers.spec.num_experts, layers.spec.top_k, layers.layers,
+          seed_ ^ mix64(static_cast<std::uint64_t>(stage.shard.stage) << 8 | stage.experts.size()));
+    }
+    stage.experts.push_back(std::move(pool));
+  }
+}
+
+void StepTime::make_moe(const ModelSpec& model, Experts experts) {
+  MoeSetup setup;
+  setup.routing = std::move(experts.routing);
+  setup.shape = routing_shape(model);
+  setup.seed = seed_;
+  setup.mean_prompt = experts.mean_prompt;
+  setup.mean_output = experts.mean_output;
+  setup.workload = experts.workload;
+  setup.capacity = experts.capacity;
+  int first = 0;
+  for (const auto& stage : stages_) {
+    MoeGroup group({.family = family_.get(),
+                    .shard = stage->shard,
+                    .kernels = stage->kernels.get(),
+                    .dispatch = stage->dispatch.get(),
+                    .ranks = parallel_.moe_ep(),
+                    .node_of_rank = experts.node_of_rank},
+                   experts.placement);
+    MoeStageSpec spec{std::move(group), stage->classes, {}, first};
+    for (int l = stage->shard.first_layer; l < stage->shard.last_layer; ++l) {
+      const LayerSpec& layer = model.layers[static_cast<std::size_t>(l)];
+      if (!layer.moe) continue;
+      const auto at = std::ranges::find(stage->classes, layer, &LayerClass::spec);
+      spec.class_of.push_back(static_cast<int>(at - stage->classes.begin()));
+    }
+    first += static_cast<int>(spec.class_of.size());
+    setup.stages.push_back(std::move(spec));
+  }
+  eplb_ = std::move(experts.eplb);
+  placement_ = experts.placement;
+  moe_ = experts.exact ? make_exact_moe(std::move(setup)) : make_sampled_moe(std::move(setup));
 }
 
 StepTime::~StepTime() = default;
@@ -144,29 +182,29 @@ const StepTime::Memo& StepTime::row_memo(StageState& stage, int rows) {
 
 /// Decode attention from sums, all prompt chunks in one call (a mixed batch costs the sum of both
 /// parts: 4.1).
-void StepTime::price_attention(StageState& stage, const StepWork& work, Memo& sum) const {
-  for (std::size_t c = 0; c < stage.classes.size(); ++c) {
-    const LayerClass& layers = stage.classes[c];
-    const int group = stage.kv_group[c];
-    Op decodes, prompts;
-    if (work.decodes > 0) {
-      const std::int64_t context =
-          group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
-      decodes = family_->attention_decode(stage.shard, layers, work.decodes, context);
-    }
-    for (const PromptChunk& chunk : work.chunks) {
-      const Op one = family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context);
-      if (&chunk == work.chunks.data()) {
-        prompts = one;
-      } else {
-        add_sequences(prompts, one);
-      }
-    }
-    if (work.decodes > 0 && !work.chunks.empty()) {
-      add_time(stage.kernels->mixed_attention(prompts, decodes), prompts, sum);
+void StepTime::price_attention(const StageState& stage, std::size_t layer_class,
+                               const StepWork& work, Memo& sum) const {
+  if (work.decodes == 0 && work.chunks.empty()) return;  // a dummy batch reads no keys
+  const LayerClass& layers = stage.classes[layer_class];
+  const int group = stage.kv_group[layer_class];
+  Op decodes, prompts;
+  if (work.decodes > 0) {
+    const std::int64_t context =
+        group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
+    decodes = family_->attention_decode(stage.shard, layers, work.decodes, context);
+  }
+  for (const PromptChunk& chunk : work.chunks) {
+    const Op one = family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context);
+    if (&chunk == work.chunks.data()) {
+      prompts = one;
     } else {
-      add_op(*stage.kernels, work.decodes > 0 ? decodes : prompts, sum);
+      add_sequences(prompts, one);
     }
+  }
+  if (work.decodes > 0 && !work.chunks.empty()) {
+    add_time(stage.kernels->mixed_attention(prompts, decodes), prompts, sum);
+  } else {
+    add_op(*stage.kernels, work.decodes > 0 ? decodes : prompts, sum);
   }
 }
 
@@ -185,12 +223,14 @@ double StepTime::launch_ns(const StageState& stage, GraphMode mode) const {
 }
 
 /// Shared experts run beside the routed ones on a stream of their own while a step is small: the
-/// longer of the two and a tenth of the shorter (serving-semantics 3.3, "Shared experts").
-void StepTime::hide_shared_experts(int tokens, Memo& sum) const {
-  if (tokens > engine_.profile.shared_expert_stream_tokens) return;
+/// longer of the two and a tenth of the shorter (serving-semantics 3.3, "Shared experts"). With
+/// messages sent to experts they run while those are under way instead.
+void StepTime::hide_shared_experts(const StageState& stage, int tokens, Memo& sum) const {
+  const bool sent = stage.dispatch != nullptr && stage.dispatch->routed();
+  if (!sent && tokens > engine_.profile.shared_expert_stream_tokens) return;
   constexpr double kHidden = 0.9;
-  const double both =
-      std::min(sum.terms[index(Term::kSharedExpert)], sum.terms[index(Term::kExpertGemm)]);
+  const double beside = sum.terms[index(sent ? Term::kDispatch : Term::kExpertGemm)];
+  const double both = std::min(sum.terms[index(Term::kSharedExpert)], beside);
   if (both <= 0) return;
   sum.terms[index(Term::kOverlapped)] -= kHidden * both;
   // Shares of provenance are of the time that is left.
@@ -198,26 +238,60 @@ void StepTime::hide_shared_experts(int tokens, Memo& sum) const {
   sum.total -= kHidden * both;
 }
 
-/// Everything of one stage of a step.
-StepTime::Memo StepTime::price_stage(StageState& stage, const StepWork& work,
-                                     const Dispatch& dispatched) {
-  Memo sum = token_memo(stage, dispatched.padded);
+/// Everything but the routed experts, on one rank.
+StepTime::Memo StepTime::price_rank(StageState& stage, const StepWork& work, int tokens) {
+  Memo sum = token_memo(stage, tokens);
   if (stage.shard.has_lm_head) {
     const Memo& rows = row_memo(stage, work.sampled_rows);
     sum.total += rows.total;
     for (std::size_t i = 0; i < sum.terms.size(); ++i) sum.terms[i] += rows.terms[i];
     for (std::size_t i = 0; i < sum.provenance.size(); ++i) sum.provenance[i] += rows.provenance[i];
   }
-  price_attention(stage, work, sum);
+  return sum;
+}
+
+void StepTime::add_experts(std::size_t at, std::uint64_t step, Memo& sum) {
+  const auto add = [&sum](Term term, double ns, Provenance provenance) {
+    sum.terms[index(term)] += ns;
+    sum.provenance[static_cast<std::size_t>(provenance)] += ns;
+    sum.total += ns;
+  };
+  if (moe_ != nullptr) {
+    const MoeStageCost& cost = moe_cost_[at];
+    add(Term::kExpertGemm, cost.gemm_ns, cost.provenance);
+    add(Term::kExposedWait, cost.wait_ns, cost.provenance);
+    add(Term::kDispatch, cost.dispatch_ns, Provenance::kRoofline);
+    add(Term::kCombine, cost.combine_ns, Provenance::kRoofline);
+    if (copy_ns_ > 0 && at + 1 == stages_.size())
+      add(Term::kExpertCopy, copy_ns_, Provenance::kAssumed);
+    return;
+  }
+  StageState& stage = *stages_[at];
   for (const auto& pool : stage.experts) {
     if (pool == nullptr) continue;
-    const double ns = pool->layers_ns(dispatched.padded, work.step);
-    sum.terms[index(Term::kExpertGemm)] += ns;
-    sum.provenance[static_cast<std::size_t>(stage.expert_provenance)] += ns;
-    sum.total += ns;
+    const double ns = pool->layers_ns(dispatched_.padded, step);
+    add(Term::kExpertGemm, ns, stage.expert_provenance);
   }
-  hide_shared_experts(dispatched.padded, sum);
-  const double exposed = launch_ns(stage, dispatched.mode) - sum.total;
+}
+
+/// Everything of one stage of a step.
+StepTime::Memo StepTime::price_stage(std::size_t at, std::span<const StepWork> ranks) {
+  StageState& stage = *stages_[at];
+  Memo sum;
+  if (ranks.size() == 1) {
+    sum = price_rank(stage, ranks.front(), dispatched_.padded);
+    for (std::size_t c = 0; c < stage.classes.size(); ++c)
+      price_attention(stage, c, ranks.front(), sum);
+  } else {
+    sum = price_lockstep(stage, ranks);
+  }
+  add_experts(at, ranks.front().step, sum);
+  if (split_) {
+    overlap_halves(stage, sum);
+  } else {
+    hide_shared_experts(stage, dispatched_.padded, sum);
+  }
+  const double exposed = launch_ns(stage, dispatched_.mode) - sum.total;
   if (exposed > 0) {
     sum.terms[index(Term::kLaunchOverhead)] += exposed;
     sum.provenance[static_cast<std::size_t>(Provenance::kAssumed)] += exposed;
@@ -226,22 +300,39 @@ StepTime::Memo StepTime::price_stage(StageState& stage, const StepWork& work,
   return sum;
 }
 
-void StepTime::price(const StepWork& work, StepCost& cost) {
-  int tokens = work.decodes;
-  for (const PromptChunk& chunk : work.chunks) tokens += chunk.tokens;
-  const Dispatch dispatched = dispatch(tokens, work.chunks.empty());
-  cost.graph = dispatched.mode;
-  cost.padded_tokens = dispatched.padded;
-  cost.stage_ns.resize(stages_.size());
-  cost.terms = {};
-  cost.provenance_ns = {};
-  for (std::size_t s = 0; s < stages_.size(); ++s) {
-    const Memo sum = price_stage(*stages_[s], work, dispatched);
-    cost.stage_ns[s] = sum.total;
-    for (std::size_t i = 0; i < sum.terms.size(); ++i) cost.terms[i] += sum.terms[i];
-    for (std::size_t i = 0; i < sum.provenance.size(); ++i)
-      cost.provenance_ns[i] += sum.provenance[i];
+std::optional<ExpertPlacement> StepTime::placement() const {
+  if (placement_.layers == 0) return std::nullopt;
+  return eplb_ != nullptr ? eplb_->placement() : placement_;
+}
+
+MoeStats StepTime::moe_stats() const {
+  if (moe_ != nullptr) {
+    MoeStats stats = moe_->stats();
+    if (eplb_ != nullptr) stats.rebalances = eplb_->rebalances();
+    return stats;
   }
+  MoeStats stats;
+  stats.fidelity = "sampled";
+  for (const auto& stage : stages_) {
+    for (int l = stage->shard.first_layer; l < stage->shard.last_layer; ++l) {
+      const LayerSpec& layer = stage->shard.model->layers[static_cast<std::size_t>(l)];
+      if (!layer.moe) continue;
+      const auto at = std::ranges::find(stage->classes, layer, &LayerClass::spec);
+      const auto index = static_cast<std::size_t>(at - stage->classes.begin());
+      const ExpertPool::Seen seen = stage->experts[index]->seen();
+      const auto steps = static_cast<double>(seen.steps);
+      MoeLayerStats sums;
+      sums.steps = seen.steps;
+      sums.tokens = seen.tokens;
+      sums.assignments = seen.tokens * layer.top_k;
+      sums.active = steps * seen.active;
+      sums.expert_imbalance = steps * seen.imbalance;
+      sums.rank_imbalance = steps;
+      stats.layers.push_back(std::move(sums));
+      stats.experts = layer.num_experts;
+    }
+  }
+  return stats;
 }
 
 }  // namespace moesim

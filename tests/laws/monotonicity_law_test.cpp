@@ -55,14 +55,13 @@ struct RealSteps {
            std::make_unique<Roofline>(
                scenario.cluster.nodes[0].system, collectives,
                std::vector<int>(first, first + parallel.tp),
-               last ? -1 : info().gpus[static_cast<std::size_t>((stage + 1) * parallel.tp)])});
+               last ? -1 : info().gpus[static_cast<std::size_t>((stage + 1) * parallel.tp)]),
+           nullptr, 132});
     }
-    return {scenario.model,
-            std::move(stages),
-            info().memory.kv,
-            info().engine,
-            made<ExpertRouting>("uniform"),
-            scenario.seed};
+    StepTime::Experts experts;
+    experts.routing = made<ExpertRouting>("uniform");
+    return {scenario.model, std::move(stages),  info().memory.kv,
+            info().engine,  std::move(experts), scenario.seed};
   }
 };
 

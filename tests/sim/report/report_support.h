@@ -138,6 +138,7 @@ inline std::size_t HandMadeRun::add(RequestStatus status) {
   hand_made::append(requests.cached_tokens, 0U);
   hand_made::append(requests.preemptions, std::uint16_t{0});
   hand_made::append(requests.instance, std::uint16_t{0});
+  hand_made::append(requests.dp_rank, std::uint16_t{0});
   hand_made::append(requests.status, status);
   hand_made::append(workload.arrival_ns, std::int64_t{0});
   hand_made::append(workload.prompt_tokens, 1U);

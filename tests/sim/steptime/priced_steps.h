@@ -95,10 +95,12 @@ struct Priced {
     std::vector<StepTime::Stage> stages;
     for (int stage = 0; stage < setup.stages; ++stage) {
       const Parallel parallel{.pp = setup.stages};
-      stages.push_back(
-          {make_shard(model, parallel, stage).shard, std::make_unique<ByFunction>(setup.us)});
+      stages.push_back({make_shard(model, parallel, stage).shard,
+                        std::make_unique<ByFunction>(setup.us), nullptr, 132});
     }
-    return {model, std::move(stages), kv, engine, made<ExpertRouting>("uniform"), 1};
+    StepTime::Experts experts;
+    experts.routing = made<ExpertRouting>("uniform");
+    return {model, std::move(stages), kv, engine, std::move(experts), 1};
   }
 };
 

@@ -1,0 +1,117 @@
+#include <fmt/format.h>
+
+#include "scenarios/load_parts.h"
+
+namespace moesim {
+namespace {
+
+constexpr Range kSteps{.min = 1, .max = 1e9};
+
+/// The numbers of EPLB, under `eplb` or vLLM's `eplb_config`.
+void read_eplb(Reader in, PlacementSpec& placement) {
+  placement.num_redundant_experts =
+      static_cast<int>(in.integer_or("num_redundant_experts", 0, {.min = 0, .max = 4096}));
+  placement.window_size =
+      static_cast<int>(in.integer_or("window_size", placement.window_size, kSteps));
+  placement.step_interval =
+      static_cast<int>(in.integer_or("step_interval", placement.step_interval, kSteps));
+  placement.use_async = in.boolean_or("use_async", false);
+  if (placement.window_size > placement.step_interval) {
+    in.fail("window_size",
+            fmt::format("{} steps are more than step_interval, {}", placement.window_size,
+                        placement.step_interval),
+            "steps before the last rebalance ran under another placement: write at most the "
+            "interval");
+  }
+  in.reject_unknown_keys();
+}
+
+void read_map(Reader in, PlacementSpec& placement, LoadContext& context) {
+  const bool file = in.has("file");
+  const bool eplb = in.has("eplb");
+  if (file == eplb) {
+    in.fail("", file ? "file and eplb are two placements" : "names no placement",
+            "write one of linear, round_robin, {file: PATH}, {eplb: {...}}");
+  }
+  if (file) {
+    placement.name = "file";
+    placement.file = context.file(in, "file").string();
+  }
+  if (eplb) {
+    placement.name = "eplb";
+    read_eplb(in.map("eplb"), placement);
+  }
+  in.reject_unknown_keys();
+}
+
+}  // namespace
+
+Given<PlacementSpec> read_placement_flags(Reader& engine, LoadContext& context) {
+  Given<PlacementSpec> given;
+  const auto note = [&](const char* key) {
+    if (given.key.empty()) {
+      given.key = engine.path(key);
+      given.where = engine.where(key);
+    }
+  };
+  PlacementSpec placement;
+  bool any = false;
+  if (engine.has("expert_placement_strategy")) {
+    note("expert_placement_strategy");
+    const std::string text = engine.text_or("expert_placement_strategy", "linear");
+    constexpr std::string_view kFile = "file:";
+    if (text.starts_with(kFile)) {
+      placement.name = "file";
+      placement.file =
+          (context.folder(engine.where("expert_placement_strategy")) / text.substr(kFile.size()))
+              .lexically_normal()
+              .string();
+    } else {
+      placement.name =
+          engine.choice_or("expert_placement_strategy", {"linear", "round_robin"}, "linear");
+    }
+    any = placement.name != "linear";
+  }
+  const bool eplb = engine.boolean_or("enable_eplb", false);
+  if (eplb) {
+    note("enable_eplb");
+    if (any) {
+      engine.fail("enable_eplb", "places experts itself: expert_placement_strategy has no effect",
+                  "leave one of the two out");
+    }
+    placement.name = "eplb";
+    any = true;
+  }
+  if (engine.has("eplb_config")) {
+    note("eplb_config");
+    if (!eplb) engine.fail("eplb_config", "has no effect without enable_eplb: true", "turn it on");
+    read_eplb(engine.map("eplb_config"), placement);
+  }
+  if (any) given.value = placement;
+  return given;
+}
+
+Given<PlacementSpec> read_placement(Reader& root, const EngineKeys& engine, LoadContext& context) {
+  const std::string key = "placement";
+  Given<PlacementSpec> given{.value = {}, .key = key, .where = root.where(key)};
+  if (root.has(key)) {
+    if (engine.placement) {
+      root.fail(key, fmt::format("says the same as {}", engine.placement.key),
+                "leave one of the two out");
+    }
+    PlacementSpec placement;
+    if (root.is_map(key)) {
+      read_map(root.map(key), placement, context);
+    } else {
+      placement.name = root.choice_or(key, {"linear", "round_robin"}, "linear");
+    }
+    given.value = placement;
+  } else if (engine.placement) {
+    given = engine.placement;
+  }
+  context.resolve(key, given ? given.value->name : "linear",
+                  given ? context.source(given.where) : "default");
+  return given;
+}
+
+}  // namespace moesim

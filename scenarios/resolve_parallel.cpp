@@ -1,0 +1,75 @@
+#include <fmt/format.h>
+
+#include "scenarios/load_parts.h"
+
+namespace moesim {
+namespace {
+
+std::string key_of(std::size_t index, const char* key) {
+  return fmt::format("deployment.instances.{}.{}", index, key);
+}
+
+/// SGLang and TensorRT-LLM: moe_tp x moe_ep = tp x dp, either may be left out.
+void split_experts(InstanceSpec& entry, std::size_t index, bool enabled, Reader& root) {
+  Parallel& parallel = entry.parallel;
+  const int group = parallel.moe_group();
+  const int usual = enabled ? group : 1;
+  const int ep = entry.moe_ep.value_or(entry.moe_tp ? group / *entry.moe_tp : usual);
+  const int tp = entry.moe_tp.value_or(ep > 0 ? group / ep : group);
+  if (tp * ep != group) {
+    root.fail(key_of(index, entry.moe_ep ? "moe_expert_parallel_size" : "moe_tensor_parallel_size"),
+              fmt::format("{} x {} is not tensor x data parallel size, {} x {}", tp, ep,
+                          parallel.tp, parallel.dp),
+              fmt::format("moe_tensor_parallel_size x moe_expert_parallel_size must be {}", group));
+    return;
+  }
+  if (enabled && ep == 1 && group > 1) {
+    root.fail(key_of(index, "moe_expert_parallel_size"),
+              "1 contradicts engine.enable_expert_parallel", "leave one of the two out");
+  }
+  parallel.expert_parallel = ep > 1;
+  parallel.moe_tp = parallel.expert_parallel ? tp : 1;
+}
+
+}  // namespace
+
+void resolve_parallel(InstanceSpec& entry, std::size_t index, const EngineKeys& keys,
+                      const Scenario& scenario, Reader& root, LoadContext& context) {
+  Parallel& parallel = entry.parallel;
+  const std::string backend = keys.backend ? *keys.backend.value : "vllm";
+  const bool enabled = keys.enable_expert_parallel && *keys.enable_expert_parallel.value;
+  const bool own_degrees = entry.moe_tp || entry.moe_ep;
+  const char* degree = entry.moe_ep ? "moe_expert_parallel_size" : "moe_tensor_parallel_size";
+  if (!scenario.model.is_moe()) {
+    if (enabled)
+      fail(context, keys.enable_expert_parallel, "has no effect: the model has no experts",
+           "leave it out");
+    if (own_degrees)
+      root.fail(key_of(index, degree), "has no effect: the model has no experts", "leave it out");
+    return;
+  }
+  if (backend == "static_batch" && (enabled || parallel.dp > 1)) {
+    root.fail(key_of(index, "data_parallel_size"),
+              "a plain generate() loop knows neither data nor expert parallelism",
+              "use backend: vllm, or count: N");
+    return;
+  }
+  if (enabled && parallel.moe_group() == 1) {
+    fail(context, keys.enable_expert_parallel, "has no effect on one GPU: it has all experts",
+         "leave it out, or raise tensor_parallel_size or data_parallel_size");
+    return;
+  }
+  if (backend == "sglang" || backend == "trtllm") {
+    split_experts(entry, index, enabled, root);
+  } else {
+    if (own_degrees)
+      root.fail(key_of(index, degree), "belongs to sglang and trtllm",
+                "leave it out: vllm derives it from engine.enable_expert_parallel");
+    parallel.expert_parallel = enabled;
+  }
+  const PlacementSpec& placement = scenario.placement;
+  if (parallel.expert_parallel && placement.name == "eplb")
+    parallel.redundant_experts = placement.num_redundant_experts;
+}
+
+}  // namespace moesim

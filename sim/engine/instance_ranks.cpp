@@ -1,0 +1,86 @@
+// What data-parallel ranks of an instance run, and who gets the next request.
+
+#include <algorithm>
+
+#include "sim/engine/instance.h"
+
+namespace moesim {
+
+/// The decoding sequences of a batch, one by one: for routing that is replayed exactly.
+void Instance::list_tokens(Rank& rank, const Batch& batch) const {
+  rank.routed.clear();
+  if (batch.decodes == 0) return;
+  const Running& running = rank.state.running;
+  for (std::uint32_t s = running.first(); s != kNoSlot; s = running[s].next) {
+    const Slot& slot = running[s];
+    if (slot.state == Slot::State::kPrompt || slot.cohort != batch.cohort) continue;
+    const std::int64_t generated = rank.state.generated(slot);
+    rank.routed.push_back(
+        {slot.request, static_cast<std::uint32_t>(std::max<std::int64_t>(0, generated - 1))});
+  }
+}
+
+/// What a rank's batch is to the GPU. A request that arrived with its prompt's KV runs one token:
+/// to the kernels that is a decode.
+StepWork Instance::work_of(Rank& rank, const Batch& batch, SimTime now) const {
+  int rows = batch.decodes;
+  for (const PromptChunk& chunk : batch.chunks) rows += chunk.completes ? 1 : 0;
+  const bool listed = pricer_->wants_tokens();
+  if (listed) list_tokens(rank, batch);
+  StepWork work{.step = totals_.steps,
+                .decodes = batch.decodes,
+                .decode_context = batch.decode_context,
+                .chunks = batch.chunks,
+                .sampled_rows = rows,
+                .tokens = rank.routed,
+                .now_ns = now};
+  if (!config_.limits.kv_in_place) return work;
+  rank.chunks.clear();
+  for (const PromptChunk& chunk : batch.chunks) {
+    if (chunk.tokens > 1) {
+      rank.chunks.push_back(chunk);
+      continue;
+    }
+    ++work.decodes;
+    if (listed) rank.routed.push_back({chunk.request, 0});
+    for (std::size_t g = 0; g < config_.kv.groups.size(); ++g) {
+      const std::int64_t window = config_.kv.groups[g].window;
+      const std::int64_t seen = std::int64_t{chunk.context} + 1;
+      work.decode_context[g] += window > 0 ? std::min(seen, window) : seen;
+    }
+  }
+  work.chunks = rank.chunks;
+  work.tokens = rank.routed;
+  return work;
+}
+
+/// The first of the least loaded ranks, as the API server sees them.
+std::size_t Instance::choose_rank() {
+  if (ranks_.size() == 1) return 0;
+  if (config_.balance == RankBalance::kRoundRobin) return next_rank_++ % ranks_.size();
+  const auto load = [this](const Rank& rank) {
+    constexpr int kWaitingWeight = 4;  // a queued request counts as four running ones (1.10)
+    return config_.balance == RankBalance::kLeastTokens
+               ? rank.token_load
+               : kWaitingWeight * rank.published_waiting + rank.published_running;
+  };
+  std::size_t best = 0;
+  for (std::size_t r = 1; r < ranks_.size(); ++r) {
+    if (load(*ranks_[r]) < load(*ranks_[best])) best = r;
+  }
+  ++ranks_[best]->published_waiting;  // until the engine publishes again
+  return best;
+}
+
+/// The engine tells the API server its queue lengths, at most every 100 ms (1.10).
+void Instance::publish(SimTime now) {
+  constexpr SimTime kPeriod = 100'000'000;
+  if (ranks_.size() == 1 || now - published_at_ < kPeriod) return;
+  published_at_ = now;
+  for (const auto& rank : ranks_) {
+    rank->published_waiting = static_cast<int>(rank->state.running.waiting_count());
+    rank->published_running = rank->state.running.size();
+  }
+}
+
+}  // namespace moesim

@@ -1,0 +1,83 @@
+#include "sim/report/json_moe.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace moesim {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json layer_json(const MoeLayerReport& layer, bool limited) {
+  Json out = {{"layer", layer.layer},
+              {"tokens", json_value(layer.tokens)},
+              {"assignments", json_value(layer.assignments)},
+              {"active_experts_mean", json_value(layer.active_experts_mean)},
+              {"rank_imbalance_mean", json_value(layer.rank_imbalance_mean)},
+              {"rank_imbalance_p99", json_value(layer.rank_imbalance_p99)},
+              {"expert_imbalance_mean", json_value(layer.expert_imbalance_mean)},
+              {"dropped_ratio", json_value(layer.dropped_ratio)},
+              {"a2a_bytes_intra", json_value(layer.a2a_bytes_intra)},
+              {"a2a_bytes_inter", json_value(layer.a2a_bytes_inter)}};
+  if (!limited) return out;
+  out["moved_ratio"] = json_value(layer.moved_ratio);
+  out["tokens_with_none_ratio"] = json_value(layer.tokens_with_none_ratio);
+  out["padding_ratio"] = json_value(layer.padding_ratio);
+  return out;
+}
+
+Json eplb_json(const MoeSection& moe) {
+  Json out = {{"num_redundant_experts", moe.redundant_experts}, {"use_async", moe.eplb_async}};
+  out["rebalances"] = Json::array();
+  for (const MoeRebalance& r : moe.rebalances) {
+    out["rebalances"].push_back({{"step", r.step},
+                                 {"copy_ms", json_value(r.copy_ms)},
+                                 {"moved_bytes", json_value(r.moved_bytes)},
+                                 {"rank_imbalance_before", json_value(r.imbalance_before)},
+                                 {"rank_imbalance_after", json_value(r.imbalance_after)}});
+  }
+  return out;
+}
+
+}  // namespace
+
+Json json_value(double value) {
+  if (!std::isfinite(value)) return nullptr;
+  return std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr);
+}
+
+Json moe_json(const MoeSection& moe) {
+  Json out;
+  out["routing"] = moe.routing;
+  out["fidelity"] = moe.fidelity;
+  if (moe.capacity_factor) out["capacity_factor"] = json_value(*moe.capacity_factor);
+  if (moe.prefill_from_decode) out["prefill_rows"] = "from_decode";
+  out["ep_ranks"] = moe.ranks;
+  if (!moe.placement.empty()) out["placement"] = moe.placement;
+  if (moe.placement == "eplb") out["eplb"] = eplb_json(moe);
+  if (moe.straggler) {
+    const MoeStraggler& s = *moe.straggler;
+    out["straggler"] = {{"rank", s.rank},
+                        {"share_ratio", json_value(s.share_ratio)},
+                        {"layer", s.layer},
+                        {"expert", s.expert},
+                        {"expert_load_ratio", json_value(s.expert_load_ratio)}};
+  }
+  out["layers"] = Json::array();
+  for (const MoeLayerReport& layer : moe.layers)
+    out["layers"].push_back(layer_json(layer, moe.capacity_factor.has_value()));
+  if (moe.expert_load_ratio.empty()) return out;
+  // Three digits are enough for a colour; a large model has 15,000 cells.
+  Json& map = out["expert_load_ratio"] = Json::array();
+  for (const auto& row : moe.expert_load_ratio) {
+    Json cells = Json::array();
+    for (const double load : row)
+      cells.push_back(std::strtod(fmt::format("{:.3g}", load).c_str(), nullptr));
+    map.push_back(std::move(cells));
+  }
+  return out;
+}
+
+}  // namespace moesim

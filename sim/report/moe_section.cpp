@@ -1,0 +1,115 @@
+#include "sim/report/moe_section.h"
+
+#include <algorithm>
+
+namespace moesim {
+namespace {
+
+MoeLayerReport layer_report(const MoeLayerStats& stats, int layer) {
+  const double steps = std::max<double>(1, static_cast<double>(stats.steps));
+  MoeLayerReport out;
+  out.layer = layer;
+  out.tokens = stats.tokens;
+  out.assignments = stats.assignments;
+  out.active_experts_mean = stats.active / steps;
+  out.rank_imbalance_mean = stats.steps > 0 ? stats.rank_imbalance / steps : 1;
+  const LogHistogram& seen = stats.rank_imbalances;
+  constexpr double kThousandths = 1e-3;
+  out.rank_imbalance_p99 = seen.count() > 0 ? seen.summary().p99 * kThousandths : 1;
+  out.expert_imbalance_mean = stats.steps > 0 ? stats.expert_imbalance / steps : 1;
+  if (stats.assignments > 0) {
+    out.dropped_ratio = stats.dropped / stats.assignments;
+    out.moved_ratio = stats.moved / stats.assignments;
+    out.padding_ratio = stats.padding / stats.assignments;
+    out.tokens_with_none_ratio = stats.left_with_none / stats.tokens;
+  }
+  out.a2a_bytes_intra = stats.bytes_intra;
+  out.a2a_bytes_inter = stats.bytes_inter;
+  return out;
+}
+
+/// Load over the mean of its layer, for every expert.
+std::vector<std::vector<double>> load_ratios(const MoeStats& stats) {
+  std::vector<std::vector<double>> rows;
+  if (stats.expert_load.empty()) return rows;
+  const auto experts = static_cast<std::size_t>(stats.experts);
+  for (std::size_t l = 0; l < stats.layers.size(); ++l) {
+    std::vector<double> row(
+        stats.expert_load.begin() + static_cast<std::ptrdiff_t>(l * experts),
+        stats.expert_load.begin() + static_cast<std::ptrdiff_t>((l + 1) * experts));
+    double sum = 0;
+    for (const double load : row) sum += load;
+    for (double& load : row) load = sum > 0 ? load * static_cast<double>(experts) / sum : 0;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+/// The slowest rank, and the hottest expert among those it holds (an expert's copies share its
+/// load).
+std::optional<MoeStraggler> find_straggler(const MoeStats& stats, const ExpertPlacement& placement,
+                                           const std::vector<std::vector<double>>& loads) {
+  double sum = 0;
+  for (const double times : stats.straggler) sum += times;
+  if (stats.ranks <= 1 || sum <= 0 || loads.empty()) return std::nullopt;
+  const auto worst = std::ranges::max_element(stats.straggler);
+  MoeStraggler out;
+  out.rank = static_cast<int>(worst - stats.straggler.begin());
+  out.share_ratio = *worst / sum;
+  out.expert_load_ratio = 0;
+  for (std::size_t l = 0; l < loads.size(); ++l) {
+    const auto slots = placement.layer(static_cast<int>(l));
+    for (int s = placement.first_slot[static_cast<std::size_t>(out.rank)];
+         s < placement.first_slot[static_cast<std::size_t>(out.rank) + 1]; ++s) {
+      const std::uint16_t expert = slots[static_cast<std::size_t>(s)];
+      const auto copies = static_cast<double>(std::ranges::count(slots, expert));
+      const double load = loads[l][expert] / copies;
+      if (load <= out.expert_load_ratio) continue;
+      out.expert_load_ratio = load;
+      out.layer = static_cast<int>(l);
+      out.expert = expert;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+double MoeSection::mean_rank_imbalance() const {
+  double sum = 0;
+  for (const MoeLayerReport& layer : layers) sum += layer.rank_imbalance_mean;
+  return layers.empty() ? 1 : sum / static_cast<double>(layers.size());
+}
+
+std::optional<MoeSection> make_moe(const RunView& view) {
+  if (!view.moe || view.moe->layers.empty()) return std::nullopt;
+  const MoeStats& stats = *view.moe;
+  const Scenario& scenario = view.scenario;
+  MoeSection out;
+  out.fidelity = stats.fidelity;
+  out.routing = scenario.routing.policy.name;
+  out.capacity_factor = scenario.routing.capacity_factor;
+  out.ranks = stats.ranks;
+  out.prefill_from_decode = stats.prefill_from_decode;
+  std::vector<int> model_layers;
+  for (int l = 0; l < scenario.model.num_layers(); ++l) {
+    if (scenario.model.layers[static_cast<std::size_t>(l)].moe) model_layers.push_back(l);
+  }
+  for (std::size_t l = 0; l < stats.layers.size(); ++l)
+    out.layers.push_back(layer_report(stats.layers[l], model_layers[l]));
+  out.expert_load_ratio = load_ratios(stats);
+  if (!view.placement) return out;
+  out.placement = scenario.placement.name;
+  out.redundant_experts = view.placement->slots - view.placement->experts;
+  out.eplb_async = scenario.placement.use_async;
+  out.straggler = find_straggler(stats, *view.placement, out.expert_load_ratio);
+  if (out.straggler)
+    out.straggler->layer = model_layers[static_cast<std::size_t>(out.straggler->layer)];
+  for (const MoeStats::Rebalance& r : stats.rebalances) {
+    out.rebalances.push_back(
+        {r.step, r.copy_ns * 1e-6, r.moved_bytes, r.imbalance_before, r.imbalance_after});
+  }
+  return out;
+}
+
+}  // namespace moesim

@@ -1,0 +1,54 @@
+#include "sim/steptime/capacity_counts.h"
+
+#include <algorithm>
+
+namespace moesim {
+
+CapacityCounts::CapacityCounts(const CapacityRule& rule, const RoutingShape& shape)
+    : rule_(rule), shape_(shape) {}
+
+void CapacityCounts::add(const RoutingTable& table, std::span<const std::uint64_t> rows,
+                         std::span<const std::size_t> ranks, const ReplicaRanks& replicas,
+                         StepLoad& load, std::vector<MoeLayerStats>& stats) {
+  const std::size_t whole[] = {rows.size()};
+  const auto parts = rule_.scope == CapacityScope::kRank ? ranks : std::span(whole);
+  for (int layer = 0; layer < shape_.layers; ++layer) {
+    std::size_t first = 0;
+    for (const std::size_t count : parts) {
+      add_layer(table, rows.subspan(first, count), layer, static_cast<std::uint32_t>(first),
+                replicas, load, stats[static_cast<std::size_t>(layer)]);
+      first += count;
+    }
+  }
+}
+
+void CapacityCounts::add_layer(const RoutingTable& table, std::span<const std::uint64_t> rows,
+                               int layer, std::uint32_t first_key, const ReplicaRanks& replicas,
+                               StepLoad& load, MoeLayerStats& stats) {
+  const int listed = table.shape().top_k;  // top_k, or more where next choices are needed
+  const auto tokens = static_cast<int>(rows.size());
+  if (tokens == 0) return;
+  choices_.resize(rows.size() * static_cast<std::size_t>(listed));
+  placed_.resize(rows.size() * static_cast<std::size_t>(shape_.top_k));
+  std::size_t at = 0;
+  for (const std::uint64_t row : rows) {
+    for (int k = 0; k < listed; ++k) choices_[at++] = table.expert(row, layer, k);
+  }
+  const int capacity = expert_capacity(rule_.factor, tokens, shape_.top_k, shape_.experts);
+  const CapacityLimit::Outcome out = limit_.apply({choices_, listed, shape_.top_k}, shape_.experts,
+                                                  capacity, rule_.overflow, placed_);
+  stats.dropped += static_cast<double>(out.dropped);
+  stats.moved += static_cast<double>(out.moved);
+  stats.left_with_none += out.tokens_with_none;
+  stats.padding += static_cast<double>(out.padding);
+  const auto experts = static_cast<std::size_t>(shape_.experts);
+  std::uint32_t* const counts = load.counts().data() + static_cast<std::size_t>(layer) * experts;
+  for (std::size_t e = 0; e < experts; ++e) {
+    const int taken = rule_.overflow == Overflow::kPad ? capacity : limit_.load()[e];
+    counts[e] += static_cast<std::uint32_t>(taken);
+  }
+  if (load.copies().empty()) return;
+  replicas.count_placed(placed_, shape_.top_k, layer, first_key, load.copies());
+}
+
+}  // namespace moesim

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "models/eplb.h"
+#include "models/placement.h"
+#include "sim/steptime/moe_model.h"
+
+namespace moesim {
+
+/// Rebalances experts while a run goes on, as vLLM's EPLB does (serving-semantics 3.7): every
+/// `step_interval` steps the load of the last `window_size` steps is summed, a placement is planned
+/// on it, and weights move. Serving stops meanwhile, unless `use_async`.
+class EplbControl {
+ public:
+  struct Config {
+    PlacementSpec spec;
+    PlacementInput shape;     ///< loads empty
+    double expert_bytes = 0;  ///< weights of one expert of one layer
+    /// Nanoseconds to move these experts of one layer between ranks.
+    std::function<double(const std::vector<ExpertMove>&, double bytes)> transfer_ns;
+  };
+  EplbControl(Config config, ExpertPlacement first);
+
+  /// After a step: nanoseconds for which serving stands still.
+  double after_step(std::uint64_t step, MoeModel& model);
+  [[nodiscard]] const std::vector<MoeStats::Rebalance>& rebalances() const { return done_; }
+  [[nodiscard]] const ExpertPlacement& placement() const { return placement_; }
+
+ private:
+  double rebalance(std::uint64_t step, MoeModel& model);
+  [[nodiscard]] double mean_imbalance(const ExpertPlacement& placement) const;
+
+  Config config_;
+  ExpertPlacement placement_;
+  std::vector<double> load_;
+  std::vector<MoeStats::Rebalance> done_;
+};
+
+}  // namespace moesim

@@ -1,0 +1,129 @@
+#include "sim/steptime/expert_setup.h"
+
+#include <algorithm>
+
+namespace moesim {
+namespace {
+
+constexpr double kHalf = 2;                // bytes of a 16-bit activation
+constexpr double kBlockScale = 4.0 / 128;  // an fp32 scale per 128 channels
+
+bool sends_half(const std::string& backend) {
+  // pplx and the NCCL backends move what the router saw; DeepEP and the gathers of block-scaled
+  // models quantise first (3.4).
+  return backend == "naive" || backend == "pplx" || backend == "nccl_all_to_all";
+}
+
+/// All moves of a layer at once, each along its path: the busiest link sets the time.
+double move_ns(const Topology& topology, const std::vector<int>& parts,
+               const std::vector<ExpertMove>& moves, double bytes) {
+  std::vector<double> on_link(topology.links().size(), 0.0);
+  double latency = 0;
+  for (const ExpertMove& move : moves) {
+    const int from = parts[static_cast<std::size_t>(move.from_rank)];
+    const int to = parts[static_cast<std::size_t>(move.to_rank)];
+    for (const int link : topology.path(from, to)) on_link[static_cast<std::size_t>(link)] += bytes;
+    latency = std::max(latency, topology.latency(from, to).value());
+  }
+  double longest = 0;
+  for (std::size_t l = 0; l < on_link.size(); ++l)
+    longest = std::max(longest, on_link[l] / topology.links()[l].bandwidth.value());
+  return (latency + longest) * 1e9;
+}
+
+}  // namespace
+
+std::vector<int> stage_group(const Parallel& parallel, const std::vector<int>& gpus, int stage) {
+  std::vector<int> group;
+  for (int d = 0; d < parallel.dp; ++d) {
+    for (int t = 0; t < parallel.tp; ++t) {
+      const int rank = (d * parallel.pp + stage) * parallel.tp + t;
+      group.push_back(gpus[static_cast<std::size_t>(rank)]);
+    }
+  }
+  return group;
+}
+
+std::vector<int> expert_parts(const Parallel& parallel, const std::vector<int>& gpus) {
+  std::vector<int> parts;
+  for (std::size_t i = 0; i < gpus.size(); i += static_cast<std::size_t>(parallel.moe_tp))
+    parts.push_back(gpus[i]);
+  return parts;
+}
+
+std::vector<int> nodes_of(const Topology& topology, const std::vector<int>& gpus) {
+  std::vector<int> nodes, known;
+  for (const int gpu : gpus) {
+    const int node = topology.node_of(gpu);
+    const auto found = std::ranges::find(known, node);
+    nodes.push_back(static_cast<int>(found - known.begin()));
+    if (found == known.end()) known.push_back(node);
+  }
+  return nodes;
+}
+
+std::unique_ptr<DispatchBackend> make_group_dispatch(const ModelSpec& model,
+                                                     const Parallel& parallel,
+                                                     const std::string& backend,
+                                                     const ExpertSite& site) {
+  if (parallel.dp == 1 || !model.is_moe()) return nullptr;
+  const RoutingShape shape = routing_shape(model);
+  DispatchSetup setup;
+  setup.topology = &site.topology;
+  setup.collectives = &site.collectives;
+  setup.gpus = parallel.expert_parallel ? expert_parts(parallel, site.gpus) : site.gpus;
+  setup.tp = std::max(1, parallel.tp / parallel.moe_tp);
+  setup.sequence_parallel = parallel.expert_parallel;
+  setup.hidden = model.hidden;
+  setup.top_k = shape.top_k;
+  setup.experts = shape.experts + parallel.redundant_experts;
+  const bool fp8 = model.precisions.experts == NumberFormat::kFp8Block && !sends_half(backend);
+  setup.dispatch_token_bytes = model.hidden * (fp8 ? 1 + kBlockScale : kHalf);
+  setup.combine_token_bytes = model.hidden * kHalf;
+  // A group of experts lies inside a node, so the groups a token may use bound its nodes.
+  const int nodes = site.topology.node_count(setup.gpus);
+  if (shape.groups > 0 && shape.groups % nodes == 0 && shape.topk_groups < nodes)
+    setup.node_limit = shape.topk_groups;
+  setup.kernels = site.kernels;
+  return make_dispatch(backend, setup);
+}
+
+ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel,
+                                const PlacementSpec& spec, const std::vector<int>& node_of_rank) {
+  if (!parallel.expert_parallel || !model.is_moe()) return {};
+  const RoutingShape shape = routing_shape(model);
+  const int nodes = *std::ranges::max_element(node_of_rank) + 1;
+  return make_placement(spec)->place({.layers = shape.layers,
+                                      .experts = shape.experts,
+                                      .ranks = parallel.moe_ep(),
+                                      .nodes = nodes,
+                                      .groups = shape.groups,
+                                      .redundant = parallel.redundant_experts});
+}
+
+std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario, const Parallel& parallel,
+                                       const Topology& topology, const std::vector<int>& parts,
+                                       const ExpertPlacement& first,
+                                       const std::vector<int>& node_of_rank) {
+  if (scenario.placement.name != "eplb" || !parallel.expert_parallel) return nullptr;
+  const RoutingShape shape = routing_shape(scenario.model);
+  const auto layer =
+      std::ranges::find_if(scenario.model.layers, [](const LayerSpec& one) { return one.moe; });
+  const Shard shard = make_shard(scenario.model, parallel, 0).shard;
+  const double weights = static_cast<double>(layer_weights(shard, *layer).per_expert);
+  EplbControl::Config config;
+  config.spec = scenario.placement;
+  config.shape = {.layers = shape.layers,
+                  .experts = shape.experts,
+                  .ranks = parallel.moe_ep(),
+                  .nodes = *std::ranges::max_element(node_of_rank) + 1,
+                  .groups = shape.groups,
+                  .redundant = parallel.redundant_experts};
+  config.expert_bytes = weights * expert_bits_per_weight(scenario.model.precisions.experts) / 8;
+  config.transfer_ns = [&topology, parts](const std::vector<ExpertMove>& moves, double bytes) {
+    return move_ns(topology, parts, moves, bytes);
+  };
+  return std::make_unique<EplbControl>(std::move(config), first);
+}
+
+}  // namespace moesim

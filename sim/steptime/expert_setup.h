@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "hardware/dispatch.h"
+#include "models/placement.h"
+#include "models/sharding.h"
+#include "scenarios/expert_routing.h"
+#include "scenarios/scenario.h"
+#include "sim/steptime/eplb_control.h"
+
+namespace moesim {
+
+/// Where the MoE group of one pipeline stage runs.
+struct ExpertSite {
+  const Topology& topology;
+  const Collectives& collectives;
+  std::vector<int> gpus;  ///< cluster numbers, in rank order: DP outermost, TP fastest
+  KernelChoice kernels;
+};
+
+/// All ranks of a pipeline stage, DP outermost: those that share its experts. `gpus` are the
+/// instance's, in rank order.
+[[nodiscard]] std::vector<int> stage_group(const Parallel& parallel, const std::vector<int>& gpus,
+                                           int stage);
+
+/// GPUs that stand for the parts experts are spread over: all of the group, or with experts cut
+/// `moe_tp` ways the first of each cut.
+[[nodiscard]] std::vector<int> expert_parts(const Parallel& parallel, const std::vector<int>& gpus);
+
+/// Node of every part, counted from 0 in order of appearance.
+[[nodiscard]] std::vector<int> nodes_of(const Topology& topology, const std::vector<int>& gpus);
+
+/// What carries tokens between the group's ranks; null without data parallelism, where every rank
+/// has all tokens (serving-semantics 3.4).
+[[nodiscard]] std::unique_ptr<DispatchBackend> make_group_dispatch(const ModelSpec& model,
+                                                                   const Parallel& parallel,
+                                                                   const std::string& backend,
+                                                                   const ExpertSite& site);
+
+/// Where experts lie before anything is known of their load. Throws InputError for a placement file
+/// that does not fit the model.
+[[nodiscard]] ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel,
+                                              const PlacementSpec& spec,
+                                              const std::vector<int>& node_of_rank);
+
+/// The balancer of a run, or null: placement is not eplb, or experts are cut. `topology` must
+/// outlive it.
+[[nodiscard]] std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario,
+                                                     const Parallel& parallel,
+                                                     const Topology& topology,
+                                                     const std::vector<int>& parts,
+                                                     const ExpertPlacement& first,
+                                                     const std::vector<int>& node_of_rank);
+
+}  // namespace moesim

@@ -1,0 +1,126 @@
+#include "sim/steptime/moe_group.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/base/check.h"
+
+namespace moesim {
+namespace {
+
+constexpr double kNs = 1e9;
+
+/// Largest over mean; 1 if there is nothing.
+template <class T>
+double imbalance(std::span<const T> loads) {
+  double sum = 0, most = 0;
+  for (const T load : loads) {
+    sum += static_cast<double>(load);
+    most = std::max(most, static_cast<double>(load));
+  }
+  return sum > 0 ? most * static_cast<double>(loads.size()) / sum : 1;
+}
+
+}  // namespace
+
+MoeGroup::MoeGroup(Config config, ExpertPlacement placement)
+    : config_(std::move(config)),
+      whole_(config_.shard.parallel.expert_parallel),
+      needs_copies_(config_.dispatch != nullptr && config_.dispatch->needs_copies()) {
+  for (const int node : config_.node_of_rank) nodes_ = std::max(nodes_, node + 1);
+  const auto ranks = static_cast<std::size_t>(config_.ranks);
+  slots_.resize(ranks);
+  copies_.resize(ranks);
+  node_copies_.resize(static_cast<std::size_t>(nodes_));
+  set_placement(std::move(placement));
+}
+
+void MoeGroup::set_placement(ExpertPlacement placement) {
+  placement_ = std::move(placement);
+  if (!whole_) return;
+  MOESIM_CHECK(placement_.ranks == config_.ranks, "the placement is of this group");
+  replicas_ = ReplicaRanks(placement_, config_.node_of_rank);
+  slot_counts_.resize(static_cast<std::size_t>(placement_.slots));
+}
+
+/// Tokens per slot: the copies of an expert share its tokens equally, the first ones get the rest.
+void MoeGroup::spread(int moe_layer, const LayerLoad& load) {
+  for (int e = 0; e < placement_.experts; ++e) {
+    const std::uint32_t count = load.counts[static_cast<std::size_t>(e)];
+    const auto slots = replicas_.slots(moe_layer, e);
+    const auto copies = static_cast<std::uint32_t>(slots.size());
+    for (std::uint32_t c = 0; c < copies; ++c)
+      slot_counts_[slots[c]] = count / copies + (c < count % copies ? 1 : 0);
+  }
+}
+
+void MoeGroup::price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load,
+                           MoeLayerCost& cost) {
+  double sum = 0, longest = 0, active = 0;
+  for (int r = 0; r < config_.ranks; ++r) {
+    const auto rank = static_cast<std::size_t>(r);
+    const int first = placement_.first_slot[rank];
+    const auto count = static_cast<std::size_t>(placement_.first_slot[rank + 1] - first);
+    const auto counts = std::span<const std::uint32_t>(slot_counts_)
+                            .subspan(static_cast<std::size_t>(first), count);
+    std::uint64_t pairs = 0;
+    for (const std::uint32_t c : counts) pairs += c;
+    slots_[rank] = static_cast<double>(pairs);
+    if (pairs == 0) continue;
+    // With tokens sent where they are needed a rank sees those; else all of the group's.
+    int seen = tokens;
+    if (needs_copies_) {
+      seen = static_cast<int>(load.rank_copies[rank]);
+    } else if (config_.dispatch != nullptr && config_.dispatch->routed()) {
+      seen = static_cast<int>(pairs) / layers.spec.top_k + 1;
+    }
+    const Op op = config_.family->experts(config_.shard, layers, seen, counts);
+    const KernelTime time = config_.kernels->time(op);
+    const double ns = time.time.value() * kNs;
+    active += op.active_experts;
+    sum += ns;
+    cost.provenance = time.provenance;
+    if (ns > longest) cost.straggler = r;
+    longest = std::max(longest, ns);
+  }
+  cost.gemm_ns = sum / config_.ranks;
+  cost.wait_ns = longest - cost.gemm_ns;
+  cost.active = active / config_.ranks;
+  cost.rank_imbalance = imbalance(std::span<const double>(slots_));
+}
+
+void MoeGroup::price_dispatch(std::span<const double> held, const LayerLoad& load,
+                              MoeLayerCost& cost) {
+  if (needs_copies_) {
+    std::ranges::copy(load.rank_copies, copies_.begin());
+    std::ranges::copy(load.node_copies, node_copies_.begin());
+  }
+  const DispatchCost moved = config_.dispatch->cost({held, copies_, slots_, node_copies_});
+  cost.dispatch_ns = moved.dispatch_ns;
+  cost.combine_ns = moved.combine_ns;
+  cost.bytes_intra = moved.dispatch_bytes_intra + moved.combine_bytes_intra;
+  cost.bytes_inter = moved.dispatch_bytes_inter + moved.combine_bytes_inter;
+}
+
+MoeLayerCost MoeGroup::cost(const LayerClass& layers, int moe_layer, int tokens,
+                            std::span<const double> held, const LayerLoad& load) {
+  MoeLayerCost cost;
+  cost.expert_imbalance = imbalance(load.counts);
+  if (whole_ && config_.ranks > 1) {
+    spread(moe_layer, load);
+    price_ranks(layers, tokens, load, cost);
+  } else {
+    const Op op = config_.family->experts(config_.shard, layers, tokens, load.counts);
+    const KernelTime time = config_.kernels->time(op);
+    cost.gemm_ns = time.time.value() * kNs;
+    cost.active = op.active_experts;
+    cost.provenance = time.provenance;
+    std::uint64_t pairs = 0;
+    for (const std::uint32_t c : load.counts) pairs += c;
+    std::ranges::fill(slots_, static_cast<double>(pairs));
+  }
+  if (config_.dispatch != nullptr) price_dispatch(held, load, cost);
+  return cost;
+}
+
+}  // namespace moesim

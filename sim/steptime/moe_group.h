@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "hardware/dispatch.h"
+#include "models/family.h"
+#include "models/placement.h"
+#include "sim/steptime/kernel_model.h"
+#include "sim/steptime/replica_ranks.h"
+
+namespace moesim {
+
+/// Where the tokens of a step go at one MoE layer.
+struct LayerLoad {
+  std::span<const std::uint32_t> counts;  ///< [logical expert] tokens that chose it
+  std::span<const std::uint32_t> rank_copies, node_copies;  ///< distinct tokens; only if asked for
+};
+
+/// What one MoE layer of one step takes and shows. Nanoseconds.
+struct MoeLayerCost {
+  double gemm_ns = 0;  ///< experts of the average rank
+  double wait_ns = 0;  ///< what the average rank then waits for the slowest
+  double dispatch_ns = 0, combine_ns = 0;
+  double bytes_intra = 0,
+         bytes_inter = 0;       ///< sent by all ranks, both ways, inside and between nodes
+  double active = 0;            ///< experts with tokens, on the average rank
+  double rank_imbalance = 1;    ///< most over mean assignments of a rank
+  double expert_imbalance = 1;  ///< the same over logical experts
+  int straggler = 0;            ///< rank whose experts take longest
+  Provenance provenance = Provenance::kRoofline;
+};
+
+/// The ranks that share the routed experts of one pipeline stage (glossary: MoE group). Prices a
+/// layer from where its tokens go:
+///   dispatch + max over ranks(experts) + combine     (serving-semantics 3.5)
+/// Not const: it has scratch space of its own and allocates nothing.
+class MoeGroup {
+ public:
+  struct Config {
+    const Family* family = nullptr;
+    Shard shard;
+    const KernelModel* kernels = nullptr;
+    const DispatchBackend* dispatch = nullptr;  ///< null: every rank has all tokens already
+    int ranks = 1;
+    std::vector<int> node_of_rank;
+  };
+  /// `placement` covers the MoE layers of the whole model; ignored where experts are cut, not
+  /// placed (EP off).
+  MoeGroup(Config config, ExpertPlacement placement);
+
+  /// Whether `LayerLoad::rank_copies` and `node_copies` are looked at.
+  [[nodiscard]] bool needs_copies() const { return needs_copies_; }
+  [[nodiscard]] int ranks() const { return config_.ranks; }
+  [[nodiscard]] int nodes() const { return nodes_; }
+  [[nodiscard]] const ReplicaRanks& replicas() const { return replicas_; }
+  [[nodiscard]] const ExpertPlacement& placement() const { return placement_; }
+  void set_placement(ExpertPlacement placement);
+
+  /// Layer `moe_layer` (counted over the whole model) of class `layers`, with `held` tokens on each
+  /// rank before the dispatch; `tokens` in all.
+  [[nodiscard]] MoeLayerCost cost(const LayerClass& layers, int moe_layer, int tokens,
+                                  std::span<const double> held, const LayerLoad& load);
+
+ private:
+  void spread(int moe_layer, const LayerLoad& load);
+  void price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load, MoeLayerCost& cost);
+  void price_dispatch(std::span<const double> held, const LayerLoad& load, MoeLayerCost& cost);
+
+  Config config_;
+  ExpertPlacement placement_;
+  ReplicaRanks replicas_;
+  int nodes_ = 1;
+  bool whole_ = false;  ///< whole experts on ranks, else every expert cut over all
+  bool needs_copies_ = false;
+  std::vector<std::uint32_t> slot_counts_;  ///< [slot]
+  std::vector<double> slots_, copies_, node_copies_;
+};
+
+}  // namespace moesim

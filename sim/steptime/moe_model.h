@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scenarios/expert_routing.h"
+#include "scenarios/routers.h"
+#include "sim/base/stats.h"
+#include "sim/steptime/moe_group.h"
+
+namespace moesim {
+
+struct StepWork;
+struct Workload;
+
+/// One step as the experts see it.
+struct MoeStep {
+  std::uint64_t step = 0;
+  std::int64_t now_ns = 0;
+  int decode_tokens = 0, prompt_tokens = 0;  ///< of all ranks, padding included
+  std::span<const double> held;              ///< [rank of the group] tokens before the dispatch
+  std::span<const StepWork> works;           ///< by data-parallel rank
+};
+
+/// Routed experts of one pipeline stage in one step, all its MoE layers. Nanoseconds, as in
+/// MoeLayerCost.
+struct MoeStageCost {
+  double gemm_ns = 0, wait_ns = 0, dispatch_ns = 0, combine_ns = 0;
+  Provenance provenance = Provenance::kRoofline;
+};
+
+/// What a run's routing looked like at one MoE layer. Sums over steps, weighted by nothing.
+struct MoeLayerStats {
+  std::uint64_t steps = 0;
+  double tokens = 0, assignments = 0;
+  double dropped = 0;         ///< assignments nobody computes: the expert was full
+  double moved = 0;           ///< to a next choice
+  double left_with_none = 0;  ///< tokens whose every assignment was dropped
+  double padding = 0;         ///< rows computed for nobody
+  double active = 0, rank_imbalance = 0, expert_imbalance = 0;
+  double bytes_intra = 0, bytes_inter = 0;
+  LogHistogram rank_imbalances;  ///< in thousandths
+};
+
+struct MoeStats {
+  std::string fidelity;  ///< exact, rank_exact, sampled
+  std::vector<MoeLayerStats> layers;
+  std::vector<double> expert_load;  ///< [layer][logical expert] assignments
+  std::vector<double> straggler;    ///< [rank] layers of steps in which it was the slowest
+  int ranks = 1, experts = 0;
+  bool prefill_from_decode = false;  ///< the trace has no prompt rows
+  struct Rebalance {
+    std::uint64_t step = 0;
+    double copy_ns = 0;                                ///< serving stopped, or beside it
+    double moved_bytes = 0;                            ///< over all ranks
+    double imbalance_before = 1, imbalance_after = 1;  ///< of the window's load, mean over layers
+  };
+  std::vector<Rebalance> rebalances;
+};
+
+/// The MoE layers of one pipeline stage.
+struct MoeStageSpec {
+  MoeGroup group;
+  std::vector<LayerClass> classes;
+  std::vector<int> class_of;  ///< [MoE layer of the stage]
+  int first = 0;              ///< its first MoE layer, counted over the model
+};
+
+/// Prices the routed experts of steps, and remembers what it saw. Two ways: draws made beforehand
+/// (sampled), or every token of every step by itself (exact).
+class MoeModel {
+ public:
+  virtual ~MoeModel() = default;
+  /// Fills `cost`, one entry per stage.
+  virtual void price(const MoeStep& step, std::span<MoeStageCost> cost) = 0;
+  /// Whether MoeStep::works must name every decoding sequence.
+  [[nodiscard]] virtual bool wants_tokens() const { return false; }
+  [[nodiscard]] virtual MoeStats stats() const = 0;
+  /// New places for the experts, from the next step on.
+  virtual void set_placement(const ExpertPlacement& placement) = 0;
+  /// Assignments per expert, [layer][expert], since the last call; for a balancer.
+  virtual void take_load(std::vector<double>& load) = 0;
+};
+
+/// Experts that take only so many tokens: routing-traces.md 4.3.
+struct CapacityRule {
+  double factor = 1;
+  Overflow overflow = Overflow::kDrop;
+  CapacityScope scope = CapacityScope::kBatch;
+};
+
+/// What both ways are made from. `routing` makes tables; the rest is plain.
+struct MoeSetup {
+  std::unique_ptr<ExpertRouting> routing;
+  RoutingShape shape;  ///< of the whole model
+  std::vector<MoeStageSpec> stages;
+  std::uint64_t seed = 1;
+  int mean_prompt = 512, mean_output = 256;  ///< tokens of a request
+  const Workload* workload = nullptr;        ///< for the identity of prompt blocks; may be null
+  std::optional<CapacityRule> capacity;      ///< experts may be full; exact only
+};
+
+[[nodiscard]] std::unique_ptr<MoeModel> make_sampled_moe(MoeSetup setup);
+[[nodiscard]] std::unique_ptr<MoeModel> make_exact_moe(MoeSetup setup);
+
+}  // namespace moesim

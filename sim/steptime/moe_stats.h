@@ -1,0 +1,22 @@
+#pragma once
+
+#include <span>
+
+#include "sim/steptime/moe_model.h"
+
+namespace moesim {
+
+/// One layer of one step, kept small: what statistics need of a MoeLayerCost.
+struct MoeLayerRecord {
+  float active = 0, rank_imbalance = 1, expert_imbalance = 1;
+  float bytes_intra = 0, bytes_inter = 0;
+  int straggler = 0;
+};
+[[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost);
+
+/// Adds `times` steps like this to the statistics of a layer; `slowest` is whether some rank was.
+void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, MoeStats& stats);
+
+[[nodiscard]] MoeStats empty_stats(const RoutingShape& shape, int ranks, const char* fidelity);
+
+}  // namespace moesim

@@ -1,0 +1,113 @@
+#include "sim/steptime/replica_ranks.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <type_traits>
+
+#include "sim/base/check.h"
+
+namespace moesim {
+
+ReplicaRanks::ReplicaRanks(const ExpertPlacement& placement, std::vector<int> node_of_rank)
+    : ranks_(placement.ranks), experts_(placement.experts) {
+  const auto layers = static_cast<std::size_t>(placement.layers);
+  const auto experts = static_cast<std::size_t>(experts_);
+  const auto slots = static_cast<std::size_t>(placement.slots);
+  first_.assign(layers * experts + 1, 0);
+  for (std::size_t l = 0; l < layers; ++l) {
+    for (const std::uint16_t expert : placement.layer(static_cast<int>(l)))
+      ++first_[l * experts + expert + 1];
+  }
+  for (std::size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
+  std::vector<std::uint16_t> slot_rank(slots);
+  for (int r = 0; r < ranks_; ++r) {
+    const auto rank = static_cast<std::size_t>(r);
+    for (int s = placement.first_slot[rank]; s < placement.first_slot[rank + 1]; ++s)
+      slot_rank[static_cast<std::size_t>(s)] = static_cast<std::uint16_t>(r);
+  }
+  rank_.resize(layers * slots);
+  slot_.resize(layers * slots);
+  std::vector<std::uint32_t> next(first_.begin(), first_.end() - 1);
+  for (std::size_t l = 0; l < layers; ++l) {
+    const auto logical = placement.layer(static_cast<int>(l));
+    for (std::size_t s = 0; s < slots; ++s) {
+      const std::uint32_t at = next[l * experts + logical[s]]++;
+      rank_[at] = slot_rank[s];
+      slot_[at] = static_cast<std::uint16_t>(s);
+    }
+  }
+  node_of_.assign(node_of_rank.begin(), node_of_rank.end());
+  for (const int node : node_of_rank) nodes_ = std::max(nodes_, node + 1);
+}
+
+namespace {
+
+/// Which of up to 256 things were seen: one bit each.
+struct Seen {
+  std::array<std::uint64_t, 4> bits{};
+  void add(std::uint32_t at) { bits[at >> 6] |= std::uint64_t{1} << (at & 63U); }
+  template <class Cell>
+  void count(int words, Cell* counts) const {
+    for (int w = 0; w < words; ++w) {
+      for (std::uint64_t left = bits[static_cast<std::size_t>(w)]; left != 0; left &= left - 1)
+        ++counts[64 * w + std::countr_zero(left)];
+    }
+  }
+};
+
+template <class Id, class Cell>
+void count_token(const ReplicaRanks& replicas, std::span<const std::uint16_t> node_of, int layer,
+                 std::span<const Id> ids, std::uint32_t key, Cell* copies) {
+  Seen ranks, nodes;
+  for (const Id id : ids) {
+    if constexpr (std::is_signed_v<Id>) {
+      if (id < 0) continue;
+    }
+    const auto rank = static_cast<std::uint32_t>(replicas.rank(layer, id, key));
+    ranks.add(rank);
+    nodes.add(node_of[rank]);
+  }
+  ranks.count((replicas.ranks() + 63) / 64, copies);
+  nodes.count((replicas.nodes() + 63) / 64, copies + replicas.ranks());
+}
+
+}  // namespace
+
+template <class Cell>
+void ReplicaRanks::count_copies(const RoutingTable& table, std::span<const std::uint64_t> rows,
+                                std::uint32_t first_key, Cell* copies) const {
+  MOESIM_CHECK(ranks_ <= 256, "at most 256 ranks share the experts of a layer");
+  const RoutingShape& shape = table.shape();
+  const auto k = static_cast<std::size_t>(shape.top_k);
+  const auto stride = static_cast<std::size_t>(ranks_ + nodes_);
+  for (const std::uint64_t row : rows) {
+    for (std::size_t l = 0; l < static_cast<std::size_t>(shape.layers); ++l) {
+      Cell* const out = copies + l * stride;
+      const int layer = static_cast<int>(l);
+      if (table.cell_bytes() == 1) {
+        count_token<std::uint8_t>(*this, node_of_, layer, {table.row8(row) + l * k, k}, first_key,
+                                  out);
+      } else {
+        count_token<std::uint16_t>(*this, node_of_, layer, {table.row16(row) + l * k, k}, first_key,
+                                   out);
+      }
+    }
+    ++first_key;
+  }
+}
+void ReplicaRanks::count_placed(std::span<const int> placed, int top_k, int layer,
+                                std::uint32_t first_key, std::span<std::uint32_t> copies) const {
+  const auto k = static_cast<std::size_t>(top_k);
+  const auto stride = static_cast<std::size_t>(ranks_ + nodes_);
+  std::uint32_t* const out = copies.data() + static_cast<std::size_t>(layer) * stride;
+  for (std::size_t at = 0; at + k <= placed.size(); at += k)
+    count_token<int>(*this, node_of_, layer, placed.subspan(at, k), first_key++, out);
+}
+
+template void ReplicaRanks::count_copies(const RoutingTable&, std::span<const std::uint64_t>,
+                                         std::uint32_t, std::uint16_t*) const;
+template void ReplicaRanks::count_copies(const RoutingTable&, std::span<const std::uint64_t>,
+                                         std::uint32_t, std::uint32_t*) const;
+
+}  // namespace moesim

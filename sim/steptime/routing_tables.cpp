@@ -1,0 +1,49 @@
+#include "sim/steptime/routing_tables.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace moesim {
+
+RoutingTables::RoutingTables(std::unique_ptr<ExpertRouting> routing, const RoutingShape& shape,
+                             std::uint64_t seed, const TableSize& size)
+    : routing_(std::move(routing)), shape_(shape), seed_(seed), size_(size) {
+  make(0);
+}
+
+void RoutingTables::make(std::uint64_t epoch) {
+  epoch_ = epoch;
+  const double length_ns = routing_->epoch_s() * 1e9;
+  const double end = (static_cast<double>(epoch) + 1) * length_ns;
+  constexpr double kFar = 9e18;
+  epoch_end_ns_ =
+      end < kFar ? static_cast<std::int64_t>(end) : std::numeric_limits<std::int64_t>::max();
+  replay_.reset();
+  table_ = std::make_unique<RoutingTable>(routing_->table(shape_, size_, seed_, epoch));
+  replay_ = std::make_unique<RoutingReplay>(*table_, routing_->replay(seed_));
+}
+
+bool RoutingTables::advance(std::int64_t now_ns) {
+  if (now_ns < epoch_end_ns_) return false;
+  make(static_cast<std::uint64_t>(static_cast<double>(now_ns) / (routing_->epoch_s() * 1e9)));
+  return true;
+}
+
+TableSize table_size(const RoutingShape& shape, int mean_prompt, int mean_output) {
+  constexpr double kBytes = 4e6;
+  const double row =
+      static_cast<double>(shape.layers) * shape.top_k * (shape.experts <= 256 ? 1 : 2);
+  const double rows = std::clamp(kBytes / row, 4096.0, 65536.0);
+  // Sequences as long as the run's requests, within reason: at least 32 of them.
+  const double prompt = std::clamp<double>(mean_prompt, 16, rows / 64);
+  const double output = std::clamp<double>(mean_output, 64, rows / 64);
+  TableSize size;
+  size.prompt_rows = static_cast<int>(prompt);
+  size.decode_rows = static_cast<int>(output);
+  size.sequences = static_cast<int>(rows / (prompt + output));
+  return size;
+}
+
+}  // namespace moesim

@@ -1,0 +1,280 @@
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <utility>
+
+#include "sim/base/check.h"
+#include "sim/steptime/moe_stats.h"
+#include "sim/steptime/routing_bank.h"
+#include "sim/steptime/routing_tables.h"
+
+namespace moesim {
+namespace {
+
+constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;  // 2^64 / golden ratio: SplitMix64's step
+constexpr int kDraws = 16;       ///< of every token count, each of all layers
+constexpr int kExact = 64;       ///< token counts up to it have draws of their own ...
+constexpr int kPerOctave = 8;    ///< ... above, so many a doubling
+constexpr int kFirstOctave = 6;  ///< log2 of kExact
+
+/// Token counts on both sides of `tokens` that have draws, and where they stand.
+struct Neighbours {
+  int low, high;
+  std::size_t slot;
+};
+Neighbours neighbours(int tokens) {
+  if (tokens <= kExact) return {tokens, tokens, static_cast<std::size_t>(tokens)};
+  const int octave = static_cast<int>(std::bit_width(static_cast<unsigned>(tokens))) - 1;
+  const int step = (1 << octave) / kPerOctave;
+  const int low = tokens / step * step;
+  const int index = (octave - kFirstOctave) * kPerOctave + (low - (1 << octave)) / step;
+  return {low, low + step, static_cast<std::size_t>(kExact + index)};
+}
+
+/// Expert time from draws of whole steps: each draw routes every token through all layers, prices
+/// every layer from where its tokens went and keeps the sums. A step takes the draw its number
+/// says; between two token counts the draws of both are interpolated.
+///
+/// Steps of decodes and steps of prompts have draws of their own, since neighbours in a prompt
+/// choose alike; a mixed step is interpolated between both by its share of prompt tokens. All ranks
+/// are taken to hold equally many tokens; where they do not, routed messages take longer in
+/// proportion to the fullest rank.
+class SampledMoe final : public MoeModel {
+ public:
+  explicit SampledMoe(MoeSetup setup)
+      : stages_(std::move(setup.stages)),
+        shape_(setup.shape),
+        seed_(setup.seed),
+        mean_prompt_(setup.mean_prompt),
+        mean_output_(setup.mean_output),
+        tables_(std::move(setup.routing), shape_, seed_,
+                table_size(shape_, mean_prompt_, mean_output_)),
+        stats_(empty_stats(shape_, stages_.front().group.ranks(), "sampled")) {
+    one_kind_ = tables_.routing().independent_tokens() || tables_.routing().consecutive_rows();
+    for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
+    held_.resize(static_cast<std::size_t>(stages_.front().group.ranks()));
+    make_banks();
+  }
+
+  void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
+    if (tables_.advance(step.now_ns)) restart();
+    const int tokens = step.decode_tokens + step.prompt_tokens;
+    tokens_[0] += one_kind_ ? tokens : step.decode_tokens;
+    tokens_[1] += one_kind_ ? 0 : step.prompt_tokens;
+    for (MoeStageCost& stage : cost) stage = {};
+    const double prompts =
+        one_kind_ || tokens == 0 ? 0 : static_cast<double>(step.prompt_tokens) / tokens;
+    const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % kDraws);
+    if (prompts < 1) add(0, tokens, draw, 1 - prompts, cost);
+    if (prompts > 0) add(1, tokens, draw, prompts, cost);
+    const double uneven = unevenness(step.held);
+    if (uneven == 1) return;
+    for (MoeStageCost& stage : cost) {
+      stage.dispatch_ns *= uneven;
+      stage.combine_ns *= uneven;
+    }
+  }
+
+  [[nodiscard]] MoeStats stats() const override {
+    MoeStats stats = stats_;
+    for (const auto& pools : pools_) {
+      for (const Pool& pool : pools) count(pool, stats);
+    }
+    add_tokens(tokens_, stats.expert_load);
+    for (int l = 0; l < shape_.layers; ++l) {
+      MoeLayerStats& layer = stats.layers[static_cast<std::size_t>(l)];
+      layer.tokens = all_tokens_ + tokens_[0] + tokens_[1];
+      layer.assignments = layer.tokens * shape_.top_k;
+    }
+    stats.prefill_from_decode = !one_kind_ && tables_.replay().prefill_from_decode();
+    return stats;
+  }
+
+  void set_placement(const ExpertPlacement& placement) override {
+    flush();
+    for (MoeStageSpec& stage : stages_) stage.group.set_placement(placement);
+    make_banks();
+  }
+
+  void take_load(std::vector<double>& load) override {
+    load.assign(stats_.expert_load.size(), 0.0);
+    flush();
+    for (std::size_t i = 0; i < load.size(); ++i) {
+      load[i] = stats_.expert_load[i] - (taken_.empty() ? 0 : taken_[i]);
+    }
+    taken_ = stats_.expert_load;
+  }
+
+ private:
+  /// Draws of one token count.
+  struct Pool {
+    std::array<std::uint32_t, kDraws> uses{};
+    std::vector<MoeStageCost> costs;      ///< [draw][stage]
+    std::vector<MoeLayerRecord> records;  ///< [draw][layer]
+  };
+  using Tokens = std::array<double, 2>;
+
+  void make_banks() {
+    banks_.clear();
+    const ReplicaRanks* const replicas = &stages_.front().group.replicas();
+    for (const auto kind : {RoutingBank::Kind::kDecode, RoutingBank::Kind::kPrompt}) {
+      const bool decode = kind == RoutingBank::Kind::kDecode;
+      banks_.push_back({{.table = &tables_.table(),
+                         .replay = &tables_.replay(),
+                         .kind = kind,
+                         .mean_length = decode ? mean_output_ : mean_prompt_,
+                         .consecutive = tables_.routing().consecutive_rows(),
+                         .copies = copies_,
+                         .seed = seed_},
+                        replicas});
+    }
+    const int ranks = copies_ ? stages_.front().group.ranks() : 0;
+    const int nodes = copies_ ? stages_.front().group.nodes() : 0;
+    load_ = std::make_unique<StepLoad>(shape_.layers, shape_.experts, ranks, nodes);
+    share_[0].clear();
+    share_[1].clear();
+  }
+
+  void restart() {
+    flush();
+    make_banks();
+  }
+
+  /// Moves what is known of the current table and placement into the run's statistics.
+  void flush() {
+    for (auto& pools : pools_) {
+      for (const Pool& pool : pools) count(pool, stats_);
+      pools.clear();
+    }
+    add_tokens(tokens_, stats_.expert_load);
+    all_tokens_ += tokens_[0] + tokens_[1];
+    tokens_ = {};
+  }
+
+  /// Mean assignments of a token, [layer][expert]: from the bank's largest blocks.
+  const std::vector<double>& share(std::size_t kind) const {
+    std::vector<double>& share = share_[kind];
+    if (!share.empty()) return share;
+    share.assign(stats_.expert_load.size(), 0.0);
+    constexpr int kTokens = 1 << RoutingBank::kLevels;
+    constexpr int kShareDraws = RoutingBank::kBlocks;
+    const auto experts = static_cast<std::size_t>(shape_.experts);
+    for (std::uint64_t d = 0; d < kShareDraws; ++d) {
+      banks_[kind].draw(kTokens, d, *load_);
+      for (std::size_t l = 0; l < static_cast<std::size_t>(shape_.layers); ++l) {
+        const auto counts = load_->layer(static_cast<int>(l)).counts;
+        for (std::size_t e = 0; e < experts; ++e)
+          share[l * experts + e] += counts[e] / (static_cast<double>(kTokens) * kShareDraws);
+      }
+    }
+    return share;
+  }
+
+  void add_tokens(const Tokens& tokens, std::vector<double>& load) const {
+    for (std::size_t kind = 0; kind < 2; ++kind) {
+      if (tokens[kind] <= 0) continue;
+      const std::vector<double>& mean = share(kind);
+      for (std::size_t i = 0; i < load.size(); ++i) load[i] += mean[i] * tokens[kind];
+    }
+  }
+
+  void count(const Pool& pool, MoeStats& stats) const {
+    if (pool.records.empty()) return;
+    const auto layers = static_cast<std::size_t>(shape_.layers);
+    for (std::size_t d = 0; d < kDraws; ++d) {
+      if (pool.uses[d] == 0) continue;
+      for (std::size_t l = 0; l < layers; ++l)
+        add_record(pool.records[d * layers + l], pool.uses[d], static_cast<int>(l), stats);
+    }
+  }
+
+  static double unevenness(std::span<const double> held) {
+    if (held.empty()) return 1;
+    double sum = 0, most = 0;
+    for (const double h : held) {
+      sum += h;
+      most = std::max(most, h);
+    }
+    return sum > 0 ? most * static_cast<double>(held.size()) / sum : 1;
+  }
+
+  void add(std::size_t kind, int tokens, std::size_t draw, double weight,
+           std::span<MoeStageCost> cost) {
+    if (tokens <= 0) return;
+    const Neighbours near = neighbours(tokens);
+    auto& pools = pools_[kind];
+    if (pools.size() < near.slot + 2) pools.resize(near.slot + 2);
+    const double part =
+        near.high == near.low ? 0 : static_cast<double>(tokens - near.low) / (near.high - near.low);
+    add_part(kind, near.low, near.slot, draw, weight * (1 - part), cost);
+    if (part > 0) add_part(kind, near.high, near.slot + 1, draw, weight * part, cost);
+    // Statistics follow the nearer count; of a mixed step, the kind it has more of.
+    if (weight > 0.5 || (weight == 0.5 && kind == 0))
+      ++pools[near.slot + (part < 0.5 ? 0 : 1)].uses[draw];
+  }
+
+  void add_part(std::size_t kind, int tokens, std::size_t slot, std::size_t draw, double weight,
+                std::span<MoeStageCost> cost) {
+    const Pool& pool = made(kind, tokens, slot);
+    for (std::size_t s = 0; s < cost.size(); ++s) {
+      const MoeStageCost& one = pool.costs[draw * stages_.size() + s];
+      cost[s].gemm_ns += weight * one.gemm_ns;
+      cost[s].wait_ns += weight * one.wait_ns;
+      cost[s].dispatch_ns += weight * one.dispatch_ns;
+      cost[s].combine_ns += weight * one.combine_ns;
+      cost[s].provenance = one.provenance;
+    }
+  }
+
+  const Pool& made(std::size_t kind, int tokens, std::size_t slot) {
+    Pool& pool = pools_[kind][slot];
+    if (!pool.costs.empty()) return pool;
+    std::ranges::fill(held_, static_cast<double>(tokens) / static_cast<double>(held_.size()));
+    pool.records.reserve(static_cast<std::size_t>(kDraws * shape_.layers));
+    for (std::uint64_t d = 0; d < kDraws; ++d) {
+      banks_[kind].draw(tokens, d, *load_);
+      for (MoeStageSpec& stage : stages_) {
+        MoeStageCost sum;
+        for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
+          const int layer = stage.first + static_cast<int>(l);
+          const LayerClass& layers = stage.classes[static_cast<std::size_t>(stage.class_of[l])];
+          const MoeLayerCost one =
+              stage.group.cost(layers, layer, tokens, held_, load_->layer(layer));
+          sum.gemm_ns += one.gemm_ns;
+          sum.wait_ns += one.wait_ns;
+          sum.dispatch_ns += one.dispatch_ns;
+          sum.combine_ns += one.combine_ns;
+          sum.provenance = one.provenance;
+          pool.records.push_back(record_of(one));
+        }
+        pool.costs.push_back(sum);
+      }
+    }
+    return pool;
+  }
+
+  std::vector<MoeStageSpec> stages_;
+  RoutingShape shape_;
+  std::uint64_t seed_;
+  int mean_prompt_, mean_output_;
+  RoutingTables tables_;
+  MoeStats stats_;
+  bool one_kind_ = false, copies_ = false;
+  mutable std::vector<RoutingBank> banks_;  ///< decodes, prompts
+  mutable std::unique_ptr<StepLoad> load_;
+  mutable std::array<std::vector<double>, 2> share_;
+  std::array<std::vector<Pool>, 2> pools_;  ///< by kind: [slot]
+  std::vector<double> held_;
+  Tokens tokens_{};        ///< since the last flush, by kind
+  double all_tokens_ = 0;  ///< before it
+  std::vector<double> taken_;
+};
+
+}  // namespace
+
+std::unique_ptr<MoeModel> make_sampled_moe(MoeSetup setup) {
+  return std::make_unique<SampledMoe>(std::move(setup));
+}
+
+}  // namespace moesim
