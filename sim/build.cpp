@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "hardware/collective.h"
@@ -142,6 +143,7 @@ struct World::Parts {
   std::vector<std::string> warnings;
 
   FamilyNoise noise{};
+  std::optional<ExpertPlacement> placement;  ///< instead of the scenario's
 
   void add_step_time(const InstanceInfo& info);
   [[nodiscard]] StepTime::Experts experts_of(const InstanceInfo& info,
@@ -186,10 +188,13 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
   if (!scenario.model.is_moe()) return experts;
   const std::vector<int> parts = expert_parts(parallel, group);
   experts.node_of_rank = nodes_of(*topology, parts);
-  experts.placement =
-      first_placement(scenario.model, parallel, scenario.placement, experts.node_of_rank);
+  experts.placement = placement ? *placement
+                                : first_placement(scenario.model, parallel, scenario.placement,
+                                                  experts.node_of_rank);
   const RoutingSpec& routing = scenario.routing;
-  experts.exact = routing.fidelity == RoutingFidelity::kExact || routing.capacity_factor;
+  // Counting every expert is as fast as counting ranks alone would have to be.
+  experts.exact = routing.fidelity == RoutingFidelity::kExact ||
+                  routing.fidelity == RoutingFidelity::kRankExact || routing.capacity_factor;
   if (routing.capacity_factor)
     experts.capacity = {*routing.capacity_factor, routing.overflow, routing.capacity_scope};
   experts.eplb =
@@ -282,6 +287,7 @@ World::World(const Scenario& scenario, Deployment deployment, const RunOptions& 
   }
   parts_->topology = std::make_unique<Topology>(parts_->scenario.cluster);
   parts_->noise = options.noise;
+  if (options.placement != nullptr) parts_->placement = *options.placement;
   parts_->add_instances(options);
   parts_->warnings = parts_->scenario.warnings;
   parts_->warn_about_requests();

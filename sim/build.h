@@ -21,6 +21,8 @@ struct RunOptions {
   const std::atomic<bool>* stop = nullptr;         ///< end early when set
   std::atomic<std::int64_t>* completed = nullptr;  ///< requests done so far, for a progress bar
   FamilyNoise noise{};  ///< step times of one replica of the uncertainty; zero is the nominal run
+  /// Where experts lie, instead of what the scenario's placement says; copied.
+  const ExpertPlacement* placement = nullptr;
   /// Requests instead of the scenario's, where no file can say them; copied.
   const Workload* workload = nullptr;
 };

@@ -26,7 +26,7 @@ usage: moesim <command> [options]
   check  FILE...         report every mistake in scenarios, systems, models or traces
   diff   A.json B.json   what changed between two reports, and why
   import KIND FILE...    convert a foreign trace or model (moesim list importers)
-  routing VERB [FILE]    describe, convert or generate a routing trace (JSONL, CSV, MRT)
+  routing VERB [FILE]    describe, convert, generate routing traces; compare placements
   list   [WHAT]          models, systems, links, collectives, schedulers, importers ...
   fit SAMPLES...         measured kernels to a kernel profile
   validate ops|runs|e2e DATA...  predict what was measured; print the errors
@@ -143,10 +143,11 @@ const std::array kCommands{
                 {add_format}},
     CommandSpec{
         "routing",
-        "stats|convert FILE | generate",
+        "stats|convert FILE | generate | place SCENARIO",
         "Routing traces: which experts tokens chose (JSONL, CSV, MRT).\n"
         "stats: how even, how alike, how far tokens travel; convert: FILE as the file of -o, "
-        "by its ending; generate: makes one (moesim list generators).",
+        "by its ending; generate: makes one (moesim list generators); place: compares expert "
+        "placements on a scenario's routing and cluster (would EPLB pay?).",
         1,
         2,
         {add_routing_options, add_generate_options, add_format, add_quiet}},

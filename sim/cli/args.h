@@ -31,6 +31,7 @@ struct RoutingArguments {
   std::optional<std::string> codec;    ///< convert, generate: of an MRT file
   std::optional<int> level;            ///< convert, generate: of the codec
   bool with_loops = false;             ///< stats: repetition loops, too
+  std::vector<int> redundant;          ///< place: redundant experts to try
 };
 
 /// A command line, read but not yet acted on.

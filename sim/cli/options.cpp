@@ -115,6 +115,11 @@ void add_routing_options(CLI::App& app, Parsed& parsed) {
       ->check(CLI::Range(1, 22))
       ->type_name("N")
       ->group("routing");
+  app.add_option("--redundant-experts", routing.redundant,
+                 "place: redundant experts EPLB may use, one or more [none, one a rank]")
+      ->check(CLI::Range(0, 4096))
+      ->type_name("N")
+      ->group("routing");
   add_import_options(app, parsed);
 }
 

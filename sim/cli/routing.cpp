@@ -35,6 +35,10 @@ const std::array kVerbs{
          0,
          {"out", "codec", "level", "kind", "set", "seed", "model", "layers", "experts", "top-k",
           "groups", "topk-groups", "sequences", "tokens", "prompt-tokens", "quiet"}},
+    Verb{"place",
+         routing_place_command,
+         1,
+         {"out", "format", "redundant-experts", "set", "seed", "quiet"}},
 };
 
 const Verb& find_verb(const std::string& name) {

@@ -18,6 +18,7 @@ namespace moesim {
 [[nodiscard]] int routing_stats_command(const Arguments& args);
 [[nodiscard]] int routing_convert_command(const Arguments& args);
 [[nodiscard]] int routing_generate_command(const Arguments& args);
+[[nodiscard]] int routing_place_command(const Arguments& args);
 
 /// The file that -o names, after a look at its ending: .mrt, .jsonl or .csv.
 [[nodiscard]] std::filesystem::path routing_output(const Arguments& args);

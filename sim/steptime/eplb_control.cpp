@@ -12,6 +12,10 @@ constexpr double kPlanNs = 0.1e9 / (58 * 288);
 
 }  // namespace
 
+double plan_ns(const ExpertPlacement& placement) {
+  return kPlanNs * placement.slots * placement.layers;
+}
+
 EplbControl::EplbControl(Config config, ExpertPlacement first)
     : config_(std::move(config)), placement_(std::move(first)) {}
 
@@ -47,7 +51,7 @@ double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
     done.moved_bytes += static_cast<double>(moves.size()) * config_.expert_bytes;
     done.copy_ns += config_.transfer_ns(moves, config_.expert_bytes);
   }
-  done.copy_ns += kPlanNs * next.slots * next.layers;
+  done.copy_ns += plan_ns(next);
   done_.push_back(done);
   placement_ = next;
   model.set_placement(next);

@@ -10,6 +10,9 @@
 
 namespace moesim {
 
+/// Host time of planning a placement, nanoseconds: roughly linear in slots and layers.
+[[nodiscard]] double plan_ns(const ExpertPlacement& placement);
+
 /// Rebalances experts while a run goes on, as vLLM's EPLB does (serving-semantics 3.7): every
 /// `step_interval` steps the load of the last `window_size` steps is summed, a placement is planned
 /// on it, and weights move. Serving stops meanwhile, unless `use_async`.

@@ -1,6 +1,9 @@
 #include "sim/steptime/expert_setup.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "hardware/flows.h"
 
 namespace moesim {
 namespace {
@@ -14,21 +17,17 @@ bool sends_half(const std::string& backend) {
   return backend == "naive" || backend == "pplx" || backend == "nccl_all_to_all";
 }
 
-/// All moves of a layer at once, each along its path: the busiest link sets the time.
+/// All moves of a layer at once, sharing the links they cross.
 double move_ns(const Topology& topology, const std::vector<int>& parts,
                const std::vector<ExpertMove>& moves, double bytes) {
-  std::vector<double> on_link(topology.links().size(), 0.0);
-  double latency = 0;
+  std::vector<Transfer> transfers;
+  transfers.reserve(moves.size());
   for (const ExpertMove& move : moves) {
-    const int from = parts[static_cast<std::size_t>(move.from_rank)];
-    const int to = parts[static_cast<std::size_t>(move.to_rank)];
-    for (const int link : topology.path(from, to)) on_link[static_cast<std::size_t>(link)] += bytes;
-    latency = std::max(latency, topology.latency(from, to).value());
+    transfers.push_back({parts[static_cast<std::size_t>(move.from_rank)],
+                         parts[static_cast<std::size_t>(move.to_rank)],
+                         Bytes(std::llround(bytes))});
   }
-  double longest = 0;
-  for (std::size_t l = 0; l < on_link.size(); ++l)
-    longest = std::max(longest, on_link[l] / topology.links()[l].bandwidth.value());
-  return (latency + longest) * 1e9;
+  return transfer_time(topology, transfers).value() * 1e9;
 }
 
 }  // namespace
@@ -101,16 +100,40 @@ ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel
                                       .redundant = parallel.redundant_experts});
 }
 
+namespace {
+
+/// Bytes of one expert of one layer on a rank.
+double expert_bytes(const ModelSpec& model, const Parallel& parallel) {
+  const auto layer =
+      std::ranges::find_if(model.layers, [](const LayerSpec& one) { return one.moe; });
+  const Shard shard = make_shard(model, parallel, 0).shard;
+  const double weights = static_cast<double>(layer_weights(shard, *layer).per_expert);
+  return weights * expert_bits_per_weight(model.precisions.experts) / 8;
+}
+
+}  // namespace
+
+RebalanceCost rebalance_cost(const Scenario& scenario, const Parallel& parallel,
+                             const Topology& topology, const std::vector<int>& parts,
+                             const ExpertPlacement& before, const ExpertPlacement& after) {
+  RebalanceCost cost;
+  const double bytes = expert_bytes(scenario.model, parallel);
+  for (int l = 0; l < after.layers; ++l) {
+    const std::vector<ExpertMove> moves = expert_moves(before, after, l);
+    if (moves.empty()) continue;
+    cost.bytes += static_cast<double>(moves.size()) * bytes;
+    cost.ns += move_ns(topology, parts, moves, bytes);
+  }
+  cost.ns += plan_ns(after);
+  return cost;
+}
+
 std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario, const Parallel& parallel,
                                        const Topology& topology, const std::vector<int>& parts,
                                        const ExpertPlacement& first,
                                        const std::vector<int>& node_of_rank) {
   if (scenario.placement.name != "eplb" || !parallel.expert_parallel) return nullptr;
   const RoutingShape shape = routing_shape(scenario.model);
-  const auto layer =
-      std::ranges::find_if(scenario.model.layers, [](const LayerSpec& one) { return one.moe; });
-  const Shard shard = make_shard(scenario.model, parallel, 0).shard;
-  const double weights = static_cast<double>(layer_weights(shard, *layer).per_expert);
   EplbControl::Config config;
   config.spec = scenario.placement;
   config.shape = {.layers = shape.layers,
@@ -119,7 +142,7 @@ std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario, const Parallel&
                   .nodes = *std::ranges::max_element(node_of_rank) + 1,
                   .groups = shape.groups,
                   .redundant = parallel.redundant_experts};
-  config.expert_bytes = weights * expert_bits_per_weight(scenario.model.precisions.experts) / 8;
+  config.expert_bytes = expert_bytes(scenario.model, parallel);
   config.transfer_ns = [&topology, parts](const std::vector<ExpertMove>& moves, double bytes) {
     return move_ns(topology, parts, moves, bytes);
   };

@@ -45,6 +45,16 @@ struct ExpertSite {
                                               const PlacementSpec& spec,
                                               const std::vector<int>& node_of_rank);
 
+/// What it takes to turn one placement into another, weights moved over the cluster's links.
+struct RebalanceCost {
+  double bytes = 0;  ///< over all ranks and layers
+  double ns = 0;     ///< layer after layer, planning included
+};
+[[nodiscard]] RebalanceCost rebalance_cost(const Scenario& scenario, const Parallel& parallel,
+                                           const Topology& topology, const std::vector<int>& parts,
+                                           const ExpertPlacement& before,
+                                           const ExpertPlacement& after);
+
 /// The balancer of a run, or null: placement is not eplb, or experts are cut. `topology` must
 /// outlive it.
 [[nodiscard]] std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario,

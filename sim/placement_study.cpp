@@ -1,0 +1,253 @@
+#include "sim/placement_study.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "hardware/topology.h"
+#include "models/eplb.h"
+#include "scenarios/expert_routing.h"
+#include "scenarios/routing_counts.h"
+#include "sim/base/check.h"
+#include "sim/base/diagnostic.h"
+#include "sim/base/reader.h"
+#include "sim/base/registry.h"
+#include "sim/build.h"
+#include "sim/report/metrics.h"
+#include "sim/report/report.h"
+#include "sim/steptime/expert_setup.h"
+#include "sim/steptime/routing_tables.h"
+
+namespace moesim {
+namespace {
+
+using Loads = std::vector<double>;  // [layer][expert]
+
+std::unique_ptr<ExpertRouting> make_routing(const Scenario& scenario) {
+  const Policy& policy = scenario.routing.policy;
+  const Document params =
+      Document::parse(policy.params.empty() ? "{}" : policy.params, policy.where.file);
+  Diagnostics diagnostics;
+  Reader reader(params, diagnostics);
+  auto routing = Registry<ExpertRouting>::find(policy.name)->make(reader);
+  diagnostics.throw_if_any();
+  return routing;
+}
+
+/// Load of some sequences of a table.
+Loads load_of(const RoutingTable& table, std::size_t first, std::size_t last) {
+  const RoutingShape& shape = table.shape();
+  std::vector<std::uint32_t> counts(static_cast<std::size_t>(shape.layers) *
+                                    static_cast<std::size_t>(shape.experts));
+  for (std::size_t s = first; s < last; ++s)
+    count_run(table, table.sequences[s].first_row, table.sequences[s].rows, counts);
+  return {counts.begin(), counts.end()};
+}
+
+/// What placements are planned on, and what they meet afterwards.
+struct Windows {
+  Loads plan, judge;
+};
+Windows windows_of(const Scenario& scenario) {
+  const RoutingShape shape = routing_shape(scenario.model);
+  const std::unique_ptr<ExpertRouting> routing = make_routing(scenario);
+  const std::uint64_t seed = scenario.routing.seed.value_or(scenario.seed);
+  constexpr int kPrompt = 512, kOutput = 256;
+  const TableSize size = table_size(shape, kPrompt, kOutput);
+  const RoutingTable now = routing->table(shape, size, seed, 0);
+  now.check_all_rows();
+  const std::size_t all = now.sequences.size();
+  if (std::isfinite(routing->epoch_s())) {
+    const RoutingTable later = routing->table(shape, size, seed, 1);
+    return {load_of(now, 0, all), load_of(later, 0, later.sequences.size())};
+  }
+  const std::size_t half = std::max<std::size_t>(1, all / 2);
+  return {load_of(now, 0, half), load_of(now, all > 1 ? half : 0, all)};
+}
+
+struct Imbalance {
+  double mean = 1, worst = 1;
+};
+Imbalance imbalance_of(const ExpertPlacement& placement, const Loads& loads) {
+  Imbalance out{0, 1};
+  const auto experts = static_cast<std::size_t>(placement.experts);
+  for (int l = 0; l < placement.layers; ++l) {
+    const auto layer =
+        std::span<const double>(loads).subspan(static_cast<std::size_t>(l) * experts, experts);
+    double sum = 0, most = 0;
+    for (const double load : rank_loads(placement, l, layer)) {
+      sum += load;
+      most = std::max(most, load);
+    }
+    const double ratio = sum > 0 ? most * placement.ranks / sum : 1;
+    out.mean += ratio / placement.layers;
+    out.worst = std::max(out.worst, ratio);
+  }
+  return out;
+}
+
+/// The scenario with so many redundant experts and nothing that moves them.
+Scenario fixed_scenario(const Scenario& scenario, int redundant) {
+  Scenario fixed = scenario;
+  fixed.placement = {};
+  for (InstanceSpec& entry : fixed.instances) {
+    if (entry.parallel.expert_parallel) entry.parallel.redundant_experts = redundant;
+  }
+  return fixed;
+}
+
+/// Runs the scenario with experts placed so.
+void simulate(const Scenario& scenario, PlacementCandidate& candidate) {
+  const Scenario fixed = fixed_scenario(scenario, candidate.redundant);
+  Deployment deployment = lay_out(fixed);
+  const InstanceInfo& info = deployment.instances.front();
+  candidate.replica_bytes =
+      static_cast<double>(info.memory.gpus.front().weights.redundant_experts.value());
+  candidate.kv_tokens = info.memory.num_kv_tokens;
+  if (!info.memory.feasible) {
+    candidate.infeasible = "the weights do not fit";
+    return;
+  }
+  RunOptions options;
+  options.placement = &candidate.placement;
+  World world(fixed, std::move(deployment), options);
+  Metrics metrics(world.instance_count(), fixed, world.workload());
+  world.run(&metrics);
+  const RunResult result = make_result(world.view(), metrics, {});
+  candidate.output_throughput = result.summary.output_throughput.value_or(0);
+  if (result.latency.time_per_output_token)
+    candidate.mean_tpot_ms = result.latency.time_per_output_token->mean;
+  if (result.latency.time_to_first_token)
+    candidate.mean_ttft_ms = result.latency.time_to_first_token->mean;
+  if (!result.moe) return;
+  candidate.step_imbalance = result.moe->mean_rank_imbalance();
+  double intra = 0, inter = 0;
+  for (const MoeLayerReport& layer : result.moe->layers) {
+    intra += layer.a2a_bytes_intra;
+    inter += layer.a2a_bytes_inter;
+  }
+  const double tokens = result.moe->layers.empty() ? 0 : result.moe->layers.front().tokens;
+  if (tokens > 0) candidate.sent_per_token = (intra + inter) / tokens;
+  if (intra + inter > 0) candidate.inter_share = inter / (intra + inter);
+}
+
+std::vector<int> redundancies(const Scenario& scenario, const std::vector<int>& asked, int experts,
+                              int ranks) {
+  std::vector<int> list = asked;
+  if (list.empty()) {
+    const int fill = (ranks - experts % ranks) % ranks;  // slots must divide over ranks
+    list = {fill, fill + ranks};
+    if (scenario.placement.num_redundant_experts > 0)
+      list.push_back(scenario.placement.num_redundant_experts);
+  }
+  std::ranges::sort(list);
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  for (const int redundant : list) {
+    if ((experts + redundant) % ranks == 0) continue;
+    throw InputError(
+        {{{"--redundant-experts", 0, 0},
+          "",
+          fmt::format("{} + {} experts do not divide over {} ranks", experts, redundant, ranks),
+          fmt::format("write {} or {}", redundant - (experts + redundant) % ranks,
+                      redundant + ranks - (experts + redundant) % ranks)}});
+  }
+  return list;
+}
+
+std::string percent_text(double ratio) {
+  return fmt::format("{:+.1f} %", 100 * (ratio - 1));
+}
+
+/// Whether moving to the best of EPLB's placements would be worth it.
+std::string verdict_of(const PlacementStudy& study, int step_interval) {
+  const PlacementCandidate& base = study.candidates.front();
+  const PlacementCandidate* eplb = nullptr;
+  for (const PlacementCandidate& one : study.candidates) {
+    if (one.name != "eplb" || !one.infeasible.empty()) continue;
+    if (eplb == nullptr || one.output_throughput > eplb->output_throughput) eplb = &one;
+  }
+  if (eplb == nullptr || !base.infeasible.empty() || base.output_throughput <= 0)
+    return "EPLB cannot be compared: a placement does not fit";
+  const double gain = eplb->output_throughput / base.output_throughput;
+  const double stop_s = eplb->move_ms * 1e-3;
+  const double interval_s = step_interval * eplb->mean_tpot_ms * 1e-3;
+  const double kept = interval_s > 0 ? interval_s / (interval_s + stop_s) : 1;
+  constexpr double kWorth = 1.01;  // below 1 % nobody would move weights for it
+  const std::string what = fmt::format(
+      "EPLB with {} redundant experts gives {} output tokens/s and {} time per token against "
+      "linear; moving there takes {:.2f} s, {} of the time at one move in {} steps",
+      eplb->redundant, percent_text(gain), percent_text(eplb->mean_tpot_ms / base.mean_tpot_ms),
+      stop_s, fmt::format("{:.2f} %", 100 * (1 - kept)), step_interval);
+  return (gain * kept > kWorth ? "EPLB pays: " : "EPLB does not pay: ") + what;
+}
+
+}  // namespace
+
+PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>& redundant) {
+  const InstanceSpec& entry = scenario.instances.front();
+  const Parallel& parallel = entry.parallel;
+  if (!parallel.expert_parallel) {
+    throw InputError({{entry.where, "deployment.instances.0",
+                       "its experts are cut over all ranks: there is nothing to place",
+                       "turn engine.enable_expert_parallel on"}});
+  }
+  const RoutingShape shape = routing_shape(scenario.model);
+  PlacementStudy study;
+  study.scenario = scenario.name;
+  study.model = scenario.model.id;
+  study.routing = scenario.routing.policy.name;
+  study.from_trace = study.routing == "trace";
+  study.layers = shape.layers;
+  study.experts = shape.experts;
+  study.ranks = parallel.moe_ep();
+  const Topology topology(scenario.cluster);
+  const Deployment deployment = lay_out(scenario);
+  const std::vector<int> parts =
+      expert_parts(parallel, stage_group(parallel, deployment.instances.front().gpus, 0));
+  const std::vector<int> nodes = nodes_of(topology, parts);
+  study.nodes = *std::ranges::max_element(nodes) + 1;
+
+  const Windows windows = windows_of(scenario);
+  PlacementInput input{.layers = shape.layers,
+                       .experts = shape.experts,
+                       .ranks = study.ranks,
+                       .nodes = study.nodes,
+                       .groups = shape.groups};
+  const auto add = [&](const std::string& name, int copies, ExpertPlacement placement) {
+    PlacementCandidate candidate;
+    candidate.name = name;
+    candidate.redundant = copies;
+    candidate.placement = std::move(placement);
+    candidate.planned = imbalance_of(candidate.placement, windows.plan).mean;
+    const Imbalance judged = imbalance_of(candidate.placement, windows.judge);
+    candidate.judged = judged.mean;
+    candidate.worst_layer = judged.worst;
+    study.candidates.push_back(std::move(candidate));
+  };
+  add("linear", 0, make_placement({.name = "linear"})->place(input));
+  if (shape.groups > 1)
+    add("round_robin", 0, make_placement({.name = "round_robin"})->place(input));
+  for (const int copies : redundancies(scenario, redundant, shape.experts, study.ranks)) {
+    input.redundant = copies;
+    input.loads = windows.plan;
+    const ExpertPlacement start = linear_placement(input);
+    add("eplb", copies, keep_slots(start, balanced_placement(input)));
+    PlacementCandidate& eplb = study.candidates.back();
+    const RebalanceCost cost =
+        rebalance_cost(scenario, parallel, topology, parts, start, eplb.placement);
+    eplb.moved_bytes = cost.bytes;
+    eplb.move_ms = cost.ns * 1e-6;
+  }
+  for (PlacementCandidate& candidate : study.candidates) simulate(scenario, candidate);
+  for (std::size_t i = 1; i < study.candidates.size(); ++i) {
+    if (study.candidates[i].output_throughput > study.candidates[study.best].output_throughput)
+      study.best = i;
+  }
+  study.verdict = verdict_of(study, scenario.placement.step_interval);
+  return study;
+}
+
+}  // namespace moesim

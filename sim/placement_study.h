@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/placement.h"
+#include "scenarios/scenario.h"
+
+namespace moesim {
+
+/// One way to lay the experts of a scenario on its ranks, and what it would be worth.
+struct PlacementCandidate {
+  std::string name;  ///< linear, round_robin, eplb
+  int redundant = 0;
+  ExpertPlacement placement;
+  /// Most over mean load of a rank, mean over layers: of the load it was planned on, and of the
+  /// load after that, which it is judged by.
+  double planned = 1, judged = 1;
+  double worst_layer = 1;      ///< the same of its worst layer, judged
+  std::string infeasible;      ///< why it cannot be deployed; the rest is then empty
+  double step_imbalance = 1;   ///< simulated: mean over steps and layers
+  double sent_per_token = 0;   ///< bytes of dispatch and combine per token, all layers, all ranks
+  double inter_share = 0;      ///< of these, between nodes
+  double replica_bytes = 0;    ///< weights of redundant experts on a GPU
+  std::int64_t kv_tokens = 0;  ///< of a rank
+  double output_throughput = 0, mean_tpot_ms = 0, mean_ttft_ms = 0;
+  double moved_bytes = 0, move_ms = 0;  ///< from the first candidate's places to these
+};
+
+struct PlacementStudy {
+  std::string scenario, model, routing;
+  int layers = 0, experts = 0, ranks = 1, nodes = 1;
+  bool from_trace = false;  ///< planned on the first half of the recorded sequences
+  std::vector<PlacementCandidate> candidates;  ///< the first is linear
+  std::size_t best = 0;                        ///< most output tokens per second
+  std::string verdict;                         ///< "would EPLB pay here?" in a sentence
+};
+
+/// Compares placements for the scenario's first kind of instance: linear, round_robin where experts
+/// come in groups, and EPLB with each number of redundant experts (empty: none, and one more per
+/// rank). EPLB is planned on the load of the first half of the routing's sequences (its first
+/// epoch, if it drifts) and everything is judged by the second. Throws InputError if experts are
+/// not whole on ranks.
+[[nodiscard]] PlacementStudy study_placements(const Scenario& scenario,
+                                              const std::vector<int>& redundant);
+
+}  // namespace moesim

@@ -1,0 +1,70 @@
+#include "sim/placement_study.h"
+
+#include <doctest/doctest.h>
+#include <string>
+
+#include "scenarios/load.h"
+#include "sim/base/diagnostic.h"
+
+namespace moesim {
+namespace {
+
+Scenario skewed(const std::string& routing, const std::string& engine = "true") {
+  return load_scenario_text(
+      "schema_version: 1\nname: place\nmodel: openai/gpt-oss-20b\n"
+      "system: {nodes: [{profile: h100_sxm, count: 1, gpus: 4}]}\n"
+      "engine: {enable_expert_parallel: " +
+          engine +
+          ", max_model_len: 4096}\n"
+          "deployment: {instances: [{data_parallel_size: 4}]}\n"
+          "workload:\n  arrival: {kind: closed_loop, max_concurrency: 256}\n"
+          "  synthetic: {num_prompts: 256, input_tokens: 32, output_tokens: 16}\n"
+          "uncertainty: {replicas: 1}\nrouting: " +
+          routing + "\n",
+      "test.yaml", ".", {});
+}
+
+TEST_CASE("EPLB evens out skewed experts, with copies more than without") {
+  const PlacementStudy study = study_placements(skewed("{kind: lognormal, sigma: 1.05}"), {});
+  REQUIRE(study.candidates.size() == 3);  // no round robin: the model has no expert groups
+  const PlacementCandidate& linear = study.candidates[0];
+  const PlacementCandidate& packed = study.candidates[1];
+  const PlacementCandidate& copied = study.candidates[2];
+  CHECK(linear.name == "linear");
+  CHECK(packed.redundant == 0);
+  CHECK(copied.redundant == 4);  // one a rank
+  CHECK(linear.planned > 1.2);
+  CHECK(packed.planned < linear.planned);
+  CHECK(copied.planned <= packed.planned + 1e-9);
+  CHECK(copied.judged >= copied.planned - 0.02);  // planned on another window
+  CHECK(copied.output_throughput > linear.output_throughput);
+  CHECK(copied.kv_tokens < linear.kv_tokens);  // copies take room
+  CHECK(copied.moved_bytes > 0);
+  CHECK(study.best != 0);
+  CHECK(study.verdict.starts_with("EPLB pays"));
+}
+
+TEST_CASE("EPLB does not pay where experts are even") {
+  const PlacementStudy study = study_placements(skewed("{kind: balanced}"), {0});
+  CHECK(study.candidates[0].planned == doctest::Approx(1).epsilon(0.01));
+  CHECK(study.verdict.starts_with("EPLB does not pay"));
+}
+
+TEST_CASE("a study is the same every time") {
+  const Scenario scenario = skewed("{kind: zipf, exponent: 0.7}");
+  const PlacementStudy first = study_placements(scenario, {4});
+  const PlacementStudy second = study_placements(scenario, {4});
+  for (std::size_t i = 0; i < first.candidates.size(); ++i) {
+    CHECK(first.candidates[i].placement == second.candidates[i].placement);
+    CHECK(first.candidates[i].output_throughput == second.candidates[i].output_throughput);
+  }
+}
+
+TEST_CASE("experts that are cut cannot be placed, and copies must divide over ranks") {
+  CHECK_THROWS_AS(static_cast<void>(study_placements(skewed("{kind: uniform}", "false"), {})),
+                  InputError);
+  CHECK_THROWS_AS(static_cast<void>(study_placements(skewed("{kind: uniform}"), {3})), InputError);
+}
+
+}  // namespace
+}  // namespace moesim
