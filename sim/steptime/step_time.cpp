@@ -59,6 +59,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
     state->by_tokens.resize(
         static_cast<std::size_t>(std::max(engine_.max_num_batched_tokens, engine_.max_num_seqs)) +
         1 + (padded_.empty() ? 0 : padded_.size()));
+    state->decode_times.resize(state->classes.size());
     state->by_rows.resize(static_cast<std::size_t>(engine_.max_num_seqs) + 1);
     for (const LayerClass& layers : state->classes) {
       state->kv_group.push_back(group_of(layers.spec, kv));
@@ -187,10 +188,20 @@ void StepTime::price_attention(const StageState& stage, std::size_t layer_class,
   if (work.decodes == 0 && work.chunks.empty()) return;  // a dummy batch reads no keys
   const LayerClass& layers = stage.classes[layer_class];
   const int group = stage.kv_group[layer_class];
+  const std::int64_t context = group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
+  if (work.chunks.empty()) {
+    const auto price = [&](std::int64_t tokens) {
+      return stage.kernels->time(
+          family_->attention_decode(stage.shard, layers, work.decodes, tokens));
+    };
+    Op all;
+    all.term = Term::kAttention;
+    all.repeat = layers.layers;
+    add_time(stage.decode_times[layer_class].at(work.decodes, context, price), all, sum);
+    return;
+  }
   Op decodes, prompts;
   if (work.decodes > 0) {
-    const std::int64_t context =
-        group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
     decodes = family_->attention_decode(stage.shard, layers, work.decodes, context);
   }
   for (const PromptChunk& chunk : work.chunks) {
@@ -201,10 +212,10 @@ void StepTime::price_attention(const StageState& stage, std::size_t layer_class,
       add_sequences(prompts, one);
     }
   }
-  if (work.decodes > 0 && !work.chunks.empty()) {
+  if (work.decodes > 0) {
     add_time(stage.kernels->mixed_attention(prompts, decodes), prompts, sum);
   } else {
-    add_op(*stage.kernels, work.decodes > 0 ? decodes : prompts, sum);
+    add_op(*stage.kernels, prompts, sum);
   }
 }
 
