@@ -114,6 +114,7 @@ class Instance {
   std::size_t choose_rank();
   void publish(SimTime now);
   void list_tokens(Rank& rank, const Batch& batch) const;
+  void list_chunk(Rank& rank, const PromptChunk& chunk) const;
   void describe(InFlight& step) const;
   [[nodiscard]] double host_us(const InFlight& step) const;
   [[nodiscard]] StepWork work_of(Rank& rank, const Batch& batch, SimTime now) const;

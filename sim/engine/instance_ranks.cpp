@@ -13,11 +13,20 @@ void Instance::list_tokens(Rank& rank, const Batch& batch) const {
   const Running& running = rank.state.running;
   for (std::uint32_t s = running.first(); s != kNoSlot; s = running[s].next) {
     const Slot& slot = running[s];
-    if (slot.state == Slot::State::kPrompt || slot.cohort != batch.cohort) continue;
-    const std::int64_t generated = rank.state.generated(slot);
-    rank.routed.push_back(
-        {slot.request, static_cast<std::uint32_t>(std::max<std::int64_t>(0, generated - 1))});
+    if (!rank.state.decodes_in(slot, batch)) continue;
+    // The token that goes in is the last one computed, this step included.
+    const std::int64_t index =
+        rank.state.computed(slot) - 1 - workload_->prompt_tokens[slot.request];
+    rank.routed.push_back({slot.request, static_cast<std::uint32_t>(index)});
   }
+}
+
+/// A chunk of one token, told as a decode: of the prompt still, or of the output computed again.
+void Instance::list_chunk(Rank& rank, const PromptChunk& chunk) const {
+  const auto at = static_cast<std::uint32_t>(chunk.context);
+  const std::uint32_t prompt = workload_->prompt_tokens[chunk.request];
+  const bool in_prompt = at < prompt;
+  rank.routed.push_back({chunk.request, in_prompt ? at : at - prompt, in_prompt});
 }
 
 /// What a rank's batch is to the GPU. A request that arrived with its prompt's KV runs one token:
@@ -42,7 +51,7 @@ StepWork Instance::work_of(Rank& rank, const Batch& batch, SimTime now) const {
       continue;
     }
     ++work.decodes;
-    if (listed) rank.routed.push_back({chunk.request, 0});
+    if (listed) list_chunk(rank, chunk);
     for (std::size_t g = 0; g < config_.kv.groups.size(); ++g) {
       const std::int64_t window = config_.kv.groups[g].window;
       const std::int64_t seen = std::int64_t{chunk.context} + 1;

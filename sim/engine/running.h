@@ -29,7 +29,8 @@ struct Slot {
   std::int64_t known = 0;     ///< prompt plus generated tokens at admission
   std::int64_t generated =
       0;  ///< output tokens scheduled; decoding: grows with the counter since `joined`
-  std::int64_t joined = 0;  ///< cohort counter when it began to decode
+  std::int64_t joined = 0;       ///< cohort counter when it began to decode
+  std::uint64_t decoded_in = 0;  ///< finishing: number of the batch in which it decoded last
   DecodeSet::Member member;
   KvCache::Holding kv;
   std::uint32_t prev = kNoSlot, next = kNoSlot;

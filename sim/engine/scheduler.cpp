@@ -76,6 +76,14 @@ std::int64_t SchedulerState::generated(const Slot& slot) const {
   return slot.generated + cohorts[static_cast<std::size_t>(slot.cohort)].counter() - slot.joined;
 }
 
+bool SchedulerState::decodes_in(const Slot& slot, const Batch& batch) const {
+  if (slot.cohort != batch.cohort) return false;
+  if (slot.state == Slot::State::kFinishing) return slot.decoded_in + 1 == batches;
+  // One whose prompt ended in the batch joined after the cohort had advanced.
+  return slot.state == Slot::State::kDecoding &&
+         cohorts[static_cast<std::size_t>(slot.cohort)].counter() > slot.joined;
+}
+
 void SchedulerState::join(std::uint32_t s, int cohort, std::int64_t done, std::int64_t tokens) {
   Slot& slot = running[s];
   DecodeSet& set = cohorts[static_cast<std::size_t>(cohort)];
@@ -240,6 +248,7 @@ void SchedulerState::finish_decodes(Batch& batch, std::span<const DecodeSet::Eve
     const std::int64_t done = computed(slot);
     leave(event.slot, done, done - 1);
     slot.state = Slot::State::kFinishing;
+    slot.decoded_in = batches;
   }
 }
 

@@ -98,6 +98,8 @@ struct SchedulerState {
   [[nodiscard]] std::int64_t computed(const Slot& slot) const;
   /// Output tokens scheduled, in any state.
   [[nodiscard]] std::int64_t generated(const Slot& slot) const;
+  /// Whether the slot is one of the decodes of `batch`, which was closed last.
+  [[nodiscard]] bool decodes_in(const Slot& slot, const Batch& batch) const;
 
   /// The slot decodes from the cohort's next step on; its finish goes into the wheel.
   void join(std::uint32_t slot, int cohort, std::int64_t computed, std::int64_t generated);

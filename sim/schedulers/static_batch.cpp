@@ -79,6 +79,13 @@ void StaticBatch::schedule(SchedulerState& state, SimTime now, Batch& batch) {
     if (!start(state, now, batch)) return;
   } else {
     batch.decodes = static_cast<int>(members_.size());
+    for (const std::uint32_t request : members_) {
+      Slot& slot = state.running[state.running.slot_of(request)];
+      // Who is done goes on with its last token.
+      slot.computed = state.workload->prompt_tokens[request] +
+                      std::min<std::int64_t>(made_, state.table->output_tokens[request]);
+      slot.decoded_in = state.batches;
+    }
     const auto done =
         std::upper_bound(outputs_.begin(), outputs_.end(), static_cast<std::uint32_t>(made_));
     batch.wasted = static_cast<int>(done - outputs_.begin());

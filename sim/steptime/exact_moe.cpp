@@ -63,7 +63,7 @@ class ExactMoe final : public MoeModel {
   [[nodiscard]] bool wants_tokens() const override { return true; }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
-    tables_.advance(step.now_ns);
+    if (tables_.advance(step.now_ns)) walked_ = false;
     const int tokens = step.decode_tokens + step.prompt_tokens;
     list_rows(step, static_cast<std::size_t>(tokens));
     count();
@@ -110,7 +110,7 @@ class ExactMoe final : public MoeModel {
     by_rank_.clear();
     for (const StepWork& work : step.works) {
       const std::size_t before = rows_.size();
-      for (const RoutedToken& token : work.tokens) add(token.request, false, token.index);
+      for (const RoutedToken& token : work.tokens) add(token.request, token.prompt, token.index);
       for (const PromptChunk& chunk : work.chunks) add_chunk(chunk);
       by_rank_.push_back(rows_.size() - before);
     }

@@ -32,7 +32,8 @@ struct PromptChunk {
 /// A decoding sequence of a step: its routing is keyed by these two (routing-traces.md 3).
 struct RoutedToken {
   std::uint32_t request = 0;
-  std::uint32_t index = 0;  ///< output tokens before this one
+  std::uint32_t index = 0;  ///< output tokens before this one, or prompt tokens
+  bool prompt = false;      ///< the last token of a prompt whose KV arrived
 };
 
 /// What the scheduler of one rank put into one step (serving-semantics 1.11).
