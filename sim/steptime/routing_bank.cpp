@@ -44,12 +44,22 @@ RoutingBank::RoutingBank(const Config& config, const ReplicaRanks* replicas)
     row_ += layers * static_cast<std::size_t>(replicas->ranks() + replicas->nodes());
 }
 
+RoutingBank::Place RoutingBank::draw_place(Rng& rng, bool whole) const {
+  const std::uint64_t token = rng.next() % config_.ends.back();
+  const auto end = std::ranges::upper_bound(config_.ends, token);
+  const std::uint64_t begin = end == config_.ends.begin() ? 0 : *(end - 1);
+  Place place;
+  place.request = static_cast<std::uint64_t>(end - config_.ends.begin());
+  place.at = whole ? 0 : static_cast<std::uint32_t>(token - begin);
+  place.left = static_cast<std::uint32_t>(*end - begin) - place.at;
+  return place;
+}
+
 void RoutingBank::count_block(int level, std::uint64_t index, std::uint16_t* cells) {
   const RoutingTable& table = *config_.table;
   const RoutingReplay& replay = *config_.replay;
   Rng rng(config_.seed, config_.kind == Kind::kDecode ? "decode_block" : "prompt_block",
           static_cast<std::uint64_t>(level) << 32 | index);
-  const auto length = static_cast<std::uint32_t>(std::max(1, config_.mean_length));
   rows_.clear();
   const bool run = config_.kind == Kind::kPrompt;
   const std::uint64_t origin = rng.next();
@@ -61,10 +71,11 @@ void RoutingBank::count_block(int level, std::uint64_t index, std::uint16_t* cel
       row = (origin + token) % table.rows();
     } else {
       if (left == 0) {
-        walk = replay.walk(rng.next());
         // A block begins in the middle of a prompt; later prompts of it are whole.
-        at = run && token > 0 ? 0 : rng.below(length);
-        left = run ? length - at : 1;
+        const Place place = draw_place(rng, run && token > 0);
+        walk = replay.walk(place.request);
+        at = place.at;
+        left = run ? place.left : 1;
       }
       row = run ? replay.prompt_row(walk, at) : replay.decode_row(walk, at);
       ++at;

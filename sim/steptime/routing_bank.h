@@ -50,7 +50,9 @@ class RoutingBank {
     const RoutingTable* table = nullptr;
     const RoutingReplay* replay = nullptr;
     Kind kind = Kind::kDecode;
-    int mean_length = 256;     ///< output tokens of a request, or prompt tokens
+    /// Tokens up to each request's end, summed: output tokens, or prompt tokens. Every token of the
+    /// run is drawn with the same chance.
+    std::span<const std::uint64_t> ends;
     bool consecutive = false;  ///< only neighbouring rows have the intended load
     bool copies = false;       ///< count ranks and nodes too
     std::uint64_t seed = 1;
@@ -64,6 +66,12 @@ class RoutingBank {
  private:
   const std::uint16_t* block(int level, std::uint64_t index);
   void count_block(int level, std::uint64_t index, std::uint16_t* cells);
+  /// A token of the run: its request, its place there, and how many follow it there.
+  struct Place {
+    std::uint64_t request = 0;
+    std::uint32_t at = 0, left = 0;
+  };
+  [[nodiscard]] Place draw_place(Rng& rng, bool whole) const;
 
   Config config_;
   const ReplicaRanks* replicas_;

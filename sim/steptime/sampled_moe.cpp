@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "scenarios/workload.h"
 #include "sim/base/check.h"
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
@@ -46,14 +47,13 @@ class SampledMoe final : public MoeModel {
       : stages_(std::move(setup.stages)),
         shape_(setup.shape),
         seed_(setup.seed),
-        mean_prompt_(setup.mean_prompt),
-        mean_output_(setup.mean_output),
         tables_(std::move(setup.routing), shape_, seed_,
-                table_size(shape_, mean_prompt_, mean_output_)),
+                table_size(shape_, setup.mean_prompt, setup.mean_output)),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "sampled")) {
     one_kind_ = tables_.routing().independent_tokens() || tables_.routing().consecutive_rows();
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
     held_.resize(static_cast<std::size_t>(stages_.front().group.ranks()));
+    sum_lengths(setup);
     make_banks();
   }
 
@@ -115,6 +115,21 @@ class SampledMoe final : public MoeModel {
   };
   using Tokens = std::array<double, 2>;
 
+  /// Without a workload, one request of the usual lengths stands for all.
+  void sum_lengths(const MoeSetup& setup) {
+    const Workload* const workload = setup.workload;
+    if (workload == nullptr || workload->size() == 0) {
+      prompt_ends_ = {static_cast<std::uint64_t>(setup.mean_prompt)};
+      output_ends_ = {static_cast<std::uint64_t>(setup.mean_output)};
+      return;
+    }
+    std::uint64_t prompts = 0, outputs = 0;
+    for (std::size_t r = 0; r < workload->size(); ++r) {
+      prompt_ends_.push_back(prompts += workload->prompt_tokens[r]);
+      output_ends_.push_back(outputs += workload->output_tokens[r]);
+    }
+  }
+
   void make_banks() {
     banks_.clear();
     const ReplicaRanks* const replicas = &stages_.front().group.replicas();
@@ -123,7 +138,7 @@ class SampledMoe final : public MoeModel {
       banks_.push_back({{.table = &tables_.table(),
                          .replay = &tables_.replay(),
                          .kind = kind,
-                         .mean_length = decode ? mean_output_ : mean_prompt_,
+                         .ends = decode ? output_ends_ : prompt_ends_,
                          .consecutive = tables_.routing().consecutive_rows(),
                          .copies = copies_,
                          .seed = seed_},
@@ -257,7 +272,7 @@ class SampledMoe final : public MoeModel {
   std::vector<MoeStageSpec> stages_;
   RoutingShape shape_;
   std::uint64_t seed_;
-  int mean_prompt_, mean_output_;
+  std::vector<std::uint64_t> prompt_ends_, output_ends_;  ///< RoutingBank::Config::ends
   RoutingTables tables_;
   MoeStats stats_;
   bool one_kind_ = false, copies_ = false;
