@@ -52,7 +52,6 @@ class SampledMoe final : public MoeModel {
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "sampled")) {
     one_kind_ = tables_.routing().independent_tokens() || tables_.routing().consecutive_rows();
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
-    held_.resize(static_cast<std::size_t>(stages_.front().group.ranks()));
     sum_lengths(setup);
     make_banks();
   }
@@ -63,6 +62,7 @@ class SampledMoe final : public MoeModel {
     tokens_[0] += one_kind_ ? tokens : step.decode_tokens;
     tokens_[1] += one_kind_ ? 0 : step.prompt_tokens;
     for (MoeStageCost& stage : cost) stage = {};
+    note_holders(step.held, tokens);
     const double prompts =
         one_kind_ || tokens == 0 ? 0 : static_cast<double>(step.prompt_tokens) / tokens;
     const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % kDraws);
@@ -204,6 +204,15 @@ class SampledMoe final : public MoeModel {
     }
   }
 
+  /// Who holds tokens before a dispatch: the ranks of a TP group may all hold the same ones.
+  void note_holders(std::span<const double> held, int tokens) {
+    if (tokens == 0) return;
+    double sum = 0;
+    for (const double h : held) sum += h;
+    held_.resize(held.size());
+    holders_ = std::max(1.0, std::round(sum / tokens));
+  }
+
   static double unevenness(std::span<const double> held) {
     if (held.empty()) return 1;
     double sum = 0, most = 0;
@@ -245,7 +254,7 @@ class SampledMoe final : public MoeModel {
   const Pool& made(std::size_t kind, int tokens, std::size_t slot) {
     Pool& pool = pools_[kind][slot];
     if (!pool.costs.empty()) return pool;
-    std::ranges::fill(held_, static_cast<double>(tokens) / static_cast<double>(held_.size()));
+    std::ranges::fill(held_, holders_ * tokens / static_cast<double>(held_.size()));
     pool.records.reserve(static_cast<std::size_t>(kDraws * shape_.layers));
     for (std::uint64_t d = 0; d < kDraws; ++d) {
       banks_[kind].draw(tokens, d, *load_);
@@ -280,9 +289,10 @@ class SampledMoe final : public MoeModel {
   mutable std::unique_ptr<StepLoad> load_;
   mutable std::array<std::vector<double>, 2> share_;
   std::array<std::vector<Pool>, 2> pools_;  ///< by kind: [slot]
-  std::vector<double> held_;
-  Tokens tokens_{};        ///< since the last flush, by kind
-  double all_tokens_ = 0;  ///< before it
+  std::vector<double> held_;                ///< [rank] of a draw
+  double holders_ = 1;                      ///< ranks that hold each token
+  Tokens tokens_{};                         ///< since the last flush, by kind
+  double all_tokens_ = 0;                   ///< before it
   std::vector<double> taken_;
 };
 

@@ -1,0 +1,185 @@
+// What holds for experts spread over ranks, whatever the scheduler, the placement and the way they
+// are priced.
+#include <algorithm>
+#include <cmath>
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "sim/moesim.h"
+#include "tests/laws/law_support.h"
+
+using namespace moesim;
+using namespace moesim::laws;
+
+namespace {
+
+const std::string kBurst =
+    "arrival: {kind: closed_loop, max_concurrency: 24}, synthetic: {num_prompts: 60, "
+    "input_tokens: {uniform: [20, 400]}, output_tokens: {uniform: [10, 60]}}";
+
+std::string layout(const std::string& degrees, const std::string& engine,
+                   const std::string& routing, const std::string& more = "") {
+  return "deployment: {instances: [{" + degrees + "}]}\nengine: {" + engine + "}\nrouting: {" +
+         routing + "}\n" + more;
+}
+
+RunView finish(World& world) {
+  world.run(nullptr);
+  return world.view();
+}
+
+MoeStats stats_of(const Scenario& scenario) {
+  World world = build(scenario, {.check = true});
+  return *finish(world).moe;
+}
+
+struct Outcome {
+  double tokens_per_s = 0, p99_tpot = 0;
+};
+Outcome outcome(const Scenario& scenario) {
+  World world = build(scenario);
+  std::ostringstream out;
+  write_json(simulate(world), out);
+  const nlohmann::json summary = nlohmann::json::parse(out.str())["summary"];
+  return {summary["output_throughput"], summary["p99_tpot_ms"]};
+}
+
+}  // namespace
+
+TEST_CASE("every scheduler and placement sends the same tokens to the same experts") {
+  // Without padding, dummies and wasted steps the tokens computed are those of the requests.
+  const std::string routing = "kind: zipf, exponent: 0.8, fidelity: exact";
+  const std::string plain = "enforce_eager: true, enable_prefix_caching: false, ";
+  struct Case {
+    const char* why;
+    std::string degrees, engine;
+  };
+  const Case cases[] = {
+      {"vLLM", "tensor_parallel_size: 4", plain + "async_scheduling: false"},
+      {"vLLM, asynchronous", "tensor_parallel_size: 4", plain + "async_scheduling: true"},
+      {"vLLM, small steps", "tensor_parallel_size: 4",
+       plain + "async_scheduling: false, max_num_seqs: 5, max_num_batched_tokens: 64"},
+      {"whole experts", "tensor_parallel_size: 4",
+       plain + "async_scheduling: false, enable_expert_parallel: true"},
+      {"pipeline", "tensor_parallel_size: 2, pipeline_parallel_size: 2",
+       plain + "enable_expert_parallel: true"},
+      {"SGLang", "tensor_parallel_size: 4",
+       "backend: sglang, disable_cuda_graph: true, disable_radix_cache: true, "
+       "disable_overlap_schedule: true"},
+  };
+  std::vector<double> first;
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    const MoeStats stats = stats_of(scenario_of(kBurst, layout(c.degrees, c.engine, routing)));
+    CHECK(stats.fidelity == "exact");
+    if (first.empty()) first = stats.expert_load;
+    CHECK(stats.expert_load == first);
+    CHECK(std::accumulate(first.begin(), first.end(), 0.0) ==
+          doctest::Approx(stats.layers[0].assignments * static_cast<double>(stats.layers.size())));
+  }
+}
+
+TEST_CASE("placing experts otherwise changes who is slow, never what is chosen") {
+  const std::string engine =
+      "enable_expert_parallel: true, enforce_eager: true, async_scheduling: false";
+  const std::string degrees = "tensor_parallel_size: 4";
+  const std::string routing = "kind: zipf, exponent: 1.0, fidelity: exact";
+  const MoeStats linear = stats_of(scenario_of(kBurst, layout(degrees, engine, routing)));
+  const MoeStats eplb = stats_of(
+      scenario_of(kBurst, layout(degrees, engine, routing,
+                                 "placement: {eplb: {window_size: 20, step_interval: 20}}\n")));
+  CHECK(linear.expert_load == eplb.expert_load);
+  CHECK(!eplb.rebalances.empty());
+  for (const MoeStats::Rebalance& r : eplb.rebalances)
+    CHECK(r.imbalance_after <= r.imbalance_before + 1e-9);
+}
+
+TEST_CASE("draws made beforehand are within 3 % on throughput and 5 % on the slowest tokens") {
+  const std::string ep = "enable_expert_parallel: true";
+  struct Case {
+    const char* why;
+    std::string degrees, engine, routing;
+  };
+  const Case cases[] = {
+      {"skewed, DP and EP", "data_parallel_size: 4", ep, "kind: zipf, exponent: 0.8"},
+      {"even, DP and EP", "data_parallel_size: 4", ep, "kind: uniform"},
+      {"TP, DP and EP", "tensor_parallel_size: 2, data_parallel_size: 2", ep,
+       "kind: lognormal, sigma: 1.0"},
+      {"sent where they go", "data_parallel_size: 8",
+       ep + ", all2all_backend: deepep_high_throughput", "kind: zipf, exponent: 0.6"},
+      {"cut experts", "tensor_parallel_size: 2, data_parallel_size: 2", "block_size: 16",
+       "kind: zipf, exponent: 0.8"},
+      {"TP and EP", "tensor_parallel_size: 4", ep, "kind: dirichlet, concentration: 1.0"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    const auto run = [&](const std::string& fidelity) {
+      return outcome(
+          scenario_of(kBurst, layout(c.degrees, c.engine, c.routing + ", fidelity: " + fidelity)));
+    };
+    const Outcome exact = run("exact"), sampled = run("sampled");
+    CHECK(sampled.tokens_per_s == doctest::Approx(exact.tokens_per_s).epsilon(0.03));
+    CHECK(sampled.p99_tpot == doctest::Approx(exact.p99_tpot).epsilon(0.05));
+  }
+}
+
+TEST_CASE("more room for full experts drops less, and every choice is kept or dropped") {
+  const std::string engine = "enable_expert_parallel: true";
+  double before = 2;
+  for (const std::string factor : {"1.0", "1.25", "2.0"}) {
+    const MoeStats stats = stats_of(
+        scenario_of(kBurst, layout("data_parallel_size: 4", engine,
+                                   "kind: zipf, exponent: 0.8, capacity_factor: " + factor)));
+    CAPTURE(factor);
+    double assigned = 0, dropped = 0, kept = 0;
+    for (const MoeLayerStats& layer : stats.layers) {
+      assigned += layer.assignments;
+      dropped += layer.dropped;
+      CHECK(layer.moved == 0);
+      CHECK(layer.padding == 0);
+    }
+    kept = std::accumulate(stats.expert_load.begin(), stats.expert_load.end(), 0.0);
+    CHECK(kept + dropped == doctest::Approx(assigned));
+    CHECK(dropped / assigned < before);
+    before = dropped / assigned;
+  }
+}
+
+TEST_CASE("a run with data and expert parallelism repeats to the bit") {
+  for (const std::string fidelity : {"exact", "sampled"}) {
+    const Scenario scenario = scenario_of(
+        kBurst, layout("data_parallel_size: 4",
+                       "enable_expert_parallel: true, all2all_backend: deepep_low_latency",
+                       "kind: zipf, exponent: 0.8, fidelity: " + fidelity));
+    World first = build(scenario), second = build(scenario, {.check = true});
+    CHECK(finish(first).digest == finish(second).digest);
+  }
+}
+
+TEST_CASE("ranks of one instance end with all requests served, in every engine and role") {
+  for (const std::string engine : {"backend: vllm, enable_expert_parallel: true",
+                                   "backend: sglang, enable_expert_parallel: true",
+                                   "backend: trtllm, enable_expert_parallel: true"}) {
+    for (const std::string role : {"mixed", "prefill", "decode"}) {
+      for (const std::string fidelity : {"exact", "sampled"}) {
+        CAPTURE(engine);
+        CAPTURE(role);
+        CAPTURE(fidelity);
+        World world =
+            build(scenario_of(kBurst, layout("data_parallel_size: 4, role: " + role, engine,
+                                             "kind: zipf, exponent: 0.8, fidelity: " + fidelity)),
+                  {.check = true});
+        const RunView view = finish(world);
+        CHECK(std::ranges::all_of(view.requests.status,
+                                  [](RequestStatus s) { return s == RequestStatus::kCompleted; }));
+        if (role == "prefill") {
+          CHECK(std::ranges::all_of(view.requests.generated, [](auto n) { return n == 1; }));
+        }
+      }
+    }
+  }
+}
