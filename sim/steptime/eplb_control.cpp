@@ -60,10 +60,12 @@ double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
 
 double EplbControl::after_step(std::uint64_t step, MoeModel& model) {
   const auto interval = static_cast<std::uint64_t>(config_.spec.step_interval);
+  const auto window = static_cast<std::uint64_t>(config_.spec.window_size);
   const std::uint64_t at = (step + 1) % interval;
+  if (at == 0) return rebalance(step, model);
   // The window begins: what was counted before it is not looked at.
-  if (at == interval - static_cast<std::uint64_t>(config_.spec.window_size)) model.take_load(load_);
-  return at == 0 ? rebalance(step, model) : 0;
+  if (at + window == interval) model.take_load(load_);
+  return 0;
 }
 
 }  // namespace moesim
