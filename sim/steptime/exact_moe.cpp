@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "scenarios/workload.h"
+#include "sim/base/check.h"
 #include "sim/steptime/capacity_counts.h"
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
@@ -80,7 +81,7 @@ class ExactMoe final : public MoeModel {
         sum.dispatch_ns += one.dispatch_ns;
         sum.combine_ns += one.combine_ns;
         sum.provenance = one.provenance;
-        remember(one, layer, tokens);
+        remember(one, layer);
       }
       cost[s] = sum;
     }
@@ -115,7 +116,7 @@ class ExactMoe final : public MoeModel {
       by_rank_.push_back(rows_.size() - before);
     }
     const std::size_t real = rows_.size();
-    if (rows_.size() > tokens) resize(tokens);
+    MOESIM_CHECK(real <= tokens, "a step has room for the tokens in it");
     for (std::size_t i = 0; rows_.size() < tokens; ++i) {
       rows_.push_back(real == 0 ? i % tables_.table().rows() : rows_[i % real]);
       keys_.push_back(real == 0 ? Key{} : keys_[i % real]);
@@ -124,11 +125,6 @@ class ExactMoe final : public MoeModel {
     for (std::size_t i = 0; i < rows_.size(); ++i)
       rows_[i] = (next_row_ + i) % tables_.table().rows();
     next_row_ += rows_.size();
-  }
-
-  void resize(std::size_t tokens) {
-    rows_.resize(tokens);
-    keys_.resize(tokens);
   }
 
   void add_chunk(const PromptChunk& chunk) {
@@ -164,39 +160,41 @@ class ExactMoe final : public MoeModel {
 
   void count() {
     load_->clear();
+    counted_ = rows_.size();
     const ReplicaRanks& replicas = stages_.front().group.replicas();
-    if (capacity_) {
-      // Padding has no tokens to drop.
-      std::size_t real = 0;
-      for (const std::size_t count : by_rank_) real += count;
-      capacity_->add(tables_.table(), std::span(rows_).first(std::min(real, rows_.size())),
-                     by_rank_, replicas, *load_, stats_.layers);
-      return;
-    }
-    if (tables_.replay().mode() != RoutingReplay::Mode::kIndependent) {
-      load_->add(tables_.table(), rows_, 0, replicas);
-      return;
-    }
-    // A row for each layer of each token: a token of such a mixture is a row of its own.
+    const bool independent = tables_.replay().mode() == RoutingReplay::Mode::kIndependent;
+    const RoutingTable& table = independent ? mix_rows() : tables_.table();
+    if (!capacity_) return load_->add(table, rows_, 0, replicas);
+    // Padding has no tokens to drop.
+    counted_ = 0;
+    for (const std::size_t count : by_rank_) counted_ += count;
+    capacity_->add(table, std::span(rows_).first(counted_), by_rank_, replicas, *load_,
+                   stats_.layers);
+  }
+
+  /// A row for each layer of each token: a token of such a mixture is a row of its own.
+  const RoutingTable& mix_rows() {
     const RoutingTable& table = tables_.table();
-    if (mixed_.rows() < rows_.size()) mixed_ = RoutingTable(shape_, rows_.size());
+    if (mixed_.rows() < rows_.size()) mixed_ = RoutingTable(table.shape(), rows_.size());
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const Key& key = keys_[i];
       for (int layer = 0; layer < shape_.layers; ++layer) {
         const std::uint64_t row =
             tables_.replay().layer_row(key.request, key.prompt, key.index, layer);
-        for (int k = 0; k < shape_.top_k; ++k) mixed_.set(i, layer, k, table.expert(row, layer, k));
+        for (int k = 0; k < table.shape().top_k; ++k)
+          mixed_.set(i, layer, k, table.expert(row, layer, k));
       }
       rows_[i] = i;
     }
-    load_->add(mixed_, rows_, 0, replicas);
+    return mixed_;
   }
 
-  void remember(const MoeLayerCost& cost, int layer, int tokens) {
+  void remember(const MoeLayerCost& cost, int layer) {
     add_record(record_of(cost), 1, layer, stats_);
     MoeLayerStats& sums = stats_.layers[static_cast<std::size_t>(layer)];
+    const auto tokens = static_cast<double>(counted_);
     sums.tokens += tokens;
-    sums.assignments += static_cast<double>(tokens) * shape_.top_k;
+    sums.assignments += tokens * shape_.top_k;
     const auto counts = load_->layer(layer).counts;
     double* const load = stats_.expert_load.data() +
                          static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape_.experts);
@@ -220,6 +218,7 @@ class ExactMoe final : public MoeModel {
   std::vector<Key> keys_;
   RoutingTable mixed_;  ///< replay mode `independent`
   std::uint64_t next_row_ = 0;
+  std::size_t counted_ = 0;  ///< tokens of the step that have a place in the statistics
   std::vector<double> taken_;
   std::optional<CapacityCounts> capacity_;
   std::vector<std::size_t> by_rank_;  ///< rows of each data-parallel rank, without padding

@@ -1,7 +1,6 @@
 // What data-parallel ranks do to each other's steps: serving-semantics 1.10 and 3.5.
 
 #include <algorithm>
-#include <limits>
 
 #include "hardware/overlap.h"
 #include "sim/steptime/stage_state.h"
@@ -57,8 +56,12 @@ void StepTime::pad(std::span<const StepWork> ranks) {
     tokens_.push_back(ranks.size() > 1 ? std::max(1, tokens) : tokens);
     uniform = uniform && work.chunks.empty();
   }
-  dispatched_ = dispatch(*std::ranges::max_element(tokens_), uniform);
-  if (dispatched_.mode != GraphMode::kNone) std::ranges::fill(tokens_, dispatched_.padded);
+  const int most = *std::ranges::max_element(tokens_);
+  dispatched_ = dispatch(most, uniform);
+  // Half batches are captured whole or not at all, and are always of equal size (5.1).
+  if (split_ && dispatched_.mode == GraphMode::kPiecewise) dispatched_ = {GraphMode::kNone, most};
+  if (split_ || dispatched_.mode != GraphMode::kNone)
+    std::ranges::fill(tokens_, dispatched_.padded);
 }
 
 void StepTime::price_experts(std::span<const StepWork> ranks) {
@@ -86,52 +89,80 @@ void StepTime::price_experts(std::span<const StepWork> ranks) {
   }
   held_.resize(held_.size() / cut);
   step.held = held_;
-  moe_->price(step, moe_cost_);
-  if (split_) moe_->price(step, moe_cost_);  // the other half, for what is remembered
+  moe_->price(step, std::span(moe_cost_).first(stages_.size()));
+  if (split_) price_other_half(step);
   copy_ns_ = eplb_ ? eplb_->after_step(step.step, *moe_) : 0;
+}
+
+/// Experts of the second half batch; what a half takes is then the mean of both.
+void StepTime::price_other_half(MoeStep step) {
+  const std::size_t stages = stages_.size();
+  moe_cost_.resize(2 * stages);
+  step.works = std::span(halves_).subspan(step.works.size());
+  const std::span<MoeStageCost> other = std::span(moe_cost_).subspan(stages);
+  moe_->price(step, other);
+  for (std::size_t s = 0; s < stages; ++s) {
+    MoeStageCost& mean = moe_cost_[s];
+    mean.gemm_ns = (mean.gemm_ns + other[s].gemm_ns) / 2;
+    mean.wait_ns = (mean.wait_ns + other[s].wait_ns) / 2;
+    mean.dispatch_ns = (mean.dispatch_ns + other[s].dispatch_ns) / 2;
+    mean.combine_ns = (mean.combine_ns + other[s].combine_ns) / 2;
+  }
 }
 
 /// Two half batches run in turn if every rank has enough tokens for two (serving-semantics 5.1).
 bool StepTime::splits(std::span<const StepWork> ranks) const {
   if (!engine_.enable_dbo || ranks.size() == 1) return false;
-  bool prompts = false;
-  int least = std::numeric_limits<int>::max();
-  for (const StepWork& work : ranks) {
+  return std::ranges::all_of(ranks, [this](const StepWork& work) {
     int tokens = work.decodes;
     for (const PromptChunk& chunk : work.chunks) tokens += chunk.tokens;
-    prompts = prompts || !work.chunks.empty();
-    least = std::min(least, tokens);
-  }
-  return least >= std::max(2, prompts ? engine_.dbo_prefill_tokens : engine_.dbo_decode_tokens);
+    const int enough = work.chunks.empty() ? engine_.dbo_decode_tokens : engine_.dbo_prefill_tokens;
+    return tokens >= std::max(2, enough);
+  });
 }
 
-/// Half of every rank's step: half of its decodes and of each prompt chunk. The halves are alike,
-/// so one is priced.
+/// Both halves of every rank's step, the first of all ranks first: half of its decodes and of each
+/// prompt chunk.
 void StepTime::split(std::span<const StepWork> ranks) {
-  halves_.assign(ranks.begin(), ranks.end());
-  half_chunks_.resize(ranks.size());
-  for (std::size_t r = 0; r < ranks.size(); ++r) {
-    StepWork& half = halves_[r];
-    half.decodes = (half.decodes + 1) / 2;
-    for (std::int64_t& context : half.decode_context) context = (context + 1) / 2;
-    half_chunks_[r].clear();
-    for (PromptChunk chunk : half.chunks) {
-      // The second half of a chunk attends over the first: the mean of both.
-      chunk.context += chunk.tokens / 4;
-      chunk.tokens = (chunk.tokens + 1) / 2;
-      half_chunks_[r].push_back(chunk);
+  const std::size_t count = ranks.size();
+  halves_.assign(2 * count, {});
+  half_chunks_.resize(2 * count);
+  for (std::size_t h = 0; h < 2 * count; ++h) {
+    const bool second = h >= count;
+    const StepWork& whole = ranks[h % count];
+    StepWork& half = halves_[h] = whole;
+    // Odd ones are in the first half.
+    const auto part = [second](auto n) { return second ? n / 2 : (n + 1) / 2; };
+    half.decodes = part(whole.decodes);
+    half.tokens = second ? whole.tokens.last(part(whole.tokens.size()))
+                         : whole.tokens.first(part(whole.tokens.size()));
+    for (std::int64_t& context : half.decode_context) context = part(context);
+    half.sampled_rows = part(whole.sampled_rows);
+    half_chunks_[h].clear();
+    for (PromptChunk chunk : whole.chunks) {
+      const int tokens = part(chunk.tokens);
+      if (second) chunk.context += chunk.tokens - tokens;
+      chunk.tokens = tokens;
+      if (tokens > 0) half_chunks_[h].push_back(chunk);
     }
-    half.chunks = half_chunks_[r];
-    half.sampled_rows = (half.sampled_rows + 1) / 2;
+    half.chunks = half_chunks_[h];
+  }
+}
+
+/// All but the experts is priced of the first half only, with contexts as in the middle: the second
+/// half of a prompt attends over the first.
+void StepTime::level_contexts() {
+  for (auto& chunks : half_chunks_) {
+    for (PromptChunk& chunk : chunks) chunk.context += chunk.tokens / 2;
   }
 }
 
 /// Both halves together, messages of one under the computation of the other. `sum` is one half; its
 /// layers are alike, so the slots of a layer are taken over all of them at once.
-void StepTime::overlap_halves(const StageState& stage, Memo& sum) const {
+void StepTime::overlap_halves(const StageState& stage, double expert_wait_ns, Memo& sum) const {
   const auto ns = [&sum](Term term) { return sum.terms[index(term)]; };
   const double messages = ns(Term::kDispatch) + ns(Term::kCombine);
-  const double experts = ns(Term::kExpertGemm);
+  const double experts = ns(Term::kExpertGemm) + expert_wait_ns;
   const double shared = ns(Term::kSharedExpert);
   const double slow = slowdown_on_fewer_sms(stage.sms, stage.dispatch->sms());
   const HalfBatch half{.attention = Seconds((sum.total - messages - experts - shared) * slow / kNs),
@@ -151,10 +182,11 @@ void StepTime::price_ranks(std::span<const StepWork> ranks, StepCost& cost) {
   split_ = splits(ranks);
   if (split_) {
     split(ranks);
-    ranks = halves_;
+    ranks = std::span(halves_).first(ranks.size());
   }
   pad(ranks);
   if (moe_ != nullptr) price_experts(ranks);
+  if (split_) level_contexts();
   cost.graph = dispatched_.mode;
   cost.padded_tokens = 0;
   for (const int tokens : tokens_) cost.padded_tokens += split_ ? 2 * tokens : tokens;

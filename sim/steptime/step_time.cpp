@@ -273,8 +273,6 @@ void StepTime::add_experts(std::size_t at, std::uint64_t step, Memo& sum) {
     add(Term::kExposedWait, cost.wait_ns, cost.provenance);
     add(Term::kDispatch, cost.dispatch_ns, Provenance::kRoofline);
     add(Term::kCombine, cost.combine_ns, Provenance::kRoofline);
-    if (copy_ns_ > 0 && at + 1 == stages_.size())
-      add(Term::kExpertCopy, copy_ns_, Provenance::kAssumed);
     return;
   }
   StageState& stage = *stages_[at];
@@ -298,7 +296,7 @@ StepTime::Memo StepTime::price_stage(std::size_t at, std::span<const StepWork> r
   }
   add_experts(at, ranks.front().step, sum);
   if (split_) {
-    overlap_halves(stage, sum);
+    overlap_halves(stage, moe_cost_[at].wait_ns, sum);
   } else {
     hide_shared_experts(stage, dispatched_.padded, sum);
   }
@@ -307,6 +305,12 @@ StepTime::Memo StepTime::price_stage(std::size_t at, std::span<const StepWork> r
     sum.terms[index(Term::kLaunchOverhead)] += exposed;
     sum.provenance[static_cast<std::size_t>(Provenance::kAssumed)] += exposed;
     sum.total += exposed;
+  }
+  // Weights move after the step, beside nothing.
+  if (copy_ns_ > 0 && at + 1 == stages_.size()) {
+    sum.terms[index(Term::kExpertCopy)] += copy_ns_;
+    sum.provenance[static_cast<std::size_t>(Provenance::kAssumed)] += copy_ns_;
+    sum.total += copy_ns_;
   }
   return sum;
 }

@@ -144,7 +144,9 @@ class StepTime final : public StepPricer {
   Memo price_rank(StageState& stage, const StepWork& work, int tokens);
   [[nodiscard]] bool splits(std::span<const StepWork> ranks) const;
   void split(std::span<const StepWork> ranks);
-  void overlap_halves(const StageState& stage, Memo& sum) const;
+  void price_other_half(MoeStep step);
+  void level_contexts();
+  void overlap_halves(const StageState& stage, double expert_wait_ns, Memo& sum) const;
   Memo price_lockstep(StageState& stage, std::span<const StepWork> ranks);
   void add_experts(std::size_t index, std::uint64_t step, Memo& sum);
   void price_attention(const StageState& stage, std::size_t layer_class, const StepWork& work,
@@ -165,12 +167,12 @@ class StepTime final : public StepPricer {
   Parallel parallel_;
   // The step being priced.
   Dispatch dispatched_{GraphMode::kNone, 0};
-  bool split_ = false;  ///< into two half batches
-  std::vector<StepWork> halves_;
+  bool split_ = false;            ///< into two half batches
+  std::vector<StepWork> halves_;  ///< first halves of all ranks, then second ones
   std::vector<std::vector<PromptChunk>> half_chunks_;
-  std::vector<int> tokens_;   ///< [rank] after padding, of a half batch if split
-  std::vector<double> held_;  ///< [rank of the MoE group] before the dispatch
-  std::vector<MoeStageCost> moe_cost_;
+  std::vector<int> tokens_;             ///< [rank] after padding, of a half batch if split
+  std::vector<double> held_;            ///< [rank of the MoE group] before the dispatch
+  std::vector<MoeStageCost> moe_cost_;  ///< [stage]; behind them those of second halves
   std::vector<Memo> by_rank_;
 };
 
