@@ -303,7 +303,7 @@ class Resolver {
     if (!given) return;
     const std::vector<std::string> known = dispatch_names();
     if (std::ranges::find(known, *given.value) == known.end()) {
-      fail(context_, given, fmt::format("unknown choice text '{}'", *given.value),
+      fail(context_, given, fmt::format("unknown choice '{}'", *given.value),
            nearest_name_hint(*given.value, known));
       return;
     }

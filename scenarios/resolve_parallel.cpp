@@ -49,9 +49,13 @@ void resolve_parallel(InstanceSpec& entry, std::size_t index, const EngineKeys& 
     return;
   }
   if (backend == "static_batch" && (enabled || parallel.dp > 1)) {
-    root.fail(key_of(index, "data_parallel_size"),
-              "a plain generate() loop knows neither data nor expert parallelism",
-              "use backend: vllm, or count: N");
+    const char* problem = "a plain generate() loop knows neither data nor expert parallelism";
+    const char* hint = "use backend: vllm, or count: N";
+    if (enabled) {
+      fail(context, keys.enable_expert_parallel, problem, hint);
+    } else {
+      root.fail(key_of(index, "data_parallel_size"), problem, hint);
+    }
     return;
   }
   if (enabled && parallel.moe_group() == 1) {

@@ -267,6 +267,15 @@ void check_placement(const Rules& rules) {
   }
 }
 
+/// What routing is asked to follow, it must be able to.
+void check_fidelity(const Rules& rules) {
+  const RoutingSpec& routing = rules.scenario.routing;
+  if (routing.fidelity == RoutingFidelity::kSampled && routing.capacity_factor) {
+    rules.root.fail("routing.fidelity", "sampled does not know which token finds an expert full",
+                    "write exact, or leave capacity_factor out");
+  }
+}
+
 /// A prefill or decode instance is one side of a split system; mixing sides needs their transfer.
 void check_roles(const Rules& rules) {
   for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
@@ -306,6 +315,7 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
     check_lora(rules);
     check_dense(rules);
     check_placement(rules);
+    check_fidelity(rules);
   }
   check_roles(rules);
   if (inputs.has_model && inputs.has_system) check_engines(rules);

@@ -1,0 +1,132 @@
+// Mistakes in how experts are spread, placed, sent to and followed.
+
+#include <doctest/doctest.h>
+
+#include "tests/scenarios/line_cases.h"
+
+namespace moesim {
+namespace {
+
+constexpr int kEngine = 9, kInstance = 12, kEnd = 19;
+
+TEST_CASE("mistakes in expert parallelism") {
+  check({
+      {"SGLang: the product must be the group",
+       kInstance,
+       "    - {tensor_parallel_size: 2, moe_tensor_parallel_size: 4, engine: {backend: sglang}}",
+       {{kInstance, "deployment.instances.0.moe_tensor_parallel_size",
+         "4 x 0 is not tensor x data parallel size, 2 x 1",
+         "moe_tensor_parallel_size x moe_expert_parallel_size must be 2"}}},
+      {"vLLM has no degrees of its own",
+       kInstance,
+       "    - {tensor_parallel_size: 2, moe_expert_parallel_size: 2}",
+       {{kInstance, "deployment.instances.0.moe_expert_parallel_size",
+         "belongs to sglang and trtllm", "enable_expert_parallel"}}},
+      {"on and off at once",
+       kInstance,
+       "    - {tensor_parallel_size: 2, moe_expert_parallel_size: 1, engine: {backend: trtllm, "
+       "enable_expert_parallel: true}}",
+       {{kInstance, "deployment.instances.0.moe_expert_parallel_size",
+         "1 contradicts engine.enable_expert_parallel", "leave one of the two out"}}},
+      {"one GPU",
+       kInstance,
+       "    - {engine: {enable_expert_parallel: true}}",
+       {{kInstance, "deployment.instances.0.engine.enable_expert_parallel",
+         "has no effect on one GPU", "raise tensor_parallel_size or data_parallel_size"}}},
+      {"a loop without an engine",
+       kInstance,
+       "    - {tensor_parallel_size: 2, engine: {backend: static_batch, enable_expert_parallel: "
+       "true}}",
+       {{kInstance, "deployment.instances.0.engine.enable_expert_parallel",
+         "knows neither data nor expert parallelism", "backend: vllm"}}},
+      {"copies that do not divide",
+       kEngine,
+       "  enable_expert_parallel: true\n  enable_eplb: true\n  eplb_config: "
+       "{num_redundant_experts: 1}",
+       {{14, "deployment.instances.0.tensor_parallel_size", "9 experts with their copies", ""}}},
+      {"two sides of a split system",
+       kInstance,
+       "    - {role: prefill}\n    - {role: decode}",
+       {{13, "deployment.instances.1.role", "exchange KV, which is not modelled yet",
+         "the same role"}}},
+  });
+}
+
+TEST_CASE("mistakes in messages to experts") {
+  check({
+      {"nobody to send to",
+       kEngine,
+       "  all2all_backend: pplx",
+       {{kEngine, "engine.all2all_backend", "has no effect with data_parallel_size 1",
+         "raise data_parallel_size"}}},
+      {"no whole experts to send to",
+       kInstance,
+       "    - {data_parallel_size: 2, engine: {all2all_backend: deepep_low_latency}}",
+       {{kInstance, "deployment.instances.0.engine.all2all_backend", "needs whole experts on ranks",
+         "enable_expert_parallel"}}},
+      {"a name nobody has",
+       kEngine,
+       "  all2all_backend: deep_ep",
+       {{kEngine, "engine.all2all_backend", "unknown choice 'deep_ep'", "deepep_low_latency"}}},
+      {"nothing to overlap",
+       kInstance,
+       "    - {data_parallel_size: 2, engine: {enable_expert_parallel: true, enable_dbo: true}}",
+       {{kInstance, "deployment.instances.0.engine.enable_dbo",
+         "needs data parallelism with a deepep all2all_backend", "deepep_low_latency"}}},
+      {"a threshold of nothing",
+       kEngine,
+       "  dbo_decode_token_threshold: 8",
+       {{kEngine, "engine.dbo_decode_token_threshold", "has no effect without enable_dbo: true",
+         "leave it out"}}},
+  });
+}
+
+TEST_CASE("mistakes in placements and routing") {
+  check({
+      {"no whole experts to place",
+       kEnd,
+       "placement: {eplb: {}}",
+       {{kEnd, "placement", "eplb has no effect: no instance keeps experts whole",
+         "turn engine.enable_expert_parallel on"}}},
+      {"under its other name",
+       kEngine,
+       "  enable_eplb: true",
+       {{kEngine, "engine.enable_eplb", "eplb has no effect: no instance keeps experts whole",
+         "turn engine.enable_expert_parallel on"}}},
+      {"a model without groups",
+       kEngine,
+       "  enable_expert_parallel: true\n  expert_placement_strategy: round_robin",
+       {{10, "engine.expert_placement_strategy", "for models that choose among groups", "linear"}}},
+      {"two placements",
+       kEngine,
+       "  enable_expert_parallel: true\n  enable_eplb: true\n  expert_placement_strategy: "
+       "round_robin",
+       {{10, "engine.enable_eplb", "places experts itself", "leave one of the two out"}}},
+      {"said twice",
+       kEngine,
+       "  enable_expert_parallel: true\n  enable_eplb: true\nplacement: {eplb: {}}",
+       {{11, "placement", "says the same as engine.enable_eplb", "leave one of the two out"}}},
+      {"numbers of nothing",
+       kEngine,
+       "  eplb_config: {window_size: 5}",
+       {{kEngine, "engine.eplb_config", "has no effect without enable_eplb: true", "turn it on"}}},
+      {"a window beyond the interval",
+       kEngine,
+       "  enable_expert_parallel: true\n  enable_eplb: true\n  eplb_config: {window_size: 10, "
+       "step_interval: 5}",
+       {{11, "engine.eplb_config.window_size", "10 steps are more than step_interval, 5",
+         "at most the interval"}}},
+      {"no placement at all",
+       kEnd,
+       "placement: {}",
+       {{kEnd, "placement", "names no placement", "round_robin"}}},
+      {"full experts from draws",
+       kEnd,
+       "routing: {fidelity: sampled, capacity_factor: 1.25}",
+       {{kEnd, "routing.fidelity", "does not know which token finds an expert full",
+         "leave capacity_factor out"}}},
+  });
+}
+
+}  // namespace
+}  // namespace moesim
