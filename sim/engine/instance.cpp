@@ -63,6 +63,7 @@ void Instance::arrive(std::uint32_t request, SimTime now) {
   table.status[request] = RequestStatus::kWaiting;
   table.instance[request] = static_cast<std::uint16_t>(config_.id.value);
   token_load_ += tokens_of(request);
+  if (idle_) publish(now);
   const ApiCost& api = config_.api;
   if (api.request_us <= 0) {
     enqueue(request);
