@@ -171,7 +171,8 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
     stages.push_back(
         {make_shard(scenario.model, parallel, stage).shard,
          make_kernels(scenario, info, std::move(place), *collectives.back(), noise),
-         make_group_dispatch(scenario.model, parallel, info.engine.all2all_backend, site)});
+         make_group_dispatch(scenario.model, parallel, info.engine.all2all_backend, site),
+         system.gpu.sm_count});
   }
   step_times.push_back(std::make_unique<StepTime>(scenario.model, std::move(stages), info.memory.kv,
                                                   info.engine, experts_of(info, group),
