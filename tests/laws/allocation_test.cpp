@@ -6,6 +6,7 @@
 #include "sim/engine/instance.h"
 #include "tests/reference/engine_run.h"
 #include "tests/reference/step_table.h"
+#include "tests/sim/steptime/moe_support.h"
 
 // Counts every allocation of this program. Replaced for all of it, used by this file.
 namespace {
@@ -148,5 +149,39 @@ TEST_CASE("a warm engine allocates nothing, arrivals and completions included") 
     const Counted counted = last_round(load);
     CHECK(counted.steps > 500);
     CHECK(counted.allocations == 0);
+  }
+}
+
+TEST_CASE("routing the tokens of a step to their experts allocates nothing") {
+  struct Case {
+    const char* why;
+    bool exact, dbo;
+  };
+  for (const Case& c : {Case{"one by one", true, false}, Case{"in half batches", true, true},
+                        Case{"by draws made before", false, false}}) {
+    CAPTURE(std::string(c.why));
+    Lockstep two({.us = [](const Op&) { return 1.0; }, .exact = c.exact, .dbo = c.dbo});
+    const std::vector<PromptChunk> chunk = {{9, 12, 0, true}};
+    std::vector<RoutedToken> tokens[2] = {{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}}, {{5, 1}}};
+    std::vector<StepWork> ranks(2);
+    StepCost cost;
+    const auto run = [&](std::uint64_t first) {
+      for (std::uint64_t step = first; step < first + 50; ++step) {
+        for (std::size_t r = 0; r < 2; ++r) {
+          for (RoutedToken& token : tokens[r]) token.index = static_cast<std::uint32_t>(step);
+          ranks[r] = {.step = step,
+                      .decodes = static_cast<int>(tokens[r].size()),
+                      .decode_context = {100, 20},
+                      .chunks = chunk,
+                      .sampled_rows = 1,
+                      .tokens = tokens[r]};
+        }
+        two.step_time.price_ranks(ranks, cost);
+      }
+    };
+    run(0);
+    const std::size_t before = allocations;
+    run(50);
+    CHECK(allocations == before);
   }
 }

@@ -1,0 +1,111 @@
+#include "sim/report/moe_section.h"
+
+#include <doctest/doctest.h>
+#include <vector>
+
+#include "tests/sim/report/report_support.h"
+#include "tests/sim/steptime/moe_support.h"
+
+using namespace moesim;
+
+namespace {
+
+/// Two MoE layers behind a dense one, four experts on two ranks: four steps, forty tokens.
+MoeStats four_steps() {
+  MoeStats stats;
+  stats.fidelity = "exact";
+  stats.layers.resize(2);
+  for (MoeLayerStats& layer : stats.layers) {
+    layer.steps = 4;
+    layer.tokens = 40;
+    layer.assignments = 40;
+    layer.active = 6;
+    layer.rank_imbalance = 5;
+    layer.expert_imbalance = 10;
+    layer.bytes_intra = 100;
+    layer.bytes_inter = 7;
+    layer.rank_imbalances.add(1250, 4);
+  }
+  stats.layers[1].dropped = 4;
+  stats.layers[1].moved = 2;
+  stats.layers[1].left_with_none = 1;
+  stats.expert_load = {20, 10, 5, 5, 12, 8, 8, 8};
+  stats.straggler = {6, 2};
+  stats.ranks = 2;
+  stats.experts = 4;
+  stats.rebalances = {{9, 2e6, 64, 1.5, 1.1}};
+  return stats;
+}
+
+struct Reported {
+  explicit Reported(const MoeStats& stats, std::optional<ExpertPlacement> placement) {
+    run.scenario.model = three_layers();
+    run.scenario.placement.name = "eplb";
+    RunView view = run.view();
+    view.moe = stats;
+    view.placement = std::move(placement);
+    section = *make_moe(view);
+  }
+  HandMadeRun run;
+  MoeSection section;
+};
+
+}  // namespace
+
+TEST_CASE("sums over steps become means, shares and ratios") {
+  const Reported reported(four_steps(), placed(2, 4, {{0, 1}, {2, 3}}));
+  const MoeSection& moe = reported.section;
+  REQUIRE(moe.layers.size() == 2);
+  const MoeLayerReport& layer = moe.layers[1];
+  CHECK(moe.layers[0].layer == 1);  // counted over the model, whose first layer is dense
+  CHECK(layer.layer == 2);
+  CHECK(layer.active_experts_mean == 1.5);
+  CHECK(layer.rank_imbalance_mean == 1.25);
+  CHECK(layer.rank_imbalance_p99 == doctest::Approx(1.25).epsilon(0.01));
+  CHECK(layer.expert_imbalance_mean == 2.5);
+  CHECK(layer.dropped_ratio == 0.1);
+  CHECK(layer.moved_ratio == 0.05);
+  CHECK(layer.tokens_with_none_ratio == 0.025);
+  CHECK(layer.a2a_bytes_intra == 100);
+  CHECK(layer.a2a_bytes_inter == 7);
+  CHECK(moe.mean_rank_imbalance() == 1.25);
+  CHECK(moe.expert_load_ratio[0] == std::vector<double>{2, 1, 0.5, 0.5});
+  CHECK(moe.ranks == 2);
+  CHECK(moe.fidelity == "exact");
+  REQUIRE(moe.rebalances.size() == 1);
+  CHECK(moe.rebalances[0].copy_ms == 2);
+}
+
+TEST_CASE("the straggler is the rank that was slowest most often, and its hottest expert") {
+  const Reported reported(four_steps(), placed(2, 4, {{0, 1}, {2, 3}}));
+  const auto& straggler = reported.section.straggler;
+  REQUIRE(straggler.has_value());
+  CHECK(straggler->rank == 0);
+  CHECK(straggler->share_ratio == 0.75);
+  CHECK(straggler->layer == 1);
+  CHECK(straggler->expert == 0);
+  CHECK(straggler->expert_load_ratio == 2);
+}
+
+TEST_CASE("an expert's copies share its load when a straggler is looked for") {
+  // Two thirds of the mean on each copy of expert 0: expert 1 is hotter.
+  const Reported reported(four_steps(), placed(2, 4, {{0, 1, 2}, {3, 0, 0}}));
+  REQUIRE(reported.section.straggler.has_value());
+  CHECK(reported.section.straggler->expert == 1);
+  CHECK(reported.section.straggler->expert_load_ratio == 1);
+  CHECK(reported.section.redundant_experts == 2);
+}
+
+TEST_CASE("experts that are cut have no placement, rebalances or straggler") {
+  MoeStats stats = four_steps();
+  stats.ranks = 1;
+  const Reported reported(stats, std::nullopt);
+  CHECK(reported.section.placement.empty());
+  CHECK(reported.section.rebalances.empty());
+  CHECK(!reported.section.straggler.has_value());
+}
+
+TEST_CASE("a dense model has no section") {
+  const HandMadeRun run;
+  CHECK(!make_moe(run.view()).has_value());
+}
