@@ -19,10 +19,10 @@ class FixedDispatch final : public DispatchBackend {
   FixedDispatch(double dispatch_ns, double combine_ns, bool routed, int sms = 0)
       : dispatch_ns_(dispatch_ns), combine_ns_(combine_ns), routed_(routed), sms_(sms) {}
   DispatchCost cost(const DispatchTraffic& t) const override {
-    seen = {{t.held.begin(), t.held.end()},
-            {t.rank_copies.begin(), t.rank_copies.end()},
-            {t.slots.begin(), t.slots.end()},
-            {t.node_copies.begin(), t.node_copies.end()}};
+    seen.held.assign(t.held.begin(), t.held.end());
+    seen.copies.assign(t.rank_copies.begin(), t.rank_copies.end());
+    seen.slots.assign(t.slots.begin(), t.slots.end());
+    seen.nodes.assign(t.node_copies.begin(), t.node_copies.end());
     DispatchCost cost;
     cost.dispatch_ns = dispatch_ns_;
     cost.combine_ns = combine_ns_;
