@@ -103,6 +103,8 @@ NodeSpec read_node(Reader in, const std::vector<LinkSpec>& links) {
   const LinkSpec pcie = link_named_by(in, "pcie_link", links);
   node.pcie_latency = pcie.latency;
   node.pcie_efficiency = pcie.efficiency;
+  if (in.has("host_mem_capacity"))
+    node.host_mem_capacity = in.bytes("host_mem_capacity", {1e9, 1e14});
   node.nics = static_cast<int>(in.integer("nics", {0, 128}));
   in.reject_unknown_keys();
   return node;

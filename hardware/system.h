@@ -38,6 +38,7 @@ struct NodeSpec {
   BytesPerSecond pcie_bw;
   Seconds pcie_latency;        ///< between two devices of one PCIe switch
   double pcie_efficiency = 1;  ///< of pcie_bw
+  Bytes host_mem_capacity;     ///< memory of the node; 0: not stated
   int nics = 8;
   BytesPerSecond inter_bw;  ///< per NIC, one direction
 };

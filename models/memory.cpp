@@ -120,6 +120,15 @@ Bytes kv_budget(const GpuMemory& memory, Bytes nccl, const MemoryRules& rules) {
   return Bytes(0);
 }
 
+// Experts that lie elsewhere come off the routed ones, then off their copies.
+void take_away(const OffloadBytes& offload, GpuMemory& memory) {
+  memory.offloaded = offload.away;
+  const Bytes saved = offload.away - offload.staging;
+  const Bytes routed = std::min(saved, memory.weights.routed_experts);
+  memory.weights.routed_experts -= routed;
+  memory.weights.redundant_experts -= saved - routed;
+}
+
 StagePlan plan_stage(const Shard& shard, const MemoryInputs& inputs) {
   StagePlan stage;
   GpuMemory& memory = stage.memory;
@@ -130,6 +139,7 @@ StagePlan plan_stage(const Shard& shard, const MemoryInputs& inputs) {
   memory.weights = weight_bytes(shard);
   memory.weights.lora = lora_bytes(shard, inputs.lora);
   if (inputs.rules.pad_mxfp4) memory.weights.other += mxfp4_padding(shard);
+  take_away(offload_bytes(shard, inputs.offload), memory);
   memory.activation_peak = activation_peak(shard, inputs);
   memory.cuda_graph = graph_bytes(shard, inputs);
   stage.nccl = nccl_bytes(shard.parallel);
@@ -213,6 +223,19 @@ void judge(MemoryPlan& plan, const StagePlan& stage, std::int64_t needed_blocks,
   plan.feasible = true;
 }
 
+// What the GPUs do not hold must fit somewhere.
+void judge_offload(MemoryPlan& plan, const MemoryInputs& inputs) {
+  if (inputs.offload_room == Bytes(0)) return;
+  for (const GpuMemory& gpu : plan.gpus) {
+    if (gpu.offloaded <= inputs.offload_room) continue;
+    return reject(plan, gpu.offloaded - inputs.offload_room,
+                  fmt::format("{} of experts outside the GPU do not fit the {} of {} memory there "
+                              "is for each GPU",
+                              to_gib_text(gpu.offloaded), to_gib_text(inputs.offload_room),
+                              to_text(inputs.offload.tier)));
+  }
+}
+
 }  // namespace
 
 const char* utilization_key(KvBudgetRule rule) {
@@ -260,6 +283,7 @@ MemoryPlan plan_memory(const ModelSpec& model, const Parallel& parallel,
         static_cast<double>(plan.num_gpu_blocks - 1) / static_cast<double>(needed);
   }
   judge(plan, *binding, needed, length, inputs.rules.budget);
+  if (plan.feasible) judge_offload(plan, inputs);
   return plan;
 }
 

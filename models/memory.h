@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "models/expert_offload.h"
 #include "models/sharding.h"
 
 namespace moesim {
@@ -92,14 +93,18 @@ struct MemoryInputs {
   std::string all2all_backend = "allgather_reducescatter";
   int gpus_per_node = 8;  ///< DeepEP needs a second buffer across nodes
   std::optional<std::int64_t> num_gpu_blocks_override;
+  ExpertOffload offload;  ///< experts outside the GPU
+  /// What there is for them elsewhere, for each GPU; 0: the system does not say.
+  Bytes offload_room;
 };
 
-/// One GPU's memory by part. The parts (not `usable`) sum to `capacity` exactly.
+/// One GPU's memory by part. The parts (not `usable` and `offloaded`) sum to `capacity` exactly.
 struct GpuMemory {
   int rank = 0;
   Bytes capacity, usable;
   WeightBytes weights;
   Bytes kv_cache, activation_peak, cuda_graph, comm_buffer, framework, free;
+  Bytes offloaded;  ///< experts of this GPU that lie elsewhere; the staging room is in `weights`
 };
 
 struct MemoryPlan {

@@ -179,7 +179,7 @@ Scenario read_scenario(Document document, LoadContext& context) {
   scenario.base_dir = context.base_dir;
   Reader root(document, context.diagnostics);
   read_header(root, scenario, context);
-  reject_not_modelled(root, {"plan", "sweep", "faults", "offload"}, "leave it out");
+  reject_not_modelled(root, {"plan", "sweep", "faults"}, "leave it out");
   const EngineKeys engine = read_engine(root.map_or_empty("engine"), context);
   std::optional<ModelSpec> model = read_model(root, engine, context);
   if (model) scenario.model = *std::move(model);
@@ -195,6 +195,8 @@ Scenario read_scenario(Document document, LoadContext& context) {
       read_routing(root, has_files ? routing_shape(scenario.model) : RoutingShape(), context);
   const Given<PlacementSpec> placement = read_placement(root, engine, context);
   if (placement) scenario.placement = *placement.value;
+  const Given<ExpertOffload> offload = read_offload(root, context);
+  scenario.offload = offload.value;
   scenario.slo = read_slo(root.map_or_empty("slo"));
   scenario.gpu_hour_usd = read_cost(root.map_or_empty("cost"));
   scenario.uncertainty_replicas = read_uncertainty(root.map_or_empty("uncertainty"));
@@ -209,6 +211,7 @@ Scenario read_scenario(Document document, LoadContext& context) {
             .root = root,
             .engines = engines,
             .placement = placement,
+            .offload = offload,
             .has_model = has_model,
             .has_system = system.complete},
            context);

@@ -60,7 +60,7 @@ void fail(LoadContext& context, const Given<T>& at, const std::string& problem,
   context.diagnostics.add({at.where, at.key, problem, hint});
 }
 
-/// "'offload' is not modelled yet" for each of the keys that is there (YAML null counts as absent).
+/// "'sweep' is not modelled yet" for each of the keys that is there (YAML null counts as absent).
 void reject_not_modelled(Reader& in, const std::vector<std::string>& keys, const std::string& hint);
 
 /// A key of `engine` as another backend than vLLM spells it.
@@ -156,6 +156,11 @@ struct DeploymentSection {
                                                   LoadContext& context);
 /// enable_eplb, eplb_config, expert_placement_strategy of `engine`.
 [[nodiscard]] Given<PlacementSpec> read_placement_flags(Reader& engine, LoadContext& context);
+/// `offload`.
+[[nodiscard]] Given<ExpertOffload> read_offload(Reader& root, LoadContext& context);
+/// Whether the scenario has a use for its `offload`.
+void check_offload(const Scenario& scenario, const Given<ExpertOffload>& offload,
+                   LoadContext& context);
 [[nodiscard]] SloSpec read_slo(Reader in);
 [[nodiscard]] std::map<std::string, double> read_cost(Reader in);
 [[nodiscard]] int read_uncertainty(Reader in);
@@ -170,6 +175,7 @@ struct ValidateInputs {
   Reader& root;
   const std::vector<EngineKeys>& engines;
   const Given<PlacementSpec>& placement;
+  const Given<ExpertOffload>& offload;
   bool has_model = false;
   bool has_system = false;
 };

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hardware/cluster.h"
+#include "models/expert_offload.h"
 #include "models/hf_config.h"
 #include "models/placement.h"
 #include "models/sharding.h"
@@ -162,6 +163,7 @@ struct Scenario {
   WorkloadSpec workload;
   RoutingSpec routing;
   PlacementSpec placement;
+  std::optional<ExpertOffload> offload;  ///< nullopt: no section; all experts are resident
   SloSpec slo;
   std::map<std::string, double> gpu_hour_usd;
   int uncertainty_replicas = 16;

@@ -74,7 +74,8 @@ void check_fits(const Rules& rules) {
         fmt::format("{} GPUs are needed here: fewer or smaller instances, or a larger system.nodes",
                     needed));
   }
-  if (all_fit && layout.idle > 0) {
+  const bool peers = rules.scenario.offload && rules.scenario.offload->tier == OffloadTier::kPeer;
+  if (all_fit && layout.idle > 0 && !peers) {
     rules.context.warnings.push_back(fmt::format("{} of {} GPUs are idle: no instance uses them",
                                                  layout.idle, cluster.total_gpus()));
   }
@@ -316,6 +317,7 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
     check_dense(rules);
     check_placement(rules);
     check_fidelity(rules);
+    if (inputs.has_system) check_offload(inputs.scenario, inputs.offload, context);
   }
   check_roles(rules);
   if (inputs.has_model && inputs.has_system) check_engines(rules);

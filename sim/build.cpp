@@ -10,6 +10,7 @@
 #include "hardware/collective.h"
 #include "hardware/topology.h"
 #include "scenarios/expert_routing.h"
+#include "scenarios/expert_tiers.h"
 #include "scenarios/layout.h"
 #include "scenarios/workload.h"
 #include "sim/base/check.h"
@@ -129,6 +130,17 @@ std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const Instan
                                     scenario.model.precisions, tp, std::move(roofline), noise);
 }
 
+ExpertTier::Config tier_config(const Scenario& scenario, const std::vector<int>& gpus) {
+  const Layout layout = moesim::lay_out(scenario.cluster, scenario.instances);
+  const auto link = tier_link(scenario, layout, gpus);
+  MOESIM_CHECK(link, "a loaded scenario has the peers it offloads to");
+  ExpertTier::Config config;
+  config.spec = *scenario.offload;
+  config.bytes_per_ns = link->bandwidth.value() * 1e-9;
+  config.latency_ns = link->latency.value() * 1e9;
+  return config;
+}
+
 }  // namespace
 
 /// Everything of a run, at stable addresses: later members refer to earlier ones.
@@ -198,6 +210,12 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
                   routing.fidelity == RoutingFidelity::kRankExact || routing.capacity_factor;
   if (routing.capacity_factor)
     experts.capacity = {*routing.capacity_factor, routing.overflow, routing.capacity_scope};
+  if (scenario.offload && scenario.offload->active()) {
+    // What was used before decides what is resident: only whole steps in their order show it.
+    experts.exact = experts.exact ||
+                    (scenario.offload->learns() && routing.fidelity != RoutingFidelity::kSampled);
+    experts.tier = tier_config(scenario, info.gpus);
+  }
   experts.eplb =
       make_eplb(scenario, parallel, *topology, parts, experts.placement, experts.node_of_rank);
   const Workload& workload = simulation->workload();
@@ -236,8 +254,10 @@ void World::Parts::add_instances(const RunOptions& options) {
       std::move(requests), make_policy<RequestRouter>(scenario.request_router), run);
   for (std::size_t i = 0; i < deployment.instances.size(); ++i) {
     const InstanceInfo& info = deployment.instances[i];
-    // Identical instances share their tables, unless each moves its experts by itself.
-    const bool own = scenario.placement.name == "eplb" && info.parallel.expert_parallel;
+    // Identical instances share their tables, unless each moves its experts by itself or remembers
+    // them.
+    const bool own = (scenario.placement.name == "eplb" && info.parallel.expert_parallel) ||
+                     (scenario.offload && scenario.offload->learns());
     const bool first = i == 0 || deployment.instances[i - 1].spec != info.spec;
     if (own || first) add_step_time(info);
     Instance::Config config;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "scenarios/expert_tiers.h"
 #include "scenarios/layout.h"
 #include "scenarios/other_defaults.h"
 #include "sim/base/check.h"
@@ -62,6 +63,12 @@ Deployment lay_out(const Scenario& scenario) {
     info.parallel = spec.parallel;
     if (!scenario.model.is_moe()) info.parallel.dp = 1;
     info.memory_inputs = memory_inputs(scenario, spec, node.system, node.gpus);
+    if (scenario.offload && scenario.offload->active()) {
+      info.memory_inputs.offload = *scenario.offload;
+      const auto link = tier_link(scenario, layout, layout.gpus[next]);
+      MOESIM_CHECK(link, "a loaded scenario has the peers it offloads to");
+      info.memory_inputs.offload_room = link->room;
+    }
     info.memory = plan_memory(scenario.model, info.parallel, info.memory_inputs);
     if (spec.engine.max_num_seqs_by_memory) {
       info.engine.max_num_seqs =

@@ -136,15 +136,17 @@ Json gpu_json(const GpuMemory& gpu) {
                         {"lm_head", number(w.lm_head)},
                         {"lora", number(w.lora)},
                         {"other", number(w.other)}};
-  return {{"capacity_bytes", number(gpu.capacity)},
-          {"usable_bytes", number(gpu.usable)},
-          {"weights", weights},
-          {"kv_cache_bytes", number(gpu.kv_cache)},
-          {"activation_peak_bytes", number(gpu.activation_peak)},
-          {"cuda_graph_bytes", number(gpu.cuda_graph)},
-          {"comm_buffer_bytes", number(gpu.comm_buffer)},
-          {"framework_bytes", number(gpu.framework)},
-          {"free_bytes", number(gpu.free)}};
+  Json out = {{"capacity_bytes", number(gpu.capacity)},
+              {"usable_bytes", number(gpu.usable)},
+              {"weights", weights},
+              {"kv_cache_bytes", number(gpu.kv_cache)},
+              {"activation_peak_bytes", number(gpu.activation_peak)},
+              {"cuda_graph_bytes", number(gpu.cuda_graph)},
+              {"comm_buffer_bytes", number(gpu.comm_buffer)},
+              {"framework_bytes", number(gpu.framework)},
+              {"free_bytes", number(gpu.free)}};
+  if (gpu.offloaded > Bytes(0)) out["offloaded_bytes"] = number(gpu.offloaded);
+  return out;
 }
 
 Json memory_json(const MemorySection& memory) {

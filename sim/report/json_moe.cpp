@@ -41,6 +41,18 @@ Json eplb_json(const MoeSection& moe) {
   return out;
 }
 
+Json offload_json(const MoeOffload& offload) {
+  Json out = {{"tier", offload.tier},
+              {"policy", offload.policy},
+              {"prefetch", offload.prefetch},
+              {"resident_fraction", json_value(offload.resident_fraction)},
+              {"hit_ratio", json_value(offload.hit_ratio)}};
+  if (offload.ahead_ratio) out["prefetched_ratio"] = json_value(*offload.ahead_ratio);
+  out["bytes_copied"] = json_value(offload.bytes_copied);
+  out["copy_ms_per_step"] = json_value(offload.copy_ms_per_step);
+  return out;
+}
+
 }  // namespace
 
 Json json_value(double value) {
@@ -57,6 +69,7 @@ Json moe_json(const MoeSection& moe) {
   out["ep_ranks"] = moe.ranks;
   if (!moe.placement.empty()) out["placement"] = moe.placement;
   if (moe.placement == "eplb") out["eplb"] = eplb_json(moe);
+  if (moe.offload) out["offload"] = offload_json(*moe.offload);
   if (moe.straggler) {
     const MoeStraggler& s = *moe.straggler;
     out["straggler"] = {{"rank", s.rank},

@@ -73,6 +73,32 @@ std::optional<MoeStraggler> find_straggler(const MoeStats& stats, const ExpertPl
   return out;
 }
 
+std::optional<MoeOffload> offload_report(const Scenario& scenario, const MoeStats& stats) {
+  if (!scenario.offload || !scenario.offload->active()) return std::nullopt;
+  const ExpertOffload& spec = *scenario.offload;
+  MoeOffload out;
+  out.tier = to_text(spec.tier);
+  out.policy = to_text(spec.policy);
+  out.prefetch = to_text(spec.prefetch);
+  out.resident_fraction = spec.resident_fraction;
+  TierUse sum;
+  for (const MoeLayerStats& layer : stats.layers) {
+    sum.looked += layer.tier.looked;
+    sum.hits += layer.tier.hits;
+    sum.ahead += layer.tier.ahead;
+    sum.bytes += layer.tier.bytes;
+    sum.demand_ns += layer.tier.demand_ns + layer.tier.ahead_ns;
+  }
+  if (sum.looked > 0) out.hit_ratio = sum.hits / sum.looked;
+  const bool guesses = spec.prefetch == OffloadPrefetch::kNextLayer;
+  if (guesses && sum.hits < sum.looked) out.ahead_ratio = sum.ahead / (sum.looked - sum.hits);
+  out.bytes_copied = sum.bytes;
+  constexpr double kMsPerNs = 1e-6;
+  const auto steps = static_cast<double>(stats.layers.front().steps);
+  if (steps > 0) out.copy_ms_per_step = sum.demand_ns * kMsPerNs / steps;
+  return out;
+}
+
 }  // namespace
 
 double MoeSection::mean_rank_imbalance() const {
@@ -98,6 +124,7 @@ std::optional<MoeSection> make_moe(const RunView& view) {
   for (std::size_t l = 0; l < stats.layers.size(); ++l)
     out.layers.push_back(layer_report(stats.layers[l], model_layers[l]));
   out.expert_load_ratio = load_ratios(stats);
+  out.offload = offload_report(scenario, stats);
   if (!view.placement) return out;
   out.placement = scenario.placement.name;
   out.redundant_experts = view.placement->slots - view.placement->experts;

@@ -134,6 +134,15 @@ struct MoeRebalance {
   std::uint64_t step = 0;
   double copy_ms = 0, moved_bytes = 0, imbalance_before = 1, imbalance_after = 1;
 };
+/// Experts outside the GPU: what was there when it was needed, and what copying took.
+struct MoeOffload {
+  std::string tier, policy, prefetch;
+  double resident_fraction = 1;
+  double hit_ratio = 1;               ///< of the experts with tokens, by layer, rank and step
+  std::optional<double> ahead_ratio;  ///< of the others: copied beside the layer before
+  double bytes_copied = 0;            ///< all ranks, whole run
+  double copy_ms_per_step = 0;        ///< link time of the average rank, hidden or not
+};
 struct MoeSection {
   std::string fidelity;   ///< exact or sampled
   std::string routing;    ///< kind
@@ -144,6 +153,7 @@ struct MoeSection {
   std::vector<MoeLayerReport> layers;
   std::optional<MoeStraggler> straggler;
   std::vector<MoeRebalance> rebalances;
+  std::optional<MoeOffload> offload;
   /// [layer][expert] assignments over the layer's mean; empty for routers without favourites.
   std::vector<std::vector<double>> expert_load_ratio;
   [[nodiscard]] double mean_rank_imbalance() const;

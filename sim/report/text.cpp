@@ -260,6 +260,19 @@ void write_experts(const MoeSection& moe, std::ostream& out) {
                   short_number(last.imbalance_after)));
 }
 
+/// What experts outside the GPU cost.
+void write_offload(const MoeOffload& offload, std::ostream& out) {
+  std::string text = fmt::format(
+      "{} of the experts resident ({}), the others in {} memory: {} of uses find theirs on the GPU",
+      percent(offload.resident_fraction), offload.policy, offload.tier, percent(offload.hit_ratio));
+  if (offload.ahead_ratio)
+    text +=
+        fmt::format(", {} of the rest are guessed a layer before", percent(*offload.ahead_ratio));
+  text += fmt::format("; {} GB copied, {} ms a step", short_number(offload.bytes_copied * 1e-9),
+                      short_number(offload.copy_ms_per_step));
+  row(out, "offload", text);
+}
+
 /// The limits that decide most, and where those come from that are not defaults; report.json has
 /// all.
 void write_engine(const std::vector<ResolvedOption>& resolved, std::ostream& out) {
@@ -295,6 +308,7 @@ void write_text(const RunResult& result, std::ostream& out) {
   write_memory_rows(result.memory, out);
   write_utilization(result.utilization, out);
   if (result.moe) write_experts(*result.moe, out);
+  if (result.moe && result.moe->offload) write_offload(*result.moe->offload, out);
   write_breakdown(result.breakdown, out);
   write_origin(result, out);
   write_warnings(result.warnings, out);
@@ -329,6 +343,7 @@ void write_text(const MemoryReport& report, std::ostream& out) {
   line("free", gpu.free);
   line("capacity", gpu.capacity);
   line("usable by the engine", gpu.usable);
+  line("experts elsewhere", gpu.offloaded);
   out << fmt::format("\n{:<22} {:>9}\n", "KV blocks", report.memory.num_gpu_blocks);
   out << fmt::format("{:<22} {:>9}\n", "tokens per block", report.memory.block_size);
   out << fmt::format("{:<22} {:>9}\n", "KV tokens", report.memory.num_kv_tokens);

@@ -59,6 +59,7 @@ class ExactMoe final : public MoeModel {
     const int ranks = copies_ ? stages_.front().group.ranks() : 0;
     const int nodes = copies_ ? stages_.front().group.nodes() : 0;
     load_ = std::make_unique<StepLoad>(shape_.layers, shape_.experts, ranks, nodes);
+    learn_tiers(tables_.table(), stages_);
   }
 
   [[nodiscard]] bool wants_tokens() const override { return true; }
@@ -76,11 +77,7 @@ class ExactMoe final : public MoeModel {
         const LayerClass& layers = stage.classes[static_cast<std::size_t>(stage.class_of[l])];
         const MoeLayerCost one =
             stage.group.cost(layers, layer, tokens, step.held, load_->layer(layer));
-        sum.gemm_ns += one.gemm_ns;
-        sum.wait_ns += one.wait_ns;
-        sum.dispatch_ns += one.dispatch_ns;
-        sum.combine_ns += one.combine_ns;
-        sum.provenance = one.provenance;
+        add_cost(stage_cost(one), 1, sum);
         remember(one, layer);
       }
       cost[s] = sum;
@@ -190,7 +187,7 @@ class ExactMoe final : public MoeModel {
   }
 
   void remember(const MoeLayerCost& cost, int layer) {
-    add_record(record_of(cost), 1, layer, stats_);
+    add_record(record_of(cost, stats_.ranks), 1, layer, stats_);
     MoeLayerStats& sums = stats_.layers[static_cast<std::size_t>(layer)];
     const auto tokens = static_cast<double>(counted_);
     sums.tokens += tokens;

@@ -43,6 +43,50 @@ void MoeGroup::set_placement(ExpertPlacement placement) {
   slot_counts_.resize(static_cast<std::size_t>(placement_.slots));
 }
 
+void MoeGroup::set_tier(const ExpertTier::Config& config, int layers, int experts) {
+  if (whole_ && config_.ranks > 1) {
+    tier_ = std::make_unique<ExpertTier>(config, placement_);
+    return;
+  }
+  // Every rank has a slice of every expert: they are alike, and one stands for all.
+  ExpertPlacement all = empty_placement(layers, experts, experts, 1);
+  for (std::size_t i = 0; i < all.logical.size(); ++i)
+    all.logical[i] = static_cast<std::uint16_t>(i % static_cast<std::size_t>(experts));
+  tier_ = std::make_unique<ExpertTier>(config, all);
+}
+
+std::span<const std::uint32_t> MoeGroup::rank_counts(int rank, const LayerLoad& load) const {
+  if (!whole_ || config_.ranks == 1) return load.counts;
+  const auto first =
+      static_cast<std::size_t>(placement_.first_slot[static_cast<std::size_t>(rank)]);
+  const auto last =
+      static_cast<std::size_t>(placement_.first_slot[static_cast<std::size_t>(rank) + 1]);
+  return std::span<const std::uint32_t>(slot_counts_).subspan(first, last - first);
+}
+
+void MoeGroup::visit(int moe_layer, const LayerLoad& load) {
+  if (tier_ == nullptr) return;
+  const bool placed = whole_ && config_.ranks > 1;
+  if (placed) spread(moe_layer, load);
+  tier_->begin_layer(moe_layer, load.counts);
+  for (int r = 0; r < (placed ? config_.ranks : 1); ++r)
+    static_cast<void>(tier_->visit(r, rank_counts(r, load)));
+}
+
+/// Copies what a rank lacks for the layer begun last, and adds it up.
+TierUse MoeGroup::fetch(int rank, std::span<const std::uint32_t> counts, MoeLayerCost& cost) {
+  if (tier_ == nullptr) return {};
+  const TierUse use = tier_->visit(rank, counts);
+  cost.tier.looked += use.looked;
+  cost.tier.hits += use.hits;
+  cost.tier.ahead += use.ahead;
+  cost.tier.bytes += use.bytes;
+  cost.tier.demand_ns += use.demand_ns;
+  cost.tier.ahead_ns += use.ahead_ns;
+  cost.prefetch_ns = std::max(cost.prefetch_ns, use.ahead_ns);
+  return use;
+}
+
 /// Tokens per slot: the copies of an expert share its tokens equally, the first ones get the rest.
 void MoeGroup::spread(int moe_layer, const LayerLoad& load) {
   for (int e = 0; e < placement_.experts; ++e) {
@@ -56,13 +100,11 @@ void MoeGroup::spread(int moe_layer, const LayerLoad& load) {
 
 void MoeGroup::price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load,
                            MoeLayerCost& cost) {
-  double sum = 0, longest = 0, active = 0;
+  double sum = 0, longest = 0, active = 0, copies = 0;
   for (int r = 0; r < config_.ranks; ++r) {
     const auto rank = static_cast<std::size_t>(r);
-    const int first = placement_.first_slot[rank];
-    const auto count = static_cast<std::size_t>(placement_.first_slot[rank + 1] - first);
-    const auto counts = std::span<const std::uint32_t>(slot_counts_)
-                            .subspan(static_cast<std::size_t>(first), count);
+    const auto counts = rank_counts(r, load);
+    const double copy_ns = fetch(r, counts, cost).demand_ns;
     std::uint64_t pairs = 0;
     for (const std::uint32_t c : counts) pairs += c;
     slots_[rank] = static_cast<double>(pairs);
@@ -80,11 +122,13 @@ void MoeGroup::price_ranks(const LayerClass& layers, int tokens, const LayerLoad
     active += op.active_experts;
     sum += ns;
     cost.provenance = time.provenance;
-    if (ns > longest) cost.straggler = r;
-    longest = std::max(longest, ns);
+    copies += copy_ns;
+    if (copy_ns + ns > longest) cost.straggler = r;
+    longest = std::max(longest, copy_ns + ns);
   }
   cost.gemm_ns = sum / config_.ranks;
-  cost.wait_ns = longest - cost.gemm_ns;
+  cost.copy_ns = copies / config_.ranks;
+  cost.wait_ns = longest - cost.gemm_ns - cost.copy_ns;
   cost.active = active / config_.ranks;
   cost.rank_imbalance = imbalance(std::span<const double>(slots_));
 }
@@ -106,10 +150,12 @@ MoeLayerCost MoeGroup::cost(const LayerClass& layers, int moe_layer, int tokens,
                             std::span<const double> held, const LayerLoad& load) {
   MoeLayerCost cost;
   cost.expert_imbalance = imbalance(load.counts);
+  if (tier_ != nullptr) tier_->begin_layer(moe_layer, load.counts);
   if (whole_ && config_.ranks > 1) {
     spread(moe_layer, load);
     price_ranks(layers, tokens, load, cost);
   } else {
+    cost.copy_ns = fetch(0, load.counts, cost).demand_ns;
     const Op op = config_.family->experts(config_.shard, layers, tokens, load.counts);
     const KernelTime time = config_.kernels->time(op);
     cost.gemm_ns = time.time.value() * kNs;

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "hardware/dispatch.h"
 #include "models/family.h"
 #include "models/placement.h"
+#include "sim/steptime/expert_tier.h"
 #include "sim/steptime/kernel_model.h"
 #include "sim/steptime/replica_ranks.h"
 
@@ -29,6 +31,9 @@ struct MoeLayerCost {
   double rank_imbalance = 1;    ///< most over mean assignments of a rank
   double expert_imbalance = 1;  ///< the same over logical experts
   int straggler = 0;            ///< rank whose experts take longest
+  double copy_ns = 0;           ///< of the average rank: absent experts copied before its GEMM
+  double prefetch_ns = 0;  ///< of the slowest rank: copied for this layer during the one before
+  TierUse tier;            ///< over all ranks; zero if all experts are resident
   Provenance provenance = Provenance::kRoofline;
 };
 
@@ -57,6 +62,11 @@ class MoeGroup {
   [[nodiscard]] const ReplicaRanks& replicas() const { return replicas_; }
   [[nodiscard]] const ExpertPlacement& placement() const { return placement_; }
   void set_placement(ExpertPlacement placement);
+  /// Experts are not all resident from now on. Precondition: their placement does not change.
+  void set_tier(const ExpertTier::Config& config, int layers, int experts);
+  [[nodiscard]] ExpertTier* tier() { return tier_.get(); }
+  /// Uses the experts of a layer without pricing them, so that policies see what is used.
+  void visit(int moe_layer, const LayerLoad& load);
 
   /// Layer `moe_layer` (counted over the whole model) of class `layers`, with `held` tokens on each
   /// rank before the dispatch; `tokens` in all.
@@ -64,6 +74,8 @@ class MoeGroup {
                                   std::span<const double> held, const LayerLoad& load);
 
  private:
+  [[nodiscard]] std::span<const std::uint32_t> rank_counts(int rank, const LayerLoad& load) const;
+  TierUse fetch(int rank, std::span<const std::uint32_t> counts, MoeLayerCost& cost);
   void spread(int moe_layer, const LayerLoad& load);
   void price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load, MoeLayerCost& cost);
   void price_dispatch(std::span<const double> held, const LayerLoad& load, MoeLayerCost& cost);
@@ -74,6 +86,7 @@ class MoeGroup {
   int nodes_ = 1;
   bool whole_ = false;  ///< whole experts on ranks, else every expert cut over all
   bool needs_copies_ = false;
+  std::unique_ptr<ExpertTier> tier_;        ///< null: all experts are resident
   std::vector<std::uint32_t> slot_counts_;  ///< [slot]
   std::vector<double> slots_, copies_, node_copies_;
 };

@@ -30,6 +30,8 @@ struct MoeStep {
 /// MoeLayerCost.
 struct MoeStageCost {
   double gemm_ns = 0, wait_ns = 0, dispatch_ns = 0, combine_ns = 0;
+  double copy_ns = 0, prefetch_ns = 0;
+  double prefetch_layers = 0;  ///< with copies for them during the layer before
   Provenance provenance = Provenance::kRoofline;
 };
 
@@ -43,6 +45,7 @@ struct MoeLayerStats {
   double padding = 0;         ///< rows computed for nobody
   double active = 0, rank_imbalance = 0, expert_imbalance = 0;
   double bytes_intra = 0, bytes_inter = 0;
+  TierUse tier;                  ///< times of the average rank, the rest over all
   LogHistogram rank_imbalances;  ///< in thousandths
 };
 
@@ -69,6 +72,28 @@ struct MoeStageSpec {
   std::vector<int> class_of;  ///< [MoE layer of the stage]
   int first = 0;              ///< its first MoE layer, counted over the model
 };
+
+/// Adds a layer, or a sum of layers, `weight` times.
+inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum) {
+  sum.gemm_ns += weight * cost.gemm_ns;
+  sum.wait_ns += weight * cost.wait_ns;
+  sum.dispatch_ns += weight * cost.dispatch_ns;
+  sum.combine_ns += weight * cost.combine_ns;
+  sum.copy_ns += weight * cost.copy_ns;
+  sum.prefetch_ns += weight * cost.prefetch_ns;
+  sum.prefetch_layers += weight * cost.prefetch_layers;
+  sum.provenance = cost.provenance;
+}
+[[nodiscard]] inline MoeStageCost stage_cost(const MoeLayerCost& layer) {
+  return {layer.gemm_ns,
+          layer.wait_ns,
+          layer.dispatch_ns,
+          layer.combine_ns,
+          layer.copy_ns,
+          layer.prefetch_ns,
+          layer.prefetch_ns > 0 ? 1.0 : 0.0,
+          layer.provenance};
+}
 
 /// Prices the routed experts of steps, and remembers what it saw. Two ways: draws made beforehand
 /// (sampled), or every token of every step by itself (exact).

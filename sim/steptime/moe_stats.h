@@ -11,11 +11,16 @@ struct MoeLayerRecord {
   float active = 0, rank_imbalance = 1, expert_imbalance = 1;
   float bytes_intra = 0, bytes_inter = 0;
   int straggler = 0;
+  float looked = 0, hits = 0, ahead = 0, copied = 0;  ///< as in TierUse
+  float demand_ns = 0, ahead_ns = 0;                  ///< of the average rank
 };
-[[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost);
+[[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks);
 
 /// Adds `times` steps like this to the statistics of a layer; `slowest` is whether some rank was.
 void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, MoeStats& stats);
+
+/// Tells the tiers of all stages which experts are hot.
+void learn_tiers(const RoutingTable& table, std::span<MoeStageSpec> stages);
 
 [[nodiscard]] MoeStats empty_stats(const RoutingShape& shape, int ranks, const char* fidelity);
 

@@ -54,6 +54,7 @@ class SampledMoe final : public MoeModel {
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
     sum_lengths(setup);
     make_banks();
+    learn_tiers(tables_.table(), stages_);
   }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
@@ -243,11 +244,7 @@ class SampledMoe final : public MoeModel {
     const Pool& pool = made(kind, tokens, slot);
     for (std::size_t s = 0; s < cost.size(); ++s) {
       const MoeStageCost& one = pool.costs[draw * stages_.size() + s];
-      cost[s].gemm_ns += weight * one.gemm_ns;
-      cost[s].wait_ns += weight * one.wait_ns;
-      cost[s].dispatch_ns += weight * one.dispatch_ns;
-      cost[s].combine_ns += weight * one.combine_ns;
-      cost[s].provenance = one.provenance;
+      add_cost(one, weight, cost[s]);
     }
   }
 
@@ -256,7 +253,12 @@ class SampledMoe final : public MoeModel {
     if (!pool.costs.empty()) return pool;
     std::ranges::fill(held_, holders_ * tokens / static_cast<double>(held_.size()));
     pool.records.reserve(static_cast<std::size_t>(kDraws * shape_.layers));
+    for (MoeStageSpec& stage : stages_) {
+      if (stage.group.tier() != nullptr) stage.group.tier()->reset();
+    }
+    Rng others(seed_, "tier", kind << 32 | static_cast<std::uint64_t>(tokens));
     for (std::uint64_t d = 0; d < kDraws; ++d) {
+      use_others(kind, tokens, others);
       banks_[kind].draw(tokens, d, *load_);
       for (MoeStageSpec& stage : stages_) {
         MoeStageCost sum;
@@ -265,17 +267,30 @@ class SampledMoe final : public MoeModel {
           const LayerClass& layers = stage.classes[static_cast<std::size_t>(stage.class_of[l])];
           const MoeLayerCost one =
               stage.group.cost(layers, layer, tokens, held_, load_->layer(layer));
-          sum.gemm_ns += one.gemm_ns;
-          sum.wait_ns += one.wait_ns;
-          sum.dispatch_ns += one.dispatch_ns;
-          sum.combine_ns += one.combine_ns;
-          sum.provenance = one.provenance;
-          pool.records.push_back(record_of(one));
+          add_cost(stage_cost(one), 1, sum);
+          pool.records.push_back(record_of(one, stats_.ranks));
         }
         pool.costs.push_back(sum);
       }
     }
     return pool;
+  }
+
+  /// Steps between two draws, for policies that remember: chosen at random, so that the state a
+  /// draw meets is that of a long run of unrelated steps. What neighbouring steps have in common is
+  /// lost; exact replay keeps it.
+  void use_others(std::size_t kind, int tokens, Rng& rng) {
+    constexpr int kOthers = 8;
+    if (stages_.front().group.tier() == nullptr || !stages_.front().group.tier()->learns()) return;
+    for (int i = 0; i < kOthers; ++i) {
+      banks_[kind].draw(tokens, rng.next() % kDraws, *load_);
+      for (MoeStageSpec& stage : stages_) {
+        for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
+          const int layer = stage.first + static_cast<int>(l);
+          stage.group.visit(layer, load_->layer(layer));
+        }
+      }
+    }
   }
 
   std::vector<MoeStageSpec> stages_;

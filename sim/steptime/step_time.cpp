@@ -71,7 +71,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
   if (!model.is_moe()) return;
   // A balanced router without ranks to wait for needs counts only: pools of alike layers.
   const bool alone = parallel_.moe_ep() == 1 && parallel_.dp == 1;
-  if (alone && !experts.exact && experts.routing->exchangeable()) {
+  if (alone && !experts.exact && !experts.tier && experts.routing->exchangeable()) {
     routing_ = std::move(experts.routing);
     for (auto& stage : stages_) add_pools(*stage, *routing_);
   } else {
@@ -118,12 +118,16 @@ void StepTime::make_moe(const ModelSpec& model, Experts experts) {
                     .node_of_rank = experts.node_of_rank},
                    experts.placement);
     MoeStageSpec spec{std::move(group), stage->classes, {}, first};
+    ExpertTier::Config tier = experts.tier.value_or(ExpertTier::Config{});
+    tier.first_layer = first;
     for (int l = stage->shard.first_layer; l < stage->shard.last_layer; ++l) {
       const LayerSpec& layer = model.layers[static_cast<std::size_t>(l)];
       if (!layer.moe) continue;
       const auto at = std::ranges::find(stage->classes, layer, &LayerClass::spec);
       spec.class_of.push_back(static_cast<int>(at - stage->classes.begin()));
+      tier.expert_bytes.push_back(expert_bytes(stage->shard, layer));
     }
+    if (experts.tier) spec.group.set_tier(tier, setup.shape.layers, setup.shape.experts);
     first += static_cast<int>(spec.class_of.size());
     setup.stages.push_back(std::move(spec));
   }
@@ -261,6 +265,22 @@ StepTime::Memo StepTime::price_rank(StageState& stage, const StepWork& work, int
   return sum;
 }
 
+/// Copies of absent experts. Those for the next layer run beside everything else of this one:
+/// layers are taken to be alike, so each hides a layer's mean time of the stage, and a layer
+/// without such copies hides nothing.
+void StepTime::add_copies(const StageState& stage, const MoeStageCost& cost, Memo& sum) {
+  if (cost.copy_ns + cost.prefetch_ns <= 0) return;
+  int layers = 0;
+  for (const LayerClass& alike : stage.classes) layers += alike.spec.moe ? alike.layers : 0;
+  const double window = sum.total / layers;
+  const double hidden = std::min(cost.prefetch_ns, cost.prefetch_layers * window);
+  const double exposed = cost.copy_ns + cost.prefetch_ns - hidden;
+  sum.terms[index(Term::kExpertCopy)] += exposed + hidden;
+  sum.terms[index(Term::kOverlapped)] -= hidden;
+  sum.provenance[static_cast<std::size_t>(Provenance::kDatasheet)] += exposed;
+  sum.total += exposed;
+}
+
 void StepTime::add_experts(std::size_t at, std::uint64_t step, Memo& sum) {
   const auto add = [&sum](Term term, double ns, Provenance provenance) {
     sum.terms[index(term)] += ns;
@@ -273,6 +293,7 @@ void StepTime::add_experts(std::size_t at, std::uint64_t step, Memo& sum) {
     add(Term::kExposedWait, cost.wait_ns, cost.provenance);
     add(Term::kDispatch, cost.dispatch_ns, Provenance::kRoofline);
     add(Term::kCombine, cost.combine_ns, Provenance::kRoofline);
+    add_copies(*stages_[at], cost, sum);
     return;
   }
   StageState& stage = *stages_[at];

@@ -101,6 +101,8 @@ class StepTime final : public StepPricer {
     const Workload* workload = nullptr;         ///< identity of prompt blocks; may be null
     std::unique_ptr<EplbControl> eplb;          ///< null: experts stay where they are
     std::optional<CapacityRule> capacity = {};  ///< needs `exact`
+    /// Experts outside the GPU: `spec` and the link; the rest is filled in. Not with `eplb`.
+    std::optional<ExpertTier::Config> tier = {};
   };
   /// `model` must outlive the object; shards point into it.
   StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLayout& kv,
@@ -148,6 +150,7 @@ class StepTime final : public StepPricer {
   void level_contexts();
   void overlap_halves(const StageState& stage, double expert_wait_ns, Memo& sum) const;
   Memo price_lockstep(StageState& stage, std::span<const StepWork> ranks);
+  static void add_copies(const StageState& stage, const MoeStageCost& cost, Memo& sum);
   void add_experts(std::size_t index, std::uint64_t step, Memo& sum);
   void price_attention(const StageState& stage, std::size_t layer_class, const StepWork& work,
                        Memo& sum) const;

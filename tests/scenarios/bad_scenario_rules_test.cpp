@@ -210,7 +210,7 @@ TEST_CASE("one pass reports every mistake") {
                  {12, "workload.synthetic.input_tokens.uniform", "lowest", ""},
                  {12, "workload.synthetic.output_tokens", "missing", ""},
                  {13, "slo.percentile", "no effect", ""},
-                 {14, "offload", "not modelled yet", ""}}) == "");
+                 {14, "offload.experts.resident_fraction", "missing", ""}}) == "");
 }
 
 TEST_CASE(
