@@ -266,7 +266,8 @@ void Sglang::end_prompts(SchedulerState& state, Batch& batch) {
     last_joined_.push_back(slot.request);
     if (ExpectedOutput::left(state, s) <= 0) continue;
     output_.join(state, s);
-    fresh_.push_back({slot.request, state.batches});
+    // Beside decodes it got its first token in their rhythm.
+    if (batch.pauses_decodes) fresh_.push_back({slot.request, state.batches});
   }
   in_flight_ += batch.decodes - batch.wasted + static_cast<std::int64_t>(completing_.size());
 }
