@@ -112,6 +112,21 @@ void add_memory(Deltas& out, const MemorySection& base, const MemorySection& var
   }
 }
 
+/// What a variant changes for the experts, where it changes anything. The same tokens ask for the
+/// same experts on both sides, so nothing is left to chance.
+void add_experts(Deltas& out, const MoeSection& base, const MoeSection& variant) {
+  const auto add = [&](const char* metric, double a, double b) {
+    if (a != b) out.add_exact(metric, a, b);
+  };
+  add("rank_imbalance_mean", base.mean_rank_imbalance(), variant.mean_rank_imbalance());
+  add("dropped_ratio", base.dropped_ratio(), variant.dropped_ratio());
+  constexpr double kKilo = 1e-3;
+  add("a2a_kb_per_token_layer", base.all_to_all_bytes() * kKilo,
+      variant.all_to_all_bytes() * kKilo);
+  add("a2a_kb_per_token_layer_inter", base.all_to_all_bytes_between_nodes() * kKilo,
+      variant.all_to_all_bytes_between_nodes() * kKilo);
+}
+
 void add_counted_request(const RunView& view, std::size_t row, RequestSamples& out) {
   const RequestTable& table = view.requests;
   if (!out.slo_met.empty()) out.slo_met[row] = meets_slo(table, row, view.scenario.slo) ? 1 : 0;
@@ -173,6 +188,7 @@ std::vector<MetricDelta> compare(const ComparedRun& base, const ComparedRun& var
                  &RequestSamples::output_tokens);
   }
   add_memory(out, a.memory, b.memory);
+  if (a.moe && b.moe) add_experts(out, *a.moe, *b.moe);
   return out.take();
 }
 

@@ -99,12 +99,42 @@ std::optional<MoeOffload> offload_report(const Scenario& scenario, const MoeStat
   return out;
 }
 
+/// Sum of `bytes` over the layers, per token that went through one of them.
+template <class Bytes>
+double per_token(const std::vector<MoeLayerReport>& layers, const Bytes& bytes) {
+  double sum = 0, tokens = 0;
+  for (const MoeLayerReport& layer : layers) {
+    sum += bytes(layer);
+    tokens += layer.tokens;
+  }
+  return tokens > 0 ? sum / tokens : 0;
+}
+
 }  // namespace
 
 double MoeSection::mean_rank_imbalance() const {
   double sum = 0;
   for (const MoeLayerReport& layer : layers) sum += layer.rank_imbalance_mean;
   return layers.empty() ? 1 : sum / static_cast<double>(layers.size());
+}
+
+double MoeSection::dropped_ratio() const {
+  double dropped = 0, slots = 0;
+  for (const MoeLayerReport& layer : layers) {
+    dropped += layer.dropped_ratio * layer.assignments;
+    slots += layer.assignments;
+  }
+  return slots > 0 ? dropped / slots : 0;
+}
+
+double MoeSection::all_to_all_bytes() const {
+  return per_token(layers, [](const MoeLayerReport& layer) {
+    return layer.a2a_bytes_intra + layer.a2a_bytes_inter;
+  });
+}
+
+double MoeSection::all_to_all_bytes_between_nodes() const {
+  return per_token(layers, [](const MoeLayerReport& layer) { return layer.a2a_bytes_inter; });
 }
 
 std::optional<MoeSection> make_moe(const RunView& view) {

@@ -157,6 +157,12 @@ struct MoeSection {
   /// [layer][expert] assignments over the layer's mean; empty for routers without favourites.
   std::vector<std::vector<double>> expert_load_ratio;
   [[nodiscard]] double mean_rank_imbalance() const;
+  /// Of all slots, those without a place in their expert.
+  [[nodiscard]] double dropped_ratio() const;
+  /// Dispatch and combine, bytes sent per token and MoE layer: all of them, and those over the
+  /// network. 0 where no token is sent to an expert.
+  [[nodiscard]] double all_to_all_bytes() const;
+  [[nodiscard]] double all_to_all_bytes_between_nodes() const;
 };
 
 struct CostSection {

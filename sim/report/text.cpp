@@ -250,6 +250,13 @@ void write_experts(const MoeSection& moe, std::ostream& out) {
         s.rank, percent(s.share_ratio), s.expert, s.layer, short_number(s.expert_load_ratio));
   }
   row(out, "experts", text);
+  if (moe.all_to_all_bytes() > 0) {
+    std::string sent =
+        fmt::format("{} KB a token and MoE layer", short_number(moe.all_to_all_bytes() * 1e-3));
+    if (const double between = moe.all_to_all_bytes_between_nodes(); between > 0)
+      sent += fmt::format(", {} KB of it between nodes", short_number(between * 1e-3));
+    row(out, "all-to-all", sent);
+  }
   if (moe.rebalances.empty()) return;
   const MoeRebalance& last = moe.rebalances.back();
   row(out, "EPLB",
@@ -271,6 +278,28 @@ void write_offload(const MoeOffload& offload, std::ostream& out) {
   text += fmt::format("; {} GB copied, {} ms a step", short_number(offload.bytes_copied * 1e-9),
                       short_number(offload.copy_ms_per_step));
   row(out, "offload", text);
+}
+
+/// What a capacity factor refused; nothing for dropless models.
+void write_capacity(const MoeSection& moe, std::ostream& out) {
+  if (!moe.capacity_factor) return;
+  double dropped = 0, moved = 0, padding = 0, none = 0, slots = 0, tokens = 0;
+  for (const MoeLayerReport& layer : moe.layers) {
+    slots += layer.assignments;
+    tokens += layer.tokens;
+    dropped += layer.dropped_ratio * layer.assignments;
+    moved += layer.moved_ratio * layer.assignments;
+    padding += layer.padding_ratio * layer.assignments;
+    none += layer.tokens_with_none_ratio * layer.tokens;
+  }
+  if (slots == 0) return;
+  std::string text = fmt::format("factor {}: {} of slots dropped, {} of tokens have none left",
+                                 short_number(*moe.capacity_factor), percent(dropped / slots),
+                                 percent(none / tokens));
+  if (moved > 0) text += fmt::format(", {} moved to a next choice", percent(moved / slots));
+  if (padding > 0)
+    text += fmt::format(", {} more rows computed for nobody", percent(padding / slots));
+  row(out, "capacity", text);
 }
 
 /// The limits that decide most, and where those come from that are not defaults; report.json has
@@ -307,8 +336,11 @@ void write_text(const RunResult& result, std::ostream& out) {
   write_slo_and_cost(result, out);
   write_memory_rows(result.memory, out);
   write_utilization(result.utilization, out);
-  if (result.moe) write_experts(*result.moe, out);
-  if (result.moe && result.moe->offload) write_offload(*result.moe->offload, out);
+  if (result.moe) {
+    write_experts(*result.moe, out);
+    write_capacity(*result.moe, out);
+    if (result.moe->offload) write_offload(*result.moe->offload, out);
+  }
   write_breakdown(result.breakdown, out);
   write_origin(result, out);
   write_warnings(result.warnings, out);
