@@ -49,7 +49,14 @@ double moe_workspace(const Shard& shard, const LayerSpec& layer, const MemoryInp
     return rows * (std::max(hidden, 2 * width) + width + hidden) * kHalf;
   }
   const double arriving = moe_tokens(shard, layer, inputs, tokens);
-  const double rows = arriving * layer.top_k;
+  // A rank that sends tokens on computes the pairs of its own experts: on balance as many as it
+  // sent. Only vLLM's later profile runs make room for every expert of every token that arrives.
+  const bool roomy =
+      inputs.rules.worst_case_moe_workspace && inputs.rules.budget == KvBudgetRule::kVllm;
+  const bool sent = inputs.all2all_backend == "deepep_high_throughput" &&
+                    shard.parallel.expert_parallel && shard.parallel.dp > 1 && !roomy;
+  const double pairs = tokens * shard.parallel.moe_group() * layer.top_k / shard.parallel.moe_ep();
+  const double rows = sent ? pairs : arriving * layer.top_k;
   const double workspaces = rows * (std::max(width, hidden) + std::max(2 * width, hidden)) * kHalf;
   const bool fp8 = payload_bits(shard.model->precisions.experts) == 8;
   return workspaces + arriving * hidden * (kHalf + (fp8 ? 1 : 0));
