@@ -100,6 +100,11 @@ double sglang_static_fraction(const EngineProfile& profile, const StaticFraction
   // MiB: constants of the attention back end, activations of a prompt batch, graphs, ranks.
   double reserved =
       512 + 1.5 * std::max(in.chunk, 2048) + 2.0 * in.largest_graph + 1024.0 * in.tp * in.pp / 8;
+  // Every data-parallel rank's gathered batch, in the graphs.
+  if (in.dp > 1) {
+    constexpr int kLargeGraph = 300;
+    reserved += (in.largest_graph > kLargeGraph ? 4.5 : 3.0) * in.largest_graph * in.dp;
+  }
   if (profile.prompt_graphs == PromptGraphs::kOwn) {
     reserved += in.mla ? 1536 : 8.0 * in.prompt_graphs;
   }

@@ -11,7 +11,8 @@ namespace moesim {
 
 /// SGLang's chunked_prefill_size by the memory of the card.
 [[nodiscard]] int sglang_chunk(const EngineProfile& profile, Bytes card);
-/// SGLang's cuda_graph_max_bs by the memory of the card and the tensor-parallel size.
+/// SGLang's cuda_graph_max_bs by the memory of the card and the tensor-parallel size, which counts
+/// the GPUs of all data-parallel ranks.
 [[nodiscard]] int sglang_largest_graph(const EngineProfile& profile, Bytes card, int tp);
 /// Its capture sizes up to `largest`, cut at the most requests that may run.
 [[nodiscard]] std::vector<int> sglang_graph_sizes(const EngineProfile& profile, int largest,
@@ -23,7 +24,9 @@ struct StaticFractionInputs {
   Bytes card;
   int chunk = 8192;
   int largest_graph = 256;
-  int tp = 1, pp = 1;
+  int tp = 1;  ///< GPUs of a stage, of all data-parallel ranks
+  int pp = 1;
+  int dp = 1;
   int prompt_graphs = 0;  ///< number of sizes
   bool mla = false;
 };

@@ -192,15 +192,21 @@ class Resolver {
     spec_.max_num_seqs = pick("max_num_seqs", keys_.max_num_seqs, fallback);
   }
 
+  /// The part of a limit of the whole engine that a data-parallel rank has (8.1).
+  [[nodiscard]] int of_rank(int limit) const { return std::max(1, limit / inputs_.parallel.dp); }
+
+  /// GPUs of an engine: SGLang's own tensor-parallel size counts those of all ranks.
+  [[nodiscard]] int sglang_tp() const { return inputs_.parallel.tp * inputs_.parallel.dp; }
+
   /// Without a cap on running requests the memory plan sets it.
   void choose_sglang_batch() {
     const int chunk = pick("max_num_batched_tokens", keys_.max_num_batched_tokens,
                            sglang_chunk(spec_.profile, card()));
     spec_.max_num_batched_tokens =
-        spec_.enable_chunked_prefill ? chunk : spec_.sglang.max_prefill_tokens;
+        spec_.enable_chunked_prefill ? of_rank(chunk) : spec_.sglang.max_prefill_tokens;
     spec_.max_num_seqs_by_memory = !keys_.max_num_seqs;
     if (keys_.max_num_seqs) {
-      spec_.max_num_seqs = pick("max_num_seqs", keys_.max_num_seqs, 0);
+      spec_.max_num_seqs = of_rank(pick("max_num_seqs", keys_.max_num_seqs, 0));
     } else {
       context_.resolve(inputs_.prefix + ".max_running_requests", "by KV tokens", "default");
       spec_.max_num_seqs = kMostSglangRequests;
@@ -214,6 +220,9 @@ class Resolver {
       options.longest_prefix_first = pick("schedule_policy", keys_.schedule_policy, usual) == "lpm";
       options.schedule_conservativeness =
           pick("schedule_conservativeness", keys_.schedule_conservativeness, 1.0);
+      // Ranks with requests of their own reserve less for what each may still write (8.1).
+      constexpr double kOfRank = 0.3;
+      if (inputs_.parallel.dp > 1) options.schedule_conservativeness *= kOfRank;
       options.enable_mixed_chunk = pick("enable_mixed_chunk", keys_.enable_mixed_chunk, false);
       options.retract_decode_steps = spec_.profile.retract_decode_steps;
     } else if (is_trtllm()) {
@@ -236,8 +245,9 @@ class Resolver {
            .chunk = spec_.max_num_batched_tokens,
            .largest_graph =
                spec_.cudagraph_capture_sizes.empty() ? 0 : spec_.cudagraph_capture_sizes.back(),
-           .tp = inputs_.parallel.tp,
+           .tp = sglang_tp(),
            .pp = inputs_.parallel.pp,
+           .dp = inputs_.parallel.dp,
            .prompt_graphs = static_cast<int>(spec_.prompt_capture_sizes.size()),
            .mla = inputs_.model.is_mla()});
     }
@@ -285,7 +295,7 @@ class Resolver {
     if (is_sglang()) {
       const int largest = keys_.cuda_graph_max_bs
                               ? *keys_.cuda_graph_max_bs.value
-                              : sglang_largest_graph(spec_.profile, card(), inputs_.parallel.tp);
+                              : sglang_largest_graph(spec_.profile, card(), sglang_tp());
       return sglang_graph_sizes(spec_.profile, largest, spec_.max_num_seqs);
     }
     if (is_trtllm())

@@ -85,6 +85,29 @@ TEST_CASE("mem_fraction_static is what the reserved parts leave") {
   CHECK(sglang_static_fraction(early, {.card = mib(81559), .tp = 1}) == 0.88);
 }
 
+TEST_CASE("SGLang's limits are of all data-parallel ranks together") {
+  const EngineProfile late = engine_profile("sglang", "0.5.3").profile;
+  // 512 + 1.5 x 2048 + 2 x 256 + 1 GiB for eight GPUs + 3 x 256 x 8 for gathered batches: 11264.
+  CHECK(sglang_static_fraction(
+            late,
+            {.card = mib(81559), .chunk = 1024, .largest_graph = 256, .tp = 8, .pp = 1, .dp = 8}) ==
+        doctest::Approx(0.862).epsilon(1e-9));
+  // Above 300, half as much again: 512 + 3072 + 1024 + 1024 + 4.5 x 512 x 8.
+  CHECK(sglang_static_fraction(
+            late,
+            {.card = mib(81559), .chunk = 1024, .largest_graph = 512, .tp = 8, .pp = 1, .dp = 8}) ==
+        doctest::Approx(0.705).epsilon(1e-9));
+  const EngineSpec engine =
+      engine_of("backend: sglang, max_running_requests: 512",
+                "deployment: {instances: [{tensor_parallel_size: 2, data_parallel_size: 4}]}\n");
+  CHECK(engine.max_num_seqs == 128);
+  CHECK(engine.max_num_batched_tokens == 2048);  // of 8192 on a card of 80 GB
+  CHECK(engine.sglang.schedule_conservativeness == doctest::Approx(0.3));
+  const EngineSpec alone = engine_of("backend: sglang, max_running_requests: 512");
+  CHECK(alone.max_num_seqs == 512);
+  CHECK(alone.sglang.schedule_conservativeness == 1);
+}
+
 TEST_CASE("graph sizes are each engine's list") {
   const EngineProfile sglang = engine_profile("sglang", "0.5.9").profile;
   CHECK(sglang_graph_sizes(sglang, 512, 4096).size() == 52);
