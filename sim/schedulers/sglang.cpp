@@ -163,6 +163,8 @@ Sglang::Room Sglang::open_room(const SchedulerState& state) {
   room.chunk = limits.chunked_prefill
                    ? std::max(limits.max_num_batched_tokens, state.kv.block_size())
                    : 1e18;
+  // A decode server computes no prompts: only memory and the number of requests bound who joins.
+  if (limits.kv_in_place) room.input = room.chunk = 1e18;
   const std::int64_t to_come = output_.tokens(state) + in_flight_;
   room.reserved = full_groups_ * ratio_ * static_cast<double>(to_come);
   if (limits.sglang.enable_mixed_chunk) {  // the decodes that ride along
