@@ -248,6 +248,33 @@ class SampledMoe final : public MoeModel {
     }
   }
 
+  /// Exchangeable experts differ by chance alone, and chance shrinks with the tokens of a step; a
+  /// draw's does not, since it takes its tokens from R rows of a table and B tokens of a bank:
+  /// variance ~ 1/min(n, B) + 1/R instead of 1/n. Deviations from the mean are scaled to that.
+  void even_out(int tokens) {
+    const auto rows = static_cast<double>(tables_.table().rows());
+    const double bank =
+        std::min<double>(tokens, RoutingBank::kBlocks * (1 << RoutingBank::kLevels));
+    const double scale = std::sqrt((1.0 / tokens) / (1 / bank + 1 / rows));
+    const auto experts = static_cast<std::size_t>(shape_.experts);
+    const auto ranks = static_cast<std::size_t>(copies_ ? stages_.front().group.ranks() : 0);
+    const auto nodes = static_cast<std::size_t>(copies_ ? stages_.front().group.nodes() : 0);
+    for (std::size_t l = 0; l < static_cast<std::size_t>(shape_.layers); ++l) {
+      shrink(load_->counts().subspan(l * experts, experts), scale);
+      shrink(load_->copies().subspan(l * (ranks + nodes), ranks), scale);
+      shrink(load_->copies().subspan(l * (ranks + nodes) + ranks, nodes), scale);
+    }
+  }
+
+  static void shrink(std::span<std::uint32_t> values, double scale) {
+    if (values.empty()) return;
+    std::uint64_t sum = 0;
+    for (const std::uint32_t value : values) sum += value;
+    const double mean = static_cast<double>(sum) / static_cast<double>(values.size());
+    for (std::uint32_t& value : values)
+      value = static_cast<std::uint32_t>(std::lround(mean + (value - mean) * scale));
+  }
+
   const Pool& made(std::size_t kind, int tokens, std::size_t slot) {
     Pool& pool = pools_[kind][slot];
     if (!pool.costs.empty()) return pool;
@@ -260,6 +287,7 @@ class SampledMoe final : public MoeModel {
     for (std::uint64_t d = 0; d < kDraws; ++d) {
       use_others(kind, tokens, others);
       banks_[kind].draw(tokens, d, *load_);
+      if (tables_.routing().exchangeable()) even_out(tokens);
       for (MoeStageSpec& stage : stages_) {
         MoeStageCost sum;
         for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
