@@ -83,6 +83,7 @@ std::vector<ErrorGroup> groups_of(const std::vector<ComparedValue>& rows,
   append(dense);
   append(by([](const ComparedValue& r) { return prefixed("gpu/", r.gpu); }));
   append(by([](const ComparedValue& r) { return prefixed("engine/", r.engine); }));
+  append(by([](const ComparedValue& r) { return prefixed("layout/", r.layout); }));
   if (!moe.empty()) append({median_of("all/moe", moe)});
   if (!dense.empty()) append({median_of("all/dense", dense)});
   append(by([](const ComparedValue&) { return std::string("pooled"); }));

@@ -19,6 +19,7 @@ struct ComparedValue {
   std::optional<double> peer_error;  ///< another simulator's error on the same value
   std::string source, gpu, engine;   ///< groups it belongs to; an empty name is no group
   std::string model;                 ///< shipped id; empty for memory tables
+  std::string layout;                ///< of several GPUs' experts, another group; may be empty
   std::string left_out;              ///< why no group counts it, in a sentence; mostly empty
   bool moe = false;
   std::vector<std::string> assumed;  ///< what the row does not state and we filled in, in words
@@ -63,9 +64,9 @@ struct Validation {
 };
 
 /// Per metric, in order of first appearance: a group for each source, source and class ("s/moe"),
-/// GPU ("gpu/h100_sxm") and engine ("engine/vllm 0.15"); then "all/moe" and "all/dense", the
-/// medians over the sources' groups, so that a long sweep does not outvote a single log; then
-/// "pooled", over the rows. Rows that are left out are in none.
+/// GPU ("gpu/h100_sxm"), engine ("engine/vllm 0.15") and layout ("layout/experts cut"); then
+/// "all/moe" and "all/dense", the medians over the sources' groups, so that a long sweep does not
+/// outvote a single log; then "pooled", over the rows. Rows that are left out are in none.
 [[nodiscard]] std::vector<ErrorGroup> group_errors(const std::vector<ComparedValue>& rows);
 
 /// Per metric: "moe", "dense" and "pooled", where rows have intervals.

@@ -33,6 +33,8 @@ constexpr std::array kStatistics = {
 std::optional<double> predicted_value(const PredictedRun& run, const std::string& metric) {
   if (metric == "output_tok_s") return run.output_tok_s;
   if (metric == "total_tok_s") return run.total_tok_s;
+  if (metric == "input_tok_s" && run.total_tok_s && run.output_tok_s)
+    return *run.total_tok_s - *run.output_tok_s;
   const std::size_t cut = metric.find('_');
   const auto* const quantity =
       std::ranges::find(kQuantities, metric.substr(0, cut), &Quantity::name);
@@ -107,6 +109,7 @@ void add_row(const ServingRow& row, const ServingPlan& plan, const ServingOutcom
   value.gpu = plan.system;
   value.engine = plan.engine;
   value.model = plan.model;
+  value.layout = plan.layout;
   value.moe = row.moe;
   value.assumed = plan.assumed;
   value.assumed.insert(value.assumed.end(), outcome.assumed.begin(), outcome.assumed.end());

@@ -141,9 +141,51 @@ std::string set_open_loop(const ServingRow& row, const char* kind, ScenarioKeys&
   return "";
 }
 
+void set_burst(int requests, long prompt, int output, ScenarioKeys& keys, ServingLoad& load) {
+  load.offline = load.steady = true;
+  load.requests = requests;
+  keys.set("workload.arrival", "{kind: all_at_once}");
+  keys.set("workload.synthetic.num_prompts", requests);
+  keys.set("workload.synthetic.input_tokens", prompt);
+  keys.set("workload.synthetic.output_tokens", output);
+}
+
+/// Full steps of prompts on every GPU.
+std::string set_prefill_side(const ServingRow& row, const ServingLayout& layout, ScenarioKeys& keys,
+                             ServingLoad& load) {
+  constexpr int kSteps = 16;  // the last one, half empty, then weighs little
+  if (!row.max_batched_tokens || !row.limits_per_gpu) return "tokens of a step are not stated";
+  const long prompt = std::lround(*row.isl);
+  const long each = std::max(1L, *row.max_batched_tokens / prompt) * kSteps;
+  set_burst(static_cast<int>(each) * layout.data, prompt, 1, keys, load);
+  return "";
+}
+
+/// A full batch that runs from a little before the stated KV length to as much after it.
+std::string set_decode_side(const ServingRow& row, const ServingLayout& layout, ScenarioKeys& keys,
+                            ServingLoad& load) {
+  constexpr int kOutputs = 100;
+  if (!row.max_batch || !row.limits_per_gpu) return "batch size is not stated";
+  const long prompt = std::max(1L, std::lround(*row.isl) - kOutputs / 2);
+  load.together = *row.max_batch * layout.data;
+  load.assumed.push_back(fmt::format("{} outputs around the KV length", kOutputs));
+  set_burst(load.together, prompt, kOutputs, keys, load);
+  return "";
+}
+
+std::string set_one_side(const ServingRow& row, const ServingLayout& layout, ScenarioKeys& keys,
+                         ServingLoad& load) {
+  const std::string& mode = row.load_mode;
+  if (!says(mode, "isolated") && mode != "profile")
+    return fmt::format("load '{}' cannot be reproduced", mode);
+  if (!row.isl || *row.isl < 1) return "prompt lengths are not published";
+  return layout.side == Side::kPrefill ? set_prefill_side(row, layout, keys, load)
+                                       : set_decode_side(row, layout, keys, load);
+}
+
 std::string set_arrivals(const ServingRow& row, ScenarioKeys& keys, ServingLoad& load) {
   const std::string& mode = row.load_mode;
-  if (says(mode, "isolated")) return "only one of prefill and decode was measured";
+  if (says(mode, "isolated")) return "only one of prefill and decode was measured, on shared GPUs";
   if (mode.starts_with("closed-loop")) return set_closed_loop(row, keys, load);
   if (mode.starts_with("offline")) return set_all_at_once(row, keys, load);
   if (mode.starts_with("static batch")) return set_static_batch(row, keys, load);
@@ -164,8 +206,12 @@ bool draws_below_nominal(const ServingRow& row) {
   return says(row.len_dist, "80-100%");
 }
 
-ServingLoad set_load(const ServingRow& row, ScenarioKeys& keys) {
+ServingLoad set_load(const ServingRow& row, const ServingLayout& layout, ScenarioKeys& keys) {
   ServingLoad load;
+  if (layout.side != Side::kBoth) {
+    load.problem = set_one_side(row, layout, keys, load);
+    return load;
+  }
   load.problem = set_lengths(row, keys, load);
   if (load.problem.empty()) load.problem = set_arrivals(row, keys, load);
   return load;

@@ -6,6 +6,7 @@
 
 #include "scenarios/workload.h"
 #include "sim/validation/scenario_keys.h"
+#include "sim/validation/serving_layout.h"
 #include "sim/validation/serving_rows.h"
 
 namespace moesim {
@@ -21,6 +22,7 @@ struct RepeatedPrompts {
 struct ServingLoad {
   std::string problem;   ///< why they cannot be said, in a sentence; else empty
   bool offline = false;  ///< all at once: latencies are those of the queue, only rates count
+  bool steady = false;   ///< a full batch from the start: filling it was not measured
   int requests = 0;
   int together = 0;  ///< requests in flight at most, where the row limits them; 0 = it does not
   std::optional<RepeatedPrompts> repeated;
@@ -32,7 +34,10 @@ struct ServingLoad {
 
 /// Reads lengths and load of a row and sets `workload`. Lengths: fixed, 80 to 100 % of nominal, or
 /// a few repeated prompts; others are taken as fixed at their mean, which `assumed` says.
-[[nodiscard]] ServingLoad set_load(const ServingRow& row, ScenarioKeys& keys);
+/// One side of a split system is kept full: prompts for some steps of every GPU, or outputs of a
+/// batch around the stated KV length.
+[[nodiscard]] ServingLoad set_load(const ServingRow& row, const ServingLayout& layout,
+                                   ScenarioKeys& keys);
 
 /// Gives the requests of `workload` their identities: they take the prompts in turn. A prompt is
 /// its group's system prompt and a question of its own.

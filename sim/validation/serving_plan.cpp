@@ -6,37 +6,21 @@
 
 #include "sim/validation/published_formats.h"
 #include "sim/validation/published_names.h"
+#include "sim/validation/serving_layout.h"
 #include "sim/validation/serving_recipes.h"
 
 namespace moesim {
 namespace {
 
-/// Parallelism that the engines do not model. The one place to lift when they do.
-std::string unsupported_parallelism(const ServingRow& row) {
-  if (row.disagg) return "prefill and decode on separate GPUs are not modelled yet";
-  if (row.attention_dp.value_or(1) > 1) return "attention data parallelism is not modelled yet";
-  if (row.ep.value_or(1) > 1) return "expert parallelism is not modelled yet";
-  return "";
-}
-
 bool speculates(const ServingRow& row) {
   return !row.spec_decode.empty() && !row.spec_decode.starts_with("none");
-}
-
-/// GPUs of the row; a layout that does not multiply to them is another one than it says.
-std::string layout_problem(const ServingRow& row) {
-  if (!row.tp || *row.tp < 1) return "tensor-parallel size not stated";
-  const int product = *row.tp * row.pp.value_or(1) * row.dp.value_or(1);
-  if (row.gpus && *row.gpus != product)
-    return fmt::format("{} GPUs, but tp x pp x dp is {}", *row.gpus, product);
-  return "";
 }
 
 std::string first_problem(const ServingRow& row) {
   if (!row.unclear.empty()) return row.unclear.front();
   if (row.measured.empty()) return "none of our metrics was measured";
-  std::string parallelism = unsupported_parallelism(row);
-  if (!parallelism.empty()) return parallelism;
+  std::string layout = layout_of(row).problem;
+  if (row.disagg && !layout.empty()) return layout;
   if (speculates(row)) return "speculative decoding is not modelled yet";
   const std::string backend = backend_of(row.engine);
   if (backend.empty()) return "engine not stated";
@@ -44,7 +28,7 @@ std::string first_problem(const ServingRow& row) {
     return fmt::format("engine {} is not modelled", without_remark(row.engine));
   if (row.model.empty()) return "model not stated";
   if (row.gpu.empty()) return "GPU not stated";
-  return layout_problem(row);
+  return layout;
 }
 
 /// What an engine calls its limits.
@@ -74,7 +58,15 @@ std::optional<int> stated_length(const std::string& notes) {
   return length > 0 ? std::optional(length) : std::nullopt;
 }
 
-void set_engine(const ServingRow& row, const std::string& backend, ServingPlan& plan) {
+/// Copies of the most used experts in place from the start, as in SGLang's published deployment:
+/// 32 of them (LMSYS, "Deploying DeepSeek with PD disaggregation and large-scale EP", 2025-05).
+void set_eplb(ServingPlan& plan) {
+  plan.keys.set("placement", "{eplb: {num_redundant_experts: 32}}");
+  plan.assumed.emplace_back("32 redundant experts");
+}
+
+void set_engine(const ServingRow& row, const ServingLayout& layout, const std::string& backend,
+                ServingPlan& plan) {
   const PublishedRelease release = release_of(backend, row.version, row.date);
   plan.engine = engine_group(backend, release.version);
   if (backend != "vllm") plan.keys.set("engine.backend", backend);
@@ -90,8 +82,11 @@ void set_engine(const ServingRow& row, const std::string& backend, ServingPlan& 
   plan.kv_of_checkpoint = kv_is_open && recipe_kv.empty() && backend == "trtllm";
   const LimitNames names = limits_of(backend);
   plan.keys.set_if(names.memory, row.memory_fraction);
-  plan.keys.set_if(names.batch, row.max_batch);
-  plan.keys.set_if(names.tokens, row.max_batched_tokens);
+  // SGLang's limits are of the whole engine, the others' of one data-parallel rank.
+  const int share = row.limits_per_gpu && backend == "sglang" ? layout.data : 1;
+  if (row.max_batch) plan.keys.set(names.batch, *row.max_batch * share);
+  if (row.max_batched_tokens) plan.keys.set(names.tokens, *row.max_batched_tokens * share);
+  if (layout.wide() && row.notes.find("EPLB") != std::string::npos) set_eplb(plan);
   const std::optional<int> length = stated_length(row.notes);
   plan.keys.set_if("engine.max_model_len", length);
   plan.length_is_free = !length;
@@ -100,22 +95,11 @@ void set_engine(const ServingRow& row, const std::string& backend, ServingPlan& 
   if (is_v0(backend, plan.engine)) plan.keys.set("engine.enable_chunked_prefill", false);
 }
 
-void set_layout(const ServingRow& row, ServingPlan& plan) {
-  const int tp = *row.tp;
-  const int pp = row.pp.value_or(1);
-  const int dp = row.dp.value_or(1);
-  plan.keys.set_system(plan.system, tp * pp * dp);
-  plan.keys.set("deployment.instances.0.tensor_parallel_size", tp);
-  plan.keys.set("deployment.instances.0.pipeline_parallel_size", pp);
-  plan.keys.set("deployment.instances.0.count", dp);
-  if (row.moe && !row.ep && tp > 1) plan.assumed.emplace_back("experts cut over tensor ranks");
-}
-
 }  // namespace
 
 std::string ServingPlan::key() const {
-  std::string text =
-      fmt::format("{}|{}|{}|{}", weight_dtype, kv_dtype, kv_of_checkpoint, length_is_free);
+  std::string text = fmt::format("{}|{}|{}|{}|{}", weight_dtype, kv_dtype, kv_of_checkpoint,
+                                 length_is_free, load.steady);
   if (load.repeated) {
     text += fmt::format("|{}x{} {}", load.repeated->groups, load.repeated->prompts_per_group,
                         load.repeated->system_tokens);
@@ -154,12 +138,16 @@ ServingPlan ServingTranslator::plan(const ServingRow& row) {
   plan.system = *on.system;
   if (on.assumed) plan.assumed.push_back("card " + plan.system);
   plan.keys.set("model", plan.model);
-  plan.load = set_load(row, plan.keys);
+  const ServingLayout layout = layout_of(row);
+  plan.load = set_load(row, layout, plan.keys);
   plan.problem = plan.load.problem;
   if (!plan.problem.empty()) return plan;
   plan.assumed.insert(plan.assumed.end(), plan.load.assumed.begin(), plan.load.assumed.end());
-  set_layout(row, plan);
-  set_engine(row, backend_of(row.engine), plan);
+  const std::string backend = backend_of(row.engine);
+  plan.layout = layout_group(layout, row);
+  plan.assumed.insert(plan.assumed.end(), layout.assumed.begin(), layout.assumed.end());
+  set_layout(layout, row, backend, plan.system, plan.keys);
+  set_engine(row, layout, backend, plan);
   return plan;
 }
 
@@ -194,6 +182,9 @@ ServingOutcome carry_out(const ServingPlan& plan) {
   Scenario& scenario = *loaded.scenario;
   outcome.run.problem = store(plan, scenario.model, outcome.assumed);
   if (!outcome.run.problem.empty()) return outcome;
+  if (plan.load.steady) {
+    for (InstanceSpec& instance : scenario.instances) instance.engine.profile.api = {};
+  }
   PredictOptions options{.workload = nullptr, .length_is_free = plan.length_is_free};
   Workload workload;
   if (plan.load.repeated) {

@@ -16,6 +16,7 @@ struct ServingPlan {
   std::string problem;         ///< why it cannot be predicted, in a sentence; else empty
   std::string system, engine;  ///< of groups: "h100_sxm", "vllm 0.15"
   std::string model;           ///< shipped id
+  std::string layout;          ///< of groups: "experts cut", see serving_layout.h; may be empty
   std::vector<std::string> assumed;
   bool length_is_free = false;  ///< max_model_len is not stated
   ScenarioKeys keys{"row"};

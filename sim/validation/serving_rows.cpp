@@ -70,6 +70,8 @@ void read_measured(Cells& cells, ServingRow& row) {
   };
   add_rate("output_tok_s", "out_tok_s_per_gpu");
   add_rate("total_tok_s", "total_tok_s_per_gpu");
+  // Of a side that only reads prompts; elsewhere it says what the output rate says.
+  if (row.measured.empty()) add_rate("input_tok_s", "");
   for (const char* quantity : kQuantities) {
     for (const char* statistic : kStatistics) {
       const auto value = cells.number(fmt::format("{}_ms_{}", quantity, statistic).c_str());
@@ -96,6 +98,8 @@ ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string&
   row.spec_decode = cells.text("spec_decode");
   row.prefix_cache = cells.text("prefix_cache");
   row.notes = cells.text("notes");
+  row.prefill_cfg = cells.text("prefill_cfg");
+  row.decode_cfg = cells.text("decode_cfg");
   row.moe = cells.text("is_moe") == "1";
   row.disagg = cells.text("disagg") == "1";
   row.gpus = cells.whole("n_gpus");
@@ -112,6 +116,8 @@ ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string&
   if (!row.all_at_once) row.request_rate = cells.number("request_rate_rps");
   row.max_batch = cells.whole("max_batch");
   row.max_batched_tokens = cells.whole("max_batched_tokens");
+  row.limits_per_gpu = cells.text("max_batch").ends_with("per device") ||
+                       cells.text("max_batched_tokens").ends_with("per device");
   row.memory_fraction = fraction(cells, row.unclear);
   row.qc_little = cells.number("qc_little");
   read_measured(cells, row);

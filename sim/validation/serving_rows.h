@@ -15,6 +15,7 @@ struct ServingRow {
   std::string date;  ///< "2025-10-31", "2024-07" or "2026"
   std::string gpu, model, engine, version, weight_dtype, kv_dtype;
   std::string len_dist, load_mode, spec_decode, prefix_cache, notes;
+  std::string prefill_cfg, decode_cfg;  ///< layouts of the sides of a split system, in words
   bool moe = false;
   bool disagg = false;  ///< prefill and decode on GPUs of their own
   std::optional<int> gpus, tp, pp, dp, ep, attention_dp;
@@ -23,12 +24,13 @@ struct ServingRow {
   std::optional<double> request_rate;  ///< per second
   bool all_at_once = false;            ///< the rate is "inf"
   std::optional<int> max_batch, max_batched_tokens;
+  bool limits_per_gpu = false;            ///< both are of one GPU ("256 per device")
   std::optional<double> memory_fraction;  ///< utilisation, static or free fraction, by engine
   std::optional<double> qc_little;
   std::vector<std::string> unclear;  ///< cells that cannot be read, and why
 
   struct Measured {
-    std::string metric;  ///< "output_tok_s", "ttft_p50", "tpot_mean", ...
+    std::string metric;  ///< "output_tok_s", "input_tok_s", "ttft_p50", "tpot_mean", ...
     double value = 0;    ///< tokens a second of the whole system, or milliseconds
   };
   std::vector<Measured> measured;

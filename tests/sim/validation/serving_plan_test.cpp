@@ -76,10 +76,11 @@ TEST_CASE("what we cannot express is refused with the reason") {
   };
   const Case cases[] = {
       {"split", [](ServingRow& r) { r.disagg = true; },
-       "prefill and decode on separate GPUs are not modelled yet"},
-      {"experts spread", [](ServingRow& r) { r.ep = 2; }, "expert parallelism is not modelled yet"},
-      {"attention copied", [](ServingRow& r) { r.attention_dp = 2; },
-       "attention data parallelism is not modelled yet"},
+       "prefill and decode on separate GPUs, joined, are not modelled yet"},
+      {"experts over more GPUs than there are", [](ServingRow& r) { r.ep = 4; },
+       "experts over 4 of 2 GPUs"},
+      {"attention copied to more", [](ServingRow& r) { r.attention_dp = 4; },
+       "2 GPUs, but neither tp x pp x dp, 2, nor that times attention_dp, 8"},
       {"drafts", [](ServingRow& r) { r.spec_decode = "mtp"; },
        "speculative decoding is not modelled yet"},
       {"a card we do not have", [](ServingRow& r) { r.gpu = "GH200-144GB"; },
