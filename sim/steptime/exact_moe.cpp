@@ -42,7 +42,7 @@ RoutingShape listed_shape(const MoeSetup& setup) {
 }
 
 /// Every token of every step by itself: its row of the table, its experts at each layer, their
-/// ranks. Padding repeats rows of the step's tokens; ranks without work route their dummy token.
+/// ranks. Padding, and the dummy token of ranks without work, take rows of their own.
 class ExactMoe final : public MoeModel {
  public:
   explicit ExactMoe(MoeSetup setup)
@@ -112,11 +112,13 @@ class ExactMoe final : public MoeModel {
       for (const PromptChunk& chunk : work.chunks) add_chunk(chunk);
       by_rank_.push_back(rows_.size() - before);
     }
-    const std::size_t real = rows_.size();
-    MOESIM_CHECK(real <= tokens, "a step has room for the tokens in it");
-    for (std::size_t i = 0; rows_.size() < tokens; ++i) {
-      rows_.push_back(real == 0 ? i % tables_.table().rows() : rows_[i % real]);
-      keys_.push_back(real == 0 ? Key{} : keys_[i % real]);
+    MOESIM_CHECK(rows_.size() <= tokens, "a step has room for the tokens in it");
+    // Padding and dummy tokens carry what earlier steps left in their slots: tokens of their own.
+    while (rows_.size() < tokens) {
+      const std::uint64_t key = mix64(step.step << 20 | rows_.size());
+      rows_.push_back(key % tables_.table().rows());
+      keys_.push_back(
+          {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32), false});
     }
     if (!balanced_) return;
     for (std::size_t i = 0; i < rows_.size(); ++i)

@@ -12,9 +12,8 @@ constexpr double kHalf = 2;                // bytes of a 16-bit activation
 constexpr double kBlockScale = 4.0 / 128;  // an fp32 scale per 128 channels
 
 bool sends_half(const std::string& backend) {
-  // pplx and the NCCL backends move what the router saw; DeepEP and the gathers of block-scaled
-  // models quantise first (3.4).
-  return backend == "naive" || backend == "pplx" || backend == "nccl_all_to_all";
+  // The broadcasts move what the router saw; all others quantise block-scaled models first (3.4).
+  return backend == "naive";
 }
 
 /// All moves of a layer at once, sharing the links they cross.

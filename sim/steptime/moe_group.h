@@ -58,6 +58,10 @@ class MoeGroup {
   /// Whether `LayerLoad::rank_copies` and `node_copies` are looked at.
   [[nodiscard]] bool needs_copies() const { return needs_copies_; }
   [[nodiscard]] int ranks() const { return config_.ranks; }
+  /// Whether tokens are sent where their experts are, not everywhere.
+  [[nodiscard]] bool routed() const {
+    return config_.dispatch != nullptr && config_.dispatch->routed();
+  }
   [[nodiscard]] int nodes() const { return nodes_; }
   [[nodiscard]] const ReplicaRanks& replicas() const { return replicas_; }
   [[nodiscard]] const ExpertPlacement& placement() const { return placement_; }

@@ -37,6 +37,8 @@ ReplicaRanks::ReplicaRanks(const ExpertPlacement& placement, std::vector<int> no
       slot_[at] = static_cast<std::uint16_t>(s);
     }
   }
+  if (placement.slots == placement.experts && ranks_ <= 256)
+    only_.assign(rank_.begin(), rank_.end());
   node_of_.assign(node_of_rank.begin(), node_of_rank.end());
   for (const int node : node_of_rank) nodes_ = std::max(nodes_, node + 1);
 }
@@ -72,12 +74,86 @@ void count_token(const ReplicaRanks& replicas, std::span<const std::uint16_t> no
   nodes.count((replicas.nodes() + 63) / 64, copies + replicas.ranks());
 }
 
+/// Counts how often each of 64 bits is set, in planes of one binary digit each: adding a word costs
+/// two or three operations, whatever is set (carry-save addition).
+class BitCounter {
+ public:
+  static constexpr int kMost = 255;  ///< words between two flushes
+  void add(std::uint64_t word) {
+    for (std::size_t p = 0; word != 0; ++p) {
+      const std::uint64_t carry = planes_[p] & word;
+      planes_[p] ^= word;
+      word = carry;
+    }
+  }
+  template <class Cell>
+  void flush(int bits, Cell* counts) {
+    for (int b = 0; b < bits; ++b) {
+      std::uint64_t sum = 0;
+      for (std::size_t p = 0; p < planes_.size(); ++p) sum += (planes_[p] >> b & 1U) << p;
+      counts[b] = static_cast<Cell>(counts[b] + sum);
+    }
+    planes_ = {};
+  }
+
+ private:
+  std::array<std::uint64_t, 8> planes_{};
+};
+
+/// At most 64 ranks: a layer of some hundred rows at a time, one bit a rank.
+template <class Id, class Cell>
+void count_few(const ReplicaRanks& replicas, std::span<const std::uint16_t> node_of,
+               const RoutingTable& table, std::span<const std::uint64_t> rows, std::uint32_t key,
+               Cell* copies) {
+  const RoutingShape& shape = table.shape();
+  const auto k = static_cast<std::size_t>(shape.top_k);
+  const auto cells = table.row_cells();
+  const Id* const base = reinterpret_cast<const Id*>(table.cells().data());
+  const auto stride = static_cast<std::size_t>(replicas.ranks() + replicas.nodes());
+  std::array<std::uint64_t, 64> ranks_of_node{};
+  for (std::size_t r = 0; r < node_of.size(); ++r)
+    ranks_of_node[node_of[r]] |= std::uint64_t{1} << r;
+  const auto nodes = static_cast<std::size_t>(replicas.nodes());
+  for (std::size_t first = 0; first < rows.size(); first += BitCounter::kMost) {
+    const auto part =
+        rows.subspan(first, std::min<std::size_t>(BitCounter::kMost, rows.size() - first));
+    for (int layer = 0; layer < shape.layers; ++layer) {
+      BitCounter by_rank, by_node;
+      const std::size_t at = static_cast<std::size_t>(layer) * k;
+      auto token = key + static_cast<std::uint32_t>(first);
+      for (const std::uint64_t row : part) {
+        const Id* const ids = base + row * cells + at;
+        std::uint64_t seen = 0;
+        for (std::size_t i = 0; i < k; ++i)
+          seen |= std::uint64_t{1} << replicas.rank(layer, ids[i], token);
+        ++token;
+        by_rank.add(seen);
+        std::uint64_t reached = 0;
+        for (std::size_t n = 0; n < nodes; ++n)
+          reached |= std::uint64_t{(seen & ranks_of_node[n]) != 0} << n;
+        by_node.add(reached);
+      }
+      Cell* const out = copies + static_cast<std::size_t>(layer) * stride;
+      by_rank.flush(replicas.ranks(), out);
+      by_node.flush(replicas.nodes(), out + replicas.ranks());
+    }
+  }
+}
+
 }  // namespace
 
 template <class Cell>
 void ReplicaRanks::count_copies(const RoutingTable& table, std::span<const std::uint64_t> rows,
                                 std::uint32_t first_key, Cell* copies) const {
   MOESIM_CHECK(ranks_ <= 256, "at most 256 ranks share the experts of a layer");
+  if (ranks_ <= 64) {
+    if (table.cell_bytes() == 1) {
+      count_few<std::uint8_t>(*this, node_of_, table, rows, first_key, copies);
+    } else {
+      count_few<std::uint16_t>(*this, node_of_, table, rows, first_key, copies);
+    }
+    return;
+  }
   const RoutingShape& shape = table.shape();
   const auto k = static_cast<std::size_t>(shape.top_k);
   const auto stride = static_cast<std::size_t>(ranks_ + nodes_);

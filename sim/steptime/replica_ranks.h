@@ -22,6 +22,7 @@ class ReplicaRanks {
   /// Rank of the copy that serves token `key` of an expert: equal shares over the copies.
   [[nodiscard]] int rank(int layer, int expert, std::uint32_t key) const {
     const std::size_t at = index(layer, expert);
+    if (!only_.empty()) return only_[at];
     const std::uint32_t first = first_[at];
     const std::uint32_t copies = first_[at + 1] - first;
     return rank_[first + (copies == 1 ? 0 : key % copies)];
@@ -49,6 +50,7 @@ class ReplicaRanks {
   int ranks_ = 1, nodes_ = 1, experts_ = 0;
   std::vector<std::uint32_t> first_;  ///< [layer][expert], and one past the end
   std::vector<std::uint16_t> rank_, slot_;
+  std::vector<std::uint8_t> only_;  ///< [layer][expert] -> rank, where every expert has one copy
   std::vector<std::uint16_t> node_of_;
 };
 

@@ -69,6 +69,7 @@ class SampledMoe final : public MoeModel {
     const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % kDraws);
     if (prompts < 1) add(0, tokens, draw, 1 - prompts, cost);
     if (prompts > 0) add(1, tokens, draw, prompts, cost);
+    if (!stages_.front().group.routed()) return;  // everything goes everywhere, whoever has it
     const double uneven = unevenness(step.held);
     if (uneven == 1) return;
     for (MoeStageCost& stage : cost) {

@@ -22,7 +22,7 @@ struct StepTime::StageState {
   int sms = 132;  ///< of the GPU, for work beside communication kernels
   std::vector<std::unique_ptr<ExpertPool>> experts;  ///< per class, null for dense layers; or empty
   std::vector<std::unique_ptr<Memo>> by_tokens, by_rows;  ///< null until first asked for
-  mutable std::vector<DecodeTimes> decode_times;  ///< per class
+  mutable std::vector<DecodeTimes> decode_times;          ///< per class
   Memo large;
   Provenance expert_provenance = Provenance::kRoofline;  ///< of the draws priced last
   int attention_layers = 0;
