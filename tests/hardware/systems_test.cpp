@@ -157,5 +157,12 @@ TEST_CASE("an unknown system is answered with the nearest, a file is read as one
   CHECK(message("hardware/systems/none.yaml") != "accepted");
 }
 
+// DGX A100 640GB and DGX H100 datasheets: 2 TB. The rest do not say.
+TEST_CASE("systems whose server has a datasheet state its memory") {
+  CHECK(load("a100_sxm").node.host_mem_capacity == Bytes(2'000'000'000'000));
+  CHECK(load("h100_sxm").node.host_mem_capacity == Bytes(2'000'000'000'000));
+  CHECK(load("l4").node.host_mem_capacity == Bytes(0));
+}
+
 }  // namespace
 }  // namespace moesim

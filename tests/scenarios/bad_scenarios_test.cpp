@@ -81,6 +81,21 @@ TEST_CASE("mistakes in the head of a scenario") {
         {19, "offload.experts.resident_fraction", "50", ""},
         {19, "offload.experts.policy", "mru", "lru"},
         {19, "offload.experts.prefetch", "all", "next_layer"}}},
+      {"experts elsewhere, and two policies for where experts are",
+       12,
+       "    - {tensor_parallel_size: 2, engine: {enable_expert_parallel: true}}\n"
+       "placement: {eplb: {}}\n"
+       "offload: {experts: {resident_fraction: 0.5}}",
+       {{14, "offload.experts", "not modelled together with placement eplb", "leave one"}}},
+      {"a dense model has no experts to put elsewhere",
+       3,
+       "model: meta-llama/Llama-2-13b-hf\noffload: {experts: {resident_fraction: 0.5}}",
+       {{4, "offload.experts", "the model has no experts", "leave offload out"}}},
+      {"GeForce cards do not read each other's memory",
+       7,
+       "    - {profile: rtx_4090, gpus: 4}\n"
+       "offload: {experts: {tier: peer, resident_fraction: 0.5}}",
+       {{8, "offload.experts", "a rtx_4090 cannot read", "tier: host"}}},
       {"nobody is left to hold what does not fit",
        19,
        "offload: {experts: {tier: peer, resident_fraction: 0.5}}",

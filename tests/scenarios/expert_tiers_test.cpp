@@ -1,0 +1,76 @@
+#include "scenarios/expert_tiers.h"
+
+#include <doctest/doctest.h>
+#include <string>
+
+#include "scenarios/load.h"
+
+namespace moesim {
+namespace {
+
+/// Instances of two GPUs each on one node of H100.
+Scenario scenario_of(int gpus, int instances, const std::string& tier) {
+  return load_scenario_text(
+      "schema_version: 1\nname: tiers\nmodel: mistralai/Mixtral-8x7B-v0.1\n"
+      "system: {nodes: [{profile: h100_sxm, gpus: " +
+          std::to_string(gpus) +
+          "}]}\n"
+          "deployment: {instances: [{tensor_parallel_size: 2, count: " +
+          std::to_string(instances) +
+          "}]}\n"
+          "workload: {arrival: {kind: all_at_once}, synthetic: {num_prompts: 1, input_tokens: 9, "
+          "output_tokens: 9}}\n"
+          "offload: {experts: {resident_fraction: 0.5, tier: " +
+          tier + "}}\n",
+      "tiers.yaml", ".");
+}
+
+TierLink link_of(const Scenario& scenario) {
+  const Layout layout = lay_out(scenario.cluster, scenario.instances);
+  const auto link = tier_link(scenario, layout, layout.gpus.front());
+  REQUIRE(link);
+  return *link;
+}
+
+TEST_CASE("host memory: a PCIe link each, and an even share of the node's 2 TB") {
+  const TierLink link = link_of(scenario_of(8, 2, "host"));
+  CHECK(link.bandwidth.value() == doctest::Approx(64e9 * 0.76));
+  CHECK(link.latency.value() == doctest::Approx(1.5e-6));
+  CHECK(link.room == Bytes(500'000'000'000));
+}
+
+TEST_CASE("a system that does not state its memory has no limit") {
+  Scenario scenario = scenario_of(8, 2, "host");
+  scenario.cluster.nodes[0].system.node.host_mem_capacity = Bytes(0);
+  CHECK(link_of(scenario).room == Bytes(0));
+}
+
+TEST_CASE("peers: as many readers each as whole GPUs can be dealt out") {
+  struct Case {
+    const char* why;
+    int gpus, instances, readers;
+  };
+  for (const Case& c :
+       {Case{"two GPUs, six peers", 8, 1, 1}, Case{"four and four", 8, 2, 1},
+        Case{"four, three peers: one has two readers", 7, 2, 2}, Case{"six, one peer", 7, 3, 6}}) {
+    CAPTURE(std::string(c.why));
+    const Scenario scenario = scenario_of(c.gpus, c.instances, "peer");
+    const TierLink link = link_of(scenario);
+    CHECK(link.bandwidth.value() == doctest::Approx(450e9 * 0.73 / c.readers));
+    CHECK(link.room.value() ==
+          scenario.cluster.nodes[0].system.gpu.reported_capacity.value() / c.readers);
+  }
+}
+
+TEST_CASE("idle GPUs that hold experts are not reported as idle") {
+  CHECK(scenario_of(8, 2, "peer").warnings.size() + 1 == scenario_of(8, 2, "host").warnings.size());
+}
+
+TEST_CASE("uniform routing has no hot experts to pin: the run says so") {
+  const Scenario scenario = scenario_of(4, 2, "host");
+  REQUIRE(scenario.warnings.size() == 1);
+  CHECK(scenario.warnings[0].find("none hotter") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace moesim
