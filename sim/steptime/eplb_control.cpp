@@ -53,8 +53,10 @@ double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
   }
   done.copy_ns += plan_ns(next);
   done_.push_back(done);
-  placement_ = next;
-  model.set_placement(next);
+  if (next != placement_) {
+    placement_ = next;
+    model.set_placement(next);
+  }
   return config_.spec.use_async ? 0 : done.copy_ns;
 }
 

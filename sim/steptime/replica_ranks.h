@@ -25,7 +25,8 @@ class ReplicaRanks {
     if (!only_.empty()) return only_[at];
     const std::uint32_t first = first_[at];
     const std::uint32_t copies = first_[at + 1] - first;
-    return rank_[first + (copies == 1 ? 0 : key % copies)];
+    if (copies == 1) return rank_[first];
+    return rank_[first + (copies == 2 ? key & 1U : key % copies)];
   }
   /// Slots of a layer's expert, ascending.
   [[nodiscard]] std::span<const std::uint16_t> slots(int layer, int expert) const {
