@@ -28,6 +28,10 @@ class ReplicaRanks {
     if (copies == 1) return rank_[first];
     return rank_[first + (copies == 2 ? key & 1U : key % copies)];
   }
+  /// [expert] rank at a layer where every expert has one copy; else null.
+  [[nodiscard]] const std::uint8_t* only(int layer) const {
+    return only_.empty() ? nullptr : only_.data() + index(layer, 0);
+  }
   /// Slots of a layer's expert, ascending.
   [[nodiscard]] std::span<const std::uint16_t> slots(int layer, int expert) const {
     const std::size_t at = index(layer, expert);
