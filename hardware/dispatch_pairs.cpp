@@ -184,4 +184,10 @@ PairModel deepep_low_latency_model(const DispatchSetup& setup) {
   return model;
 }
 
+std::unique_ptr<DispatchBackend> make_low_latency_stand_in(const DispatchSetup& setup) {
+  PairModel model = deepep_low_latency_model(setup);
+  model.stands_in = true;
+  return make_pair_dispatch(setup, std::move(model));
+}
+
 }  // namespace moesim

@@ -59,8 +59,10 @@ struct PairModel {
 [[nodiscard]] std::unique_ptr<DispatchBackend> make_pair_dispatch(const DispatchSetup& setup,
                                                                   PairModel model);
 
-/// DeepEP's low-latency kernels for a group, measured where a profile has them; mori_low_latency
-/// and nixl_ep are taken for the same.
+/// DeepEP's low-latency kernels for a group, measured where a profile has them.
 [[nodiscard]] PairModel deepep_low_latency_model(const DispatchSetup& setup);
+/// The same for libraries that are taken for it (mori_low_latency, nixl_ep): a donor.
+[[nodiscard]] std::unique_ptr<DispatchBackend> make_low_latency_stand_in(
+    const DispatchSetup& setup);
 
 }  // namespace moesim

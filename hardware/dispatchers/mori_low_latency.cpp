@@ -1,5 +1,3 @@
-#include <utility>
-
 #include "hardware/dispatch_maker.h"
 #include "hardware/dispatch_pairs.h"
 
@@ -7,17 +5,11 @@ namespace moesim {
 
 namespace {
 
-//  a donor.
-const RegisterDispatch kStandIn{
-    "mori_low_latency",
-    "MORI low latency: taken for deepep_low_latency:MORI's low-latency kernels (ROCm/mori) move "
-    "what DeepEP's do, on AMD GPUs. Nothing is published\n// that could be fitted, so DeepEP's "
-    "model and curves stand in",
-    [](const DispatchSetup& setup) {
-      PairModel model = deepep_low_latency_model(setup);
-      model.stands_in = true;
-      return make_pair_dispatch(setup, std::move(model));
-    }};
+// MORI's low-latency kernels (ROCm/mori) move what DeepEP's do, on AMD GPUs. Nothing is published
+// that could be fitted, so DeepEP's model and curves stand in: a donor.
+const RegisterDispatch kStandIn{"mori_low_latency",
+                                "MORI low latency: taken for deepep_low_latency",
+                                make_low_latency_stand_in};
 
 }  // namespace
 
