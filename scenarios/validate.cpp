@@ -242,6 +242,13 @@ void check_lora(const Rules& rules) {
 /// What a dense model has no use for.
 void check_dense(const Rules& rules) {
   if (rules.scenario.model.is_moe()) return;
+  const RoutingSpec& routing = rules.scenario.routing;
+  const bool routed = routing.policy.name != "uniform" || routing.capacity_factor ||
+                      routing.fidelity != RoutingFidelity::kAuto;
+  if (routed) {
+    rules.root.fail("routing", "has no effect: the model has no experts",
+                    "leave it out; a variant with a dense model sets routing to null");
+  }
   if (!rules.root.is_map("precision")) return;
   Reader precision = rules.root.map("precision");
   if (precision.has("experts") && precision.raw("experts") != "auto") {

@@ -83,6 +83,14 @@ TEST_CASE("mistakes in messages to experts") {
 
 TEST_CASE("mistakes in placements and routing") {
   check({
+      {"routing of a model without experts",
+       3,
+       "model: meta-llama/Llama-3.1-8B\nrouting: {kind: zipf, exponent: 1}",
+       {{4, "routing", "has no effect: the model has no experts", "leave it out"}}},
+      {"exactness of a model without experts",
+       3,
+       "model: meta-llama/Llama-3.1-8B\nrouting: {fidelity: exact}",
+       {{4, "routing", "has no effect: the model has no experts", "leave it out"}}},
       {"no whole experts to place",
        kEnd,
        "placement: {eplb: {}}",
