@@ -105,6 +105,42 @@ TEST_CASE("lognormal loads over 36 ranks are level on the load they were balance
   CHECK(later == doctest::Approx(0.96).epsilon(0.1));
 }
 
+/// Mean heaviest rank over the mean for 256 lognormal(1.05) experts in 288 slots, when a share of
+/// the variance of the logarithm is new since the placement was planned.
+double after_drift(double share) {
+  constexpr int kDraws = 30;
+  constexpr double kSigma = 1.05;
+  double sum = 0;
+  for (std::uint64_t draw = 0; draw < kDraws; ++draw) {
+    Rng random(11, "eplb_drift", draw);
+    std::vector<double> now(256), then(256);
+    for (std::size_t e = 0; e < 256; ++e) {
+      const double old = random.normal(), fresh = random.normal();
+      now[e] = std::exp(kSigma * old);
+      then[e] = std::exp(kSigma * (std::sqrt(1 - share) * old + std::sqrt(share) * fresh));
+    }
+    const ExpertPlacement placement = balanced_placement(
+        {.layers = 1, .experts = 256, .ranks = 36, .redundant = 32, .loads = now});
+    sum += 1 + imbalance(placement, 0, then);
+  }
+  return sum / kDraws;
+}
+
+// DeepSeek-R1 with EPLB and 32 redundant experts ran at a rank maximum of 1.115 times the mean
+// (NVIDIA/TensorRT-LLM, examples/wide_ep/ep_load_balancer/README.md), though a plan is level
+// to 1.02 on its own load. The drift that lies between is computed here, not assumed anywhere.
+TEST_CASE("the published 1.115 is about one percent of drift away from the plan") {
+  CHECK(after_drift(0) < 1.02);
+  double low = 0, high = 0.5;
+  for (int i = 0; i < 20; ++i) {
+    const double middle = (low + high) / 2;
+    (after_drift(middle) < 1.115 ? low : high) = middle;
+  }
+  MESSAGE("1.115 after ", 100 * low, " % of the log-variance is new");
+  CHECK(low > 0.001);
+  CHECK(low < 0.03);
+}
+
 TEST_CASE("experts that stay on a rank keep their slot") {
   const ExpertPlacement before = placement_of(2, {{0, 1, 2, 3, 4, 0}});
   struct Case {

@@ -81,6 +81,27 @@ TEST_CASE("a new placement counts from the next layer on") {
   CHECK(cost.gemm_ns + cost.wait_ns == doctest::Approx(7000));
 }
 
+TEST_CASE("other numbers for experts, or for ranks, change nothing but the straggler's number") {
+  TwoRanks two(placed(2, 4, {{0, 1}, {2, 3}}));
+  const MoeLayerCost cost = two.cost({5, 0, 2, 1}, 8);
+  // Experts 0 1 2 3 are called 2 0 3 1.
+  TwoRanks renamed(placed(2, 4, {{2, 0}, {3, 1}}));
+  const MoeLayerCost same = renamed.cost({0, 1, 5, 2}, 8);
+  CHECK(renamed.dispatch.seen.slots == two.dispatch.seen.slots);
+  CHECK(same.straggler == cost.straggler);
+  TwoRanks swapped(placed(2, 4, {{2, 3}, {0, 1}}));
+  const MoeLayerCost mirrored = swapped.cost({5, 0, 2, 1}, 8);
+  CHECK(swapped.dispatch.seen.slots == std::vector<double>{3, 5});
+  CHECK(mirrored.straggler == 1 - cost.straggler);
+  for (const MoeLayerCost& other : {same, mirrored}) {
+    CHECK(other.gemm_ns == cost.gemm_ns);
+    CHECK(other.wait_ns == cost.wait_ns);
+    CHECK(other.active == cost.active);
+    CHECK(other.rank_imbalance == cost.rank_imbalance);
+    CHECK(other.expert_imbalance == cost.expert_imbalance);
+  }
+}
+
 TEST_CASE("experts cut over all ranks compute every row everywhere and wait for nobody") {
   TwoRanks two({}, false, false);
   const MoeLayerCost cost = two.cost({5, 0, 2, 1}, 8);
