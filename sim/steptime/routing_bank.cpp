@@ -69,6 +69,8 @@ void RoutingBank::count_block(int level, std::uint64_t index, std::uint16_t* cel
     std::uint64_t row = 0;
     if (config_.consecutive) {
       row = (origin + token) % table.rows();
+    } else if (config_.any_row) {
+      row = rng.next() % table.rows();
     } else {
       if (left == 0) {
         // A block begins in the middle of a prompt; later prompts of it are whole.

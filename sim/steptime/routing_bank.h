@@ -54,6 +54,7 @@ class RoutingBank {
     /// run is drawn with the same chance.
     std::span<const std::uint64_t> ends;
     bool consecutive = false;  ///< only neighbouring rows have the intended load
+    bool any_row = false;      ///< tokens are independent: any row does for any of them
     bool copies = false;       ///< count ranks and nodes too
     std::uint64_t seed = 1;
   };

@@ -22,7 +22,11 @@ void RoutingTables::make(std::uint64_t epoch) {
       end < kFar ? static_cast<std::int64_t>(end) : std::numeric_limits<std::int64_t>::max();
   replay_.reset();
   table_ = std::make_unique<RoutingTable>(routing_->table(shape_, size_, seed_, epoch));
-  replay_ = std::make_unique<RoutingReplay>(*table_, routing_->replay(seed_));
+  RoutingReplay::Options options = routing_->replay(seed_);
+  // Sequences of independent tokens mean nothing: with any row for any token, a step meets the
+  // whole table, not the few rows its requests would share.
+  if (routing_->independent_tokens()) options.mode = RoutingReplay::Mode::kRow;
+  replay_ = std::make_unique<RoutingReplay>(*table_, options);
 }
 
 bool RoutingTables::advance(std::int64_t now_ns) {

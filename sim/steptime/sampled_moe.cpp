@@ -142,6 +142,7 @@ class SampledMoe final : public MoeModel {
                          .kind = kind,
                          .ends = decode ? output_ends_ : prompt_ends_,
                          .consecutive = tables_.routing().consecutive_rows(),
+                         .any_row = tables_.routing().independent_tokens(),
                          .copies = copies_,
                          .seed = seed_},
                         replicas});
