@@ -17,6 +17,11 @@ struct KernelChoice {
   int sm_version = 0;     ///< 90; donors are near in this
   std::string framework;  ///< "vllm"
   std::string version;    ///< of the engine; the nearest profile of the framework is meant
+  /// Kernels of the routed experts: "triton", "cutlass", "deepgemm", "trtllm_gen", "marlin", or
+  /// "auto", what the engine would take.
+  std::string moe_backend = "auto";
+  /// How tokens reach experts on other ranks, a dispatch backend; empty if they do not travel.
+  std::string all2all;
   /// A profile file the scenario names; searched before all others. Empty: none.
   std::filesystem::path file;
   bool none = false;   ///< no profiles at all: the datasheet answers everything

@@ -48,6 +48,9 @@ struct LaunchCost {
   double piece_us = 10;            ///< one piecewise graph launch, L+1 of them
   double piece_attention_us = 55;  ///< eager attention between pieces, per layer
   double eager_layer_us = 100;     ///< compiled, no graph: CPU per layer
+  /// Not compiled, no graph: Python and PyTorch per operator called (hardware/README.md, "eager
+  /// prompts").
+  double eager_call_us = 0;
 };
 
 /// Rules of SGLang's scheduler that vLLM's has not (serving-semantics 8.1).
@@ -58,11 +61,17 @@ struct SglangOptions {
   double schedule_conservativeness = 1;
   /// Retraction goes on until every request left has this many tokens; 0: until the next step fits.
   int retract_decode_steps = 0;
+  /// New requests are fetched after every batch of prompts and after this many steps of decodes.
+  int scheduler_recv_interval = 1;
 };
 
 /// Rules of TensorRT-LLM's schedulers (serving-semantics 8.2).
 struct TrtllmOptions {
   bool max_utilization = false;  ///< capacity_scheduler_policy: max_utilization, else no-evict
+  /// New prompts wait beside decodes until they fill this share of max_num_tokens, but for at most
+  /// so many steps.
+  double batch_wait_max_tokens_ratio = 0;
+  int batch_wait_timeout_iters = 0;
 };
 
 /// Which captured sizes serve a step that computes prompts.

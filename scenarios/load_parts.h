@@ -83,18 +83,20 @@ struct EngineKeys {
   Given<bool> enable_expert_parallel, enable_dbo;
   Given<int> dbo_decode_token_threshold, dbo_prefill_token_threshold;
   Given<int> long_prefill_token_threshold;
-  Given<std::string> scheduling_policy, all2all_backend;
+  Given<std::string> scheduling_policy, all2all_backend, moe_backend;
   Given<std::vector<int>> cudagraph_capture_sizes;
   Given<std::int64_t> num_gpu_blocks_override;
   Given<std::int64_t> max_total_tokens;  ///< sglang; max_tokens of trtllm
   // sglang
-  Given<int> max_prefill_tokens, cuda_graph_max_bs;
+  Given<int> max_prefill_tokens, cuda_graph_max_bs, scheduler_recv_interval;
   Given<std::string> schedule_policy;
   Given<double> schedule_conservativeness;
   Given<bool> enable_mixed_chunk;
   // trtllm
   Given<std::string> capacity_scheduler_policy;
   Given<bool> cuda_graph_padding;
+  Given<double> batch_wait_max_tokens_ratio;
+  Given<int> batch_wait_timeout_iters;
   /// vLLM's spellings of `placement`; of the scenario's `engine` only.
   Given<PlacementSpec> placement;
   /// vLLM's spellings of `precision`; of the scenario's `engine` only.

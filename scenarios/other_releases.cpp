@@ -31,16 +31,22 @@ struct SglangRow {
   int retract_steps;        ///< 0.4 retracts until everybody has 20 tokens ahead, later ones do not
   int small_card_graphs;    ///< 16 in S53, 24 in S518; between them (U)
   PromptGraphs prompts;     ///< S518 captures graphs for prompts; since 0.5.12 (U)
+  double call_us;           ///< Python per operator of a prompt without graphs; see below
 };
+
+// Python per operator: what short prompts of DeepSeek-R1 take longer than their kernels, in
+// published first tokens at 1 to 4 users on H200 and B200, over the operators of a pass
+// (hardware/README.md, "eager prompts"): 78 us in 0.5.5, 94 and 112 us in 0.5.9. Other releases as
+// the nearest.
 
 // clang-format off
 constexpr SglangRow kSglangRows[] = {
-  {{0, 4, 0},  StaticFraction::kByTensorParallel, 20,  8, PromptGraphs::kNone},
-  {{0, 5, 3},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone},
-  {{0, 5, 5},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone},
-  {{0, 5, 9},  StaticFraction::kReserved,          0, 24, PromptGraphs::kNone},
-  {{0, 5, 12}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn},
-  {{0, 5, 18}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn},
+  {{0, 4, 0},  StaticFraction::kByTensorParallel, 20,  8, PromptGraphs::kNone, 75},
+  {{0, 5, 3},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75},
+  {{0, 5, 5},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75},
+  {{0, 5, 9},  StaticFraction::kReserved,          0, 24, PromptGraphs::kNone, 90},
+  {{0, 5, 12}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90},
+  {{0, 5, 18}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90},
 };
 // clang-format on
 
@@ -53,6 +59,8 @@ EngineProfile sglang_profile(const SglangRow& row) {
   profile.retract_decode_steps = row.retract_steps;
   profile.small_card_graphs = row.small_card_graphs;
   profile.static_fraction = row.fraction;
+  profile.launch.eager_layer_us = 0;
+  profile.launch.eager_call_us = row.call_us;
   profile.memory.budget = KvBudgetRule::kSglang;
   profile.memory.worst_case_moe_workspace = true;
   profile.memory.sampler_copies = kSamplerCopies;
@@ -66,20 +74,22 @@ struct TrtllmRow {
   bool graphs;      ///< decode graphs by default: from 1.0 on (U)
   int block_size;   ///< tokens_per_block: 128, then 64, now 32; the first two (U)
   double layer_us;  ///< launch cost of a layer without graphs
+  double call_us;   ///< Python per operator, likewise
 };
 
 /// A compiled TensorRT engine is enqueued by one call; its layers are fused further than vLLM's
 /// eager ones (10 to 20 kernels at 4 to 6 us, 4.5). Half of that is an estimate.
 constexpr double kCompiledLayerUs = 50;
-const double kEagerLayerUs = LaunchCost().eager_layer_us;
+/// As SGLang's, from DeepSeek-R1 (56 us in 1.1) and gpt-oss (26 to 51 us) at 4 users on B200.
+constexpr double kPythonCallUs = 55;
 
 const TrtllmRow kTrtllmRows[] = {
-    {{0, 9, 0}, false, false, false, 128, kCompiledLayerUs},  // C++ runtime, TensorRT engines
-    {{0, 17, 0}, false, true, false, 64, kCompiledLayerUs},
-    {{1, 0, 0}, true, true, true, 32, kEagerLayerUs},  // PyTorch flow
-    {{1, 1, 0}, true, true, true, 32, kEagerLayerUs},
-    {{1, 2, 0}, true, true, true, 32, kEagerLayerUs},
-    {{1, 3, 0}, true, true, true, 32, kEagerLayerUs},
+    {{0, 9, 0}, false, false, false, 128, kCompiledLayerUs, 0},  // C++ runtime, TensorRT engines
+    {{0, 17, 0}, false, true, false, 64, kCompiledLayerUs, 0},
+    {{1, 0, 0}, true, true, true, 32, 0, kPythonCallUs},  // PyTorch flow
+    {{1, 1, 0}, true, true, true, 32, 0, kPythonCallUs},
+    {{1, 2, 0}, true, true, true, 32, 0, kPythonCallUs},
+    {{1, 3, 0}, true, true, true, 32, 0, kPythonCallUs},
 };
 
 EngineProfile trtllm_profile(const TrtllmRow& row) {
@@ -95,6 +105,7 @@ EngineProfile trtllm_profile(const TrtllmRow& row) {
   profile.block_size = row.block_size;
   profile.gpu_memory_utilization = 0.9;  // free_gpu_memory_fraction
   profile.launch.eager_layer_us = row.layer_us;
+  profile.launch.eager_call_us = row.call_us;
   profile.memory.budget = KvBudgetRule::kTrtllm;
   profile.memory.utilization = 0.9;
   profile.memory.worst_case_moe_workspace = true;

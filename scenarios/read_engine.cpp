@@ -183,6 +183,7 @@ void read_other_engines(Reader& in, EngineKeys& keys) {
       .where = in.where("max_total_tokens")};
   keys.max_prefill_tokens = read_count(in, "max_prefill_tokens", {.min = 1, .max = 1e8});
   keys.cuda_graph_max_bs = read_count(in, "cuda_graph_max_bs", {.min = 1, .max = 1e5});
+  keys.scheduler_recv_interval = read_count(in, "scheduler_recv_interval", {.min = 1, .max = 1e6});
   keys.schedule_policy = read_name(in, "schedule_policy", {"fcfs", "lpm"});
   keys.schedule_conservativeness =
       read_ratio(in, "schedule_conservativeness", {.min = 0.01, .max = 10});
@@ -190,6 +191,10 @@ void read_other_engines(Reader& in, EngineKeys& keys) {
   keys.capacity_scheduler_policy =
       read_name(in, "capacity_scheduler_policy", {"guaranteed_no_evict", "max_utilization"});
   keys.cuda_graph_padding = read_switch(in, "cuda_graph_padding");
+  keys.batch_wait_max_tokens_ratio =
+      read_ratio(in, "batch_wait_max_tokens_ratio", {.min = 0, .max = 1});
+  keys.batch_wait_timeout_iters =
+      read_count(in, "batch_wait_timeout_iters", {.min = 0, .max = 1e6});
 }
 
 template <class T>
@@ -239,6 +244,8 @@ EngineKeys read_engine(Reader in, LoadContext& context) {
   keys.async_scheduling = read_either<bool>(in, "async_scheduling", read_switch);
   keys.scheduling_policy = read_name(in, "scheduling_policy", {"fcfs", "priority"});
   keys.all2all_backend = read_name(in, "all2all_backend", {});
+  keys.moe_backend = read_name(in, "moe_backend",
+                               {"auto", "triton", "cutlass", "deepgemm", "trtllm_gen", "marlin"});
   keys.enable_expert_parallel = read_switch(in, "enable_expert_parallel");
   keys.enable_dbo = read_either<bool>(in, "enable_dbo", read_switch);
   keys.dbo_decode_token_threshold = read_count(in, "dbo_decode_token_threshold", kTokens);
@@ -283,6 +290,7 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
       first_of(entry.long_prefill_token_threshold, engine.long_prefill_token_threshold);
   keys.scheduling_policy = first_of(entry.scheduling_policy, engine.scheduling_policy);
   keys.all2all_backend = first_of(entry.all2all_backend, engine.all2all_backend);
+  keys.moe_backend = first_of(entry.moe_backend, engine.moe_backend);
   keys.enable_expert_parallel =
       first_of(entry.enable_expert_parallel, engine.enable_expert_parallel);
   keys.enable_dbo = first_of(entry.enable_dbo, engine.enable_dbo);
@@ -297,6 +305,8 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
   keys.max_total_tokens = first_of(entry.max_total_tokens, engine.max_total_tokens);
   keys.max_prefill_tokens = first_of(entry.max_prefill_tokens, engine.max_prefill_tokens);
   keys.cuda_graph_max_bs = first_of(entry.cuda_graph_max_bs, engine.cuda_graph_max_bs);
+  keys.scheduler_recv_interval =
+      first_of(entry.scheduler_recv_interval, engine.scheduler_recv_interval);
   keys.schedule_policy = first_of(entry.schedule_policy, engine.schedule_policy);
   keys.schedule_conservativeness =
       first_of(entry.schedule_conservativeness, engine.schedule_conservativeness);
@@ -304,6 +314,10 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
   keys.capacity_scheduler_policy =
       first_of(entry.capacity_scheduler_policy, engine.capacity_scheduler_policy);
   keys.cuda_graph_padding = first_of(entry.cuda_graph_padding, engine.cuda_graph_padding);
+  keys.batch_wait_max_tokens_ratio =
+      first_of(entry.batch_wait_max_tokens_ratio, engine.batch_wait_max_tokens_ratio);
+  keys.batch_wait_timeout_iters =
+      first_of(entry.batch_wait_timeout_iters, engine.batch_wait_timeout_iters);
   return keys;
 }
 

@@ -83,6 +83,7 @@ class Resolver {
       choose_graphs();
     }
     choose_all2all();
+    choose_experts();
     choose_overlap();
     if (is_static()) reject_useless_for_static();
     return std::move(spec_);
@@ -150,11 +151,14 @@ class Resolver {
     only_with(keys_.max_total_tokens, "sglang", "write num_gpu_blocks_override");
     only_with(keys_.max_prefill_tokens, "sglang", leave);
     only_with(keys_.cuda_graph_max_bs, "sglang", "write cudagraph_capture_sizes");
+    only_with(keys_.scheduler_recv_interval, "sglang", leave);
     only_with(keys_.schedule_policy, "sglang", leave);
     only_with(keys_.schedule_conservativeness, "sglang", leave);
     only_with(keys_.enable_mixed_chunk, "sglang", leave);
     only_with(keys_.capacity_scheduler_policy, "trtllm", leave);
     only_with(keys_.cuda_graph_padding, "trtllm", leave);
+    only_with(keys_.batch_wait_max_tokens_ratio, "trtllm", leave);
+    only_with(keys_.batch_wait_timeout_iters, "trtllm", leave);
     if (is_sglang())
       only_with(keys_.enable_chunked_prefill, "vllm", "chunked_prefill_size: -1 turns it off");
     if (is_static() || spec_.backend == "vllm") return;
@@ -223,12 +227,18 @@ class Resolver {
       // Ranks with requests of their own reserve less for what each may still write (8.1).
       constexpr double kOfRank = 0.3;
       if (inputs_.parallel.dp > 1) options.schedule_conservativeness *= kOfRank;
+      options.scheduler_recv_interval =
+          pick("scheduler_recv_interval", keys_.scheduler_recv_interval, 1);
       options.enable_mixed_chunk = pick("enable_mixed_chunk", keys_.enable_mixed_chunk, false);
       options.retract_decode_steps = spec_.profile.retract_decode_steps;
     } else if (is_trtllm()) {
       spec_.trtllm.max_utilization =
           pick("capacity_scheduler_policy", keys_.capacity_scheduler_policy,
                std::string("guaranteed_no_evict")) == "max_utilization";
+      spec_.trtllm.batch_wait_max_tokens_ratio =
+          pick("batch_wait_max_tokens_ratio", keys_.batch_wait_max_tokens_ratio, 0.0);
+      spec_.trtllm.batch_wait_timeout_iters =
+          pick("batch_wait_timeout_iters", keys_.batch_wait_timeout_iters, 0);
     } else {
       spec_.priority_scheduling =
           pick("scheduling_policy", keys_.scheduling_policy, std::string("fcfs")) == "priority";
@@ -303,6 +313,19 @@ class Resolver {
                                 spec_.profile.pad_to_graph);
     return default_capture_sizes(spec_.profile.graph_sizes_rule, spec_.max_num_seqs,
                                  spec_.max_num_batched_tokens);
+  }
+
+  void choose_experts() {
+    spec_.moe_backend = pick("moe_backend", keys_.moe_backend, std::string("auto"));
+    const bool named = keys_.moe_backend && spec_.moe_backend != "auto";
+    if (named && !inputs_.model.is_moe()) {
+      fail(context_, keys_.moe_backend, "has no effect on a dense model", "leave it out");
+    } else if (named && is_trtllm() &&
+               (spec_.moe_backend == "triton" || spec_.moe_backend == "marlin")) {
+      fail(context_, keys_.moe_backend,
+           fmt::format("TensorRT-LLM has no {} experts", spec_.moe_backend),
+           "use cutlass, deepgemm or trtllm_gen");
+    }
   }
 
   /// Messages to experts exist only between data-parallel ranks; most backends need whole experts.

@@ -113,6 +113,9 @@ KernelChoice kernel_choice(const Scenario& scenario, const InstanceInfo& info, s
   choice.framework =
       info.engine.profile.backend == "static_batch" ? "vllm" : info.engine.profile.backend;
   choice.version = info.engine.profile.version;
+  choice.moe_backend = info.engine.moe_backend;
+  if (info.parallel.expert_parallel && info.parallel.dp > 1)
+    choice.all2all = info.engine.all2all_backend;
   choice.file = source.file;
   return choice;
 }
@@ -270,6 +273,7 @@ void World::Parts::add_instances(const RunOptions& options) {
     config.balance = rank_balance(info.engine.backend);
     config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
     config.always_ahead = config.limits.extra_step;
+    config.recv_interval = config.limits.sglang.scheduler_recv_interval;
     std::vector<std::unique_ptr<Scheduler>> schedulers;
     for (int rank = 0; rank < config.ranks; ++rank)
       schedulers.push_back(make_known<Scheduler>(info.engine.profile.scheduler));

@@ -65,7 +65,7 @@ void Instance::arrive(std::uint32_t request, SimTime now) {
   token_load_ += tokens_of(request);
   if (idle_) publish(now);
   const ApiCost& api = config_.api;
-  if (api.request_us <= 0) {
+  if (api.request_us <= 0 && config_.recv_interval <= 1) {
     enqueue(request);
   } else {
     const double tokens = static_cast<double>(workload_->prompt_tokens[request]);
@@ -97,6 +97,13 @@ void Instance::open_door(SimTime now) {
   door_head_ = 0;
 }
 
+bool Instance::fetches() {
+  ++turns_;
+  if (!idle_ && !prompts_ran_ && turns_ < config_.recv_interval) return false;
+  turns_ = 0;
+  return true;
+}
+
 SimTime Instance::door_time() const {
   return door_head_ < door_.size() ? std::max(cpu_free_, door_[door_head_].ready) : kNever;
 }
@@ -113,7 +120,7 @@ const std::vector<std::uint32_t>& Instance::act(Observer* observer) {
 
 void Instance::schedule(Observer* observer) {
   const SimTime now = next_time_;
-  open_door(now);
+  if (config_.recv_interval <= 1 || fetches()) open_door(now);
   InFlight& step = ring_[(oldest_ + in_flight_) % ring_.size()];
   bool scheduled = false;
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
@@ -205,6 +212,7 @@ void Instance::launch(InFlight& step) {
   }
   record.gpu_end = end;
   idle_ = false;
+  prompts_ran_ = record.prefill_tokens > 0;
   record.instance = config_.id;
   record.step = totals_.steps++;
   record.graph = step.cost.graph;

@@ -46,6 +46,9 @@ class Instance {
     /// Overlap loops of SGLang and TensorRT-LLM: schedule the next step before looking at the
     /// output of this one, even if it is there.
     bool always_ahead = false;
+    /// The loop fetches requests after so many steps of decodes alone, after every step with
+    /// prompts, and when it has nothing to do.
+    int recv_interval = 1;
   };
   /// `workload`, `table` and `pricer` must outlive the instance.
   Instance(const Config& config, const Workload& workload, RequestTable& table,
@@ -103,6 +106,8 @@ class Instance {
   };
   void enqueue(std::uint32_t request);
   void open_door(SimTime now);
+  /// Whether this turn of the loop fetches requests.
+  [[nodiscard]] bool fetches();
   /// When the first request at the door may be scheduled; kNever if none.
   [[nodiscard]] SimTime door_time() const;
   [[nodiscard]] std::int64_t tokens_of(std::uint32_t request) const;
@@ -139,7 +144,9 @@ class Instance {
   std::int64_t token_load_ = 0;
   std::vector<AtDoor> door_;  ///< first in, first out; cleared whenever it is empty
   std::size_t door_head_ = 0;
-  SimTime api_free_ = 0;  ///< when the API server has tokenised what arrived so far
+  int turns_ = 0;             ///< of the loop since requests were last fetched
+  bool prompts_ran_ = false;  ///< in the step launched last
+  SimTime api_free_ = 0;      ///< when the API server has tokenised what arrived so far
   std::vector<std::uint32_t> completed_;
   std::array<double, kProvenanceCount> provenance_ns_{};
   InstanceTotals totals_;

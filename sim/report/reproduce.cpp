@@ -22,6 +22,13 @@ void add_parallel_flags(const Scenario& scenario, const Parallel& parallel,
   if (parallel.dp != 1) out.flag("--data-parallel-size", parallel.dp);
   if (parallel.dp > 1 && scenario.model.is_moe())
     out.flag("--all2all-backend", engine.all2all_backend);
+  if (engine.moe_backend != "auto") {
+    const bool generated = engine.moe_backend == "trtllm_gen";
+    const bool deep = engine.moe_backend == "deepgemm";
+    out.flag("--moe-backend", generated ? "flashinfer_trtllm"
+                              : deep    ? "deep_gemm"
+                                        : engine.moe_backend);
+  }
   if (!parallel.expert_parallel) return;
   out.flag("--enable-expert-parallel");
   if (engine.enable_dbo) {

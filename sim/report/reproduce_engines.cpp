@@ -1,9 +1,31 @@
 // Launch commands of SGLang and TensorRT-LLM.
+#include <algorithm>
 #include <fmt/ranges.h>
+#include <span>
+#include <string_view>
 
 #include "sim/report/reproduce_parts.h"
 
 namespace moesim {
+
+namespace {
+
+struct ExpertName {
+  std::string_view ours, theirs;
+};
+constexpr ExpertName kSglangExperts[] = {{"deepgemm", "deep_gemm"},
+                                         {"trtllm_gen", "flashinfer_trtllm"},
+                                         {"cutlass", "flashinfer_cutlass"}};
+constexpr ExpertName kTrtllmExperts[] = {
+    {"deepgemm", "DEEPGEMM"}, {"trtllm_gen", "TRTLLM"}, {"cutlass", "CUTLASS"}};
+
+/// An engine's word for one of `moe_backend`'s values.
+std::string flag_value(std::string_view ours, std::span<const ExpertName> names) {
+  const auto at = std::ranges::find(names, ours, &ExpertName::ours);
+  return std::string(at == names.end() ? ours : at->theirs);
+}
+
+}  // namespace
 
 /// The sizes are always written out: their defaults depend on the card and the release.
 Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
@@ -31,6 +53,10 @@ Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
   out.flag("--schedule-policy", engine.sglang.longest_prefix_first ? "lpm" : "fcfs");
   if (engine.sglang.schedule_conservativeness != 1)
     out.flag("--schedule-conservativeness", number(engine.sglang.schedule_conservativeness));
+  if (engine.sglang.scheduler_recv_interval != 1)
+    out.flag("--scheduler-recv-interval", engine.sglang.scheduler_recv_interval);
+  if (engine.moe_backend != "auto")
+    out.flag("--moe-runner-backend", flag_value(engine.moe_backend, kSglangExperts));
   if (engine.block_size != engine.profile.block_size) out.flag("--page-size", engine.block_size);
   if (engine.num_gpu_blocks_override)
     out.flag("--max-total-tokens", (*engine.num_gpu_blocks_override - 1) * engine.block_size);
@@ -71,6 +97,13 @@ Command trtllm_launch(const Scenario& scenario, const InstanceSpec& spec,
   out.flag("--max_batch_size", engine.max_num_seqs);
   out.flag("--max_num_tokens", engine.max_num_batched_tokens);
   out.flag("--extra_llm_api_options", "options.yaml");
+  if (engine.moe_backend != "auto")
+    notes.push_back(fmt::format("# and in options.yaml: moe_config: {{backend: {}}}",
+                                flag_value(engine.moe_backend, kTrtllmExperts)));
+  if (engine.trtllm.batch_wait_timeout_iters > 0)
+    notes.push_back(fmt::format(
+        "# and in options.yaml: batch_wait_timeout_iters: {}, batch_wait_max_tokens_ratio: {}",
+        engine.trtllm.batch_wait_timeout_iters, number(engine.trtllm.batch_wait_max_tokens_ratio)));
   if (engine.num_gpu_blocks_override)
     notes.push_back(fmt::format("# and in kv_cache_config: max_tokens: {}",
                                 *engine.num_gpu_blocks_override * engine.block_size));

@@ -30,6 +30,7 @@ class Trtllm final : public Scheduler {
   void pause_until_decodes_fit(SchedulerState& state);
   void run_decodes(SchedulerState& state, Batch& batch);
   void run_prompts(SchedulerState& state, Batch& batch, int& tokens);
+  bool waits_for_more(const SchedulerState& state, const Batch& batch);
   void admit_waiting(SchedulerState& state, SimTime now, Batch& batch, int tokens);
   Admission admit(SchedulerState& state, SimTime now, Batch& batch, int& tokens);
   [[nodiscard]] static std::int64_t chunk(const SchedulerState& state, std::int64_t left,
@@ -48,6 +49,7 @@ class Trtllm final : public Scheduler {
   /// Blocks the running requests will still take (no-evict); with windows: can ever hold.
   std::int64_t reserved_ = 0;
   bool windows_ = false;
+  int waited_ = 0;  ///< steps for which new prompts were kept back
   // The head of the queue did not fit: nothing to do until there is more room or more is cached.
   std::uint32_t blocked_request_ = kNoRequest;
   std::uint64_t blocked_changes_ = 0;
@@ -69,7 +71,8 @@ void Trtllm::schedule(SchedulerState& state, SimTime now, Batch& batch) {
   run_decodes(state, batch);
   int tokens = state.limits.max_num_batched_tokens - batch.decodes;
   run_prompts(state, batch, tokens);
-  if (state.preempted.empty()) admit_waiting(state, now, batch, tokens);
+  if (state.preempted.empty() && !waits_for_more(state, batch))
+    admit_waiting(state, now, batch, tokens);
   set.advance();
   state.finish_decodes(batch, events_);
   state.finish_prompts(batch, completing_);
@@ -159,6 +162,27 @@ void Trtllm::run_prompts(SchedulerState& state, Batch& batch, int& tokens) {
     compute(state, batch, s, n);
     tokens -= static_cast<int>(n);
   }
+}
+
+/// batch_wait_*: beside decodes, new prompts wait for company. What would be computed is taken from
+/// the queue alone; whether their KV fits is looked at when they start.
+bool Trtllm::waits_for_more(const SchedulerState& state, const Batch& batch) {
+  const TrtllmOptions& options = state.limits.trtllm;
+  if (options.batch_wait_timeout_iters == 0) return false;
+  if (batch.decodes == 0 || !batch.chunks.empty() || state.running.none_waiting()) return false;
+  const double enough = options.batch_wait_max_tokens_ratio * state.limits.max_num_batched_tokens;
+  const auto free =
+      static_cast<std::size_t>(std::max(0, state.limits.max_num_seqs - state.running.size()));
+  double tokens = batch.decodes;
+  const std::size_t last = std::min(free, state.running.waiting_count());
+  for (std::size_t i = 0; i < last && tokens < enough; ++i)
+    tokens += state.workload->prompt_tokens[state.running.waiting_at(i)];
+  if (tokens < enough && waited_ < options.batch_wait_timeout_iters) {
+    ++waited_;
+    return true;
+  }
+  waited_ = 0;
+  return false;
 }
 
 /// New prompts in order of arrival. One that shares its first new block with a prompt being

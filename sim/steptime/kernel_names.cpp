@@ -31,8 +31,30 @@ KernelNames gemm_kernels(NumberFormat weights, int sm_version) {
   }
 }
 
-KernelNames expert_kernels(const std::string& framework, NumberFormat weights, bool gated,
-                           int sm_version) {
+namespace {
+
+/// Kernels a user asked for, by the names of profiles. TensorRT-LLM's generated batched kernels
+/// stand in the tables for MXFP4 weights only ("default"): the same kernels stream other formats.
+KernelNames asked_for(const KernelChoice& choice, NumberFormat weights, int sm_version) {
+  if (choice.moe_backend == "auto") return {};
+  if (choice.moe_backend == "trtllm_gen") return {{"default"}, {"w4a8_mxfp4_mxfp8", "w4a16_mxfp4"}};
+  std::vector<std::string> dtypes = gemm_kernels(weights, sm_version).dtypes;
+  const bool four_bit = weights == NumberFormat::kMxfp4 || weights == NumberFormat::kNvfp4;
+  // Marlin is one kernel for all four-bit weights. The table of MXFP4 has one layer only, of 896
+  // experts, whose sorting hides what a small layer costs.
+  if (four_bit && choice.moe_backend == "marlin") dtypes = {"int4_wo", "w4a16_mxfp4"};
+  if (four_bit && choice.moe_backend == "triton") dtypes = {"w4a16_mxfp4", "int4_wo"};
+  if (choice.moe_backend == "deepgemm") dtypes = {"fp8_block"};
+  return {{choice.moe_backend}, dtypes};
+}
+
+}  // namespace
+
+KernelNames expert_kernels(const KernelChoice& choice, NumberFormat weights, bool gated) {
+  const std::string& framework = choice.framework;
+  const int sm_version = choice.sm_version;
+  KernelNames asked = asked_for(choice, weights, sm_version);
+  if (!asked.kernels.empty()) return asked;
   std::vector<std::string> kernels =
       framework == "trtllm" ? std::vector<std::string>{"cutlass", "deepgemm", "default"}
                             : std::vector<std::string>{"triton", "marlin", "cutlass"};
@@ -59,6 +81,13 @@ KernelNames expert_kernels(const std::string& framework, NumberFormat weights, b
   return {kernels, dtypes};
 }
 
+std::string deepgemm_layout(const KernelChoice& choice, NumberFormat weights) {
+  const bool asked = choice.moe_backend == "auto" || choice.moe_backend == "deepgemm";
+  if (!asked || choice.framework == "trtllm" || weights != NumberFormat::kFp8Block) return "";
+  if (choice.all2all == "deepep_high_throughput") return "context";
+  return choice.all2all == "deepep_low_latency" ? "generation" : "";
+}
+
 double quantise_us(const std::string& framework, NumberFormat weights) {
   constexpr double kFused = 0, kMeasured = -1;
   // Static quantisation of a few rows: 2.0 to 2.6 us on H100 and B200 (profiles, quantize_static).
@@ -67,6 +96,17 @@ double quantise_us(const std::string& framework, NumberFormat weights) {
   if (framework == "trtllm") return weights == NumberFormat::kFp8 || four_bit ? kFused : kMeasured;
   if (four_bit) return kOneKernel;
   return framework == "vllm" && weights == NumberFormat::kFp8 ? kFused : kMeasured;
+}
+
+KernelChoice product_choice(KernelChoice choice, NumberFormat weights) {
+  if (choice.framework == "trtllm" && weights == NumberFormat::kFp8) choice.framework = "vllm";
+  return choice;
+}
+
+KernelChoice latent_choice(KernelChoice choice, bool prompts) {
+  const bool absorbed_table = prompts && choice.framework == "sglang";
+  if (absorbed_table || choice.sm_version >= kBlackwell) choice.framework = "trtllm";
+  return choice;
 }
 
 KernelNames attention_kernels(NumberFormat kv, bool latent) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "hardware/kernel_library.h"
 #include "models/model.h"
 
 namespace moesim {
@@ -14,13 +15,25 @@ struct KernelNames {
   std::vector<std::string> kernels, dtypes;
 };
 [[nodiscard]] KernelNames gemm_kernels(NumberFormat weights, int sm_version);
-[[nodiscard]] KernelNames expert_kernels(const std::string& framework, NumberFormat weights,
-                                         bool gated, int sm_version);
+[[nodiscard]] KernelNames expert_kernels(const KernelChoice& choice, NumberFormat weights,
+                                         bool gated);
+/// The grouped products of DeepGEMM behind DeepEP's messages, a table of their own: contiguous
+/// ("context") behind the high-throughput kernels, masked ("generation") behind the low-latency
+/// ones. Empty where the engine runs others.
+[[nodiscard]] std::string deepgemm_layout(const KernelChoice& choice, NumberFormat weights);
 /// How an engine quantises the activations of a dense GEMM (KernelShape::quantise_us).
 /// TensorRT-LLM fuses the static scales of fp8 and NVFP4 checkpoints into the norm, activation or
 /// attention before; vLLM's compiler fuses per-tensor fp8 alike and has one static kernel for
 /// NVFP4, as SGLang. Blocks of 128 are scaled by kernels of their own everywhere, as measured.
 [[nodiscard]] double quantise_us(const std::string& framework, NumberFormat weights);
+/// Where to look for dense products. TensorRT-LLM scales fp8 per tensor, as vLLM does and its table
+/// has it; SGLang's table is of scales per token.
+[[nodiscard]] KernelChoice product_choice(KernelChoice choice, NumberFormat weights);
+/// Where to look for latent attention. On Blackwell every engine runs TensorRT-LLM's kernels, by
+/// way of FlashInfer (SGLang's trtllm_mla, vLLM's FLASHINFER_MLA). SGLang's table of prompts has
+/// the absorbed form, 3.4 times the work; its servers expand keys and values for new prompts, as
+/// the kernels of TensorRT-LLM do.
+[[nodiscard]] KernelChoice latent_choice(KernelChoice choice, bool prompts);
 /// Keys and values of this format; `latent` for MLA.
 [[nodiscard]] KernelNames attention_kernels(NumberFormat kv, bool latent);
 

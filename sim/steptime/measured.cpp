@@ -24,6 +24,18 @@ std::size_t index(OperatorFamily family) {
   return static_cast<std::size_t>(family);
 }
 
+/// Kernels written once for several generations use the tensor instructions of the one they were
+/// tuned on: a newer card gives them its multiprocessors, not its larger tensor cores.
+bool is_portable(std::string_view kernel) {
+  return kernel == "triton" || kernel == "marlin";
+}
+
+double donor_peak(const FoundCurve& found, const SystemSpec& system, const std::string& dtype) {
+  const std::string donor = found.profile.substr(0, found.profile.find('/'));
+  const DeviceCeilings own = ceilings_of(load_system(donor, ".", Where()), dtype);
+  return own.peak * system.gpu.sm_count / own.sms;
+}
+
 ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const std::string& op,
                  const KernelNames& names, bool exact_kernel = false) {
   ReadyCurve result;
@@ -33,6 +45,8 @@ ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const s
   const std::string computed = dtype.substr(0, dtype.find('/'));
   result.device = ceilings_of(system, computed);
   result.input_bytes = input_bytes_of(computed);
+  if (result.found.curve && result.found.donor && is_portable(result.found.curve->kernel))
+    result.device.peak = std::min(result.device.peak, donor_peak(result.found, system, computed));
   // Between two uses of a weight or a cache block the rest of the model streams by.
   result.device.cold = true;
   return result;
@@ -76,11 +90,19 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
         precisions.activation}) {
     ReadyCurve& curve = gemm_[index(weights)];
     if (curve.found.curve == nullptr)
-      curve = ready(library, system, "gemm", gemm_kernels(weights, sm));
+      curve = ready(KernelLibrary(product_choice(choice, weights)), system, "gemm",
+                    gemm_kernels(weights, sm));
   }
   for (const bool gated : {true, false}) {
-    (gated ? experts_ : experts_ungated_) = ready(
-        library, system, "moe", expert_kernels(choice.framework, precisions.experts, gated, sm));
+    (gated ? experts_ : experts_ungated_) =
+        ready(library, system, "moe", expert_kernels(choice, precisions.experts, gated));
+  }
+  const std::string layout = deepgemm_layout(choice, precisions.experts);
+  if (!layout.empty()) {
+    ReadyCurve behind_messages =
+        ready(library, system, "moe_deepgemm", {{layout}, {"fp8_block"}}, true);
+    all_tokens_ = behind_messages.found.curve != nullptr;
+    if (all_tokens_) experts_ = std::move(behind_messages);
   }
   // Between two uses of an expert's weights the whole model streams by: they are never in L2.
   experts_.device.l2_bytes = 0;
@@ -96,10 +118,12 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
                 std::string_view("log2 decoding share");
   }
   const KernelNames latent = attention_kernels(precisions.kv_cache, true);
-  mla_decode_ = ready(library, system, "mla_generation", latent, true);
-  mla_prefill_ = ready(library, system, "mla_context", latent, true);
-  mla_absorb_ = ready(library, system, "mla_bmm", {{"mla_gen_pre"}, {"bfloat16"}}, true);
-  mla_unfold_ = ready(library, system, "mla_bmm", {{"mla_gen_post"}, {"bfloat16"}}, true);
+  const KernelLibrary latent_library(latent_choice(choice, false));
+  const KernelLibrary prompt_library(latent_choice(choice, true));
+  mla_decode_ = ready(latent_library, system, "mla_generation", latent, true);
+  mla_prefill_ = ready(prompt_library, system, "mla_context", latent, true);
+  mla_absorb_ = ready(latent_library, system, "mla_bmm", {{"mla_gen_pre"}, {"bfloat16"}}, true);
+  mla_unfold_ = ready(latent_library, system, "mla_bmm", {{"mla_gen_post"}, {"bfloat16"}}, true);
   const auto stream = [&](const char* kernel) {
     return ready(library, system, "stream", {{kernel}, {}}, true);
   };
@@ -157,6 +181,8 @@ KernelTime Measured::grouped(const Op& op) const {
   KernelShape shape;
   shape.tokens = op.tokens;
   shape.pairs = static_cast<double>(op.m);
+  // That table counts the tokens of all ranks, of which this one has its part.
+  if (all_tokens_ && gated) shape.tokens = shape.pairs * op.total_experts / (op.experts * op.top_k);
   shape.active = op.active_experts;
   shape.above_64 = static_cast<double>(op.above_64);
   shape.above_256 = static_cast<double>(op.above_256);

@@ -54,7 +54,8 @@ class Measured final : public KernelModel {
   ReadyCurve norm_, rotary_, activation_, embedding_, sampler_;
   ReadyCurve custom_all_reduce_, nccl_all_reduce_;
   int node_gpus_;
-  bool mixes_ = false;  ///< batches of prompts and decodes were measured in one kernel
+  bool all_tokens_ = false;  ///< the experts' table has the tokens of all ranks
+  bool mixes_ = false;       ///< batches of prompts and decodes were measured in one kernel
   bool nvlink_;
 };
 

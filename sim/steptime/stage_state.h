@@ -26,6 +26,7 @@ struct StepTime::StageState {
   Memo large;
   Provenance expert_provenance = Provenance::kRoofline;  ///< of the draws priced last
   int attention_layers = 0;
+  double host_calls = 0;  ///< of one forward pass without graphs
   std::vector<Op> scratch;
 };
 

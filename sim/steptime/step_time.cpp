@@ -5,6 +5,7 @@
 
 #include "sim/base/check.h"
 #include "sim/steptime/expert_setup.h"
+#include "sim/steptime/host_calls.h"
 #include "sim/steptime/stage_state.h"
 
 namespace moesim {
@@ -65,6 +66,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
       state->kv_group.push_back(group_of(layers.spec, kv));
       state->attention_layers += layers.layers;
     }
+    state->host_calls = host_calls(*family_, state->shard, state->classes);
     stages_.push_back(std::move(state));
   }
   moe_cost_.resize(stages_.size());
@@ -232,7 +234,7 @@ double StepTime::launch_ns(const StageState& stage, GraphMode mode) const {
     case GraphMode::kPiecewise:
       return ((layers + 1) * launch.piece_us + layers * launch.piece_attention_us) * 1e3;
     case GraphMode::kNone:
-      return layers * launch.eager_layer_us * 1e3;
+      return (layers * launch.eager_layer_us + stage.host_calls * launch.eager_call_us) * 1e3;
   }
   return 0;
 }

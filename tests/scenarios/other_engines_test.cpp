@@ -134,7 +134,10 @@ TEST_CASE("SGLang's names set what vLLM's names set") {
       "backend: sglang, backend_version: '0.5.9', context_length: 4096, max_running_requests: 32, "
       "chunked_prefill_size: 4096, page_size: 16, mem_fraction_static: 0.8, "
       "disable_radix_cache: true, disable_overlap_schedule: true, disable_cuda_graph: true, "
-      "schedule_policy: lpm, schedule_conservativeness: 0.3, max_total_tokens: 1600");
+      "schedule_policy: lpm, schedule_conservativeness: 0.3, max_total_tokens: 1600, "
+      "scheduler_recv_interval: 30, moe_backend: deepgemm");
+  CHECK(own.sglang.scheduler_recv_interval == 30);
+  CHECK(own.moe_backend == "deepgemm");
   CHECK(own.max_model_len == 4096);
   CHECK(own.max_num_seqs == 32);
   CHECK(own.max_num_batched_tokens == 4096);
@@ -166,7 +169,10 @@ TEST_CASE("TensorRT-LLM's names set what vLLM's names set") {
       "backend: trtllm, max_seq_len: 4096, max_batch_size: 64, max_num_tokens: 2048, "
       "tokens_per_block: 64, free_gpu_memory_fraction: 0.8, enable_block_reuse: false, "
       "disable_overlap_scheduler: true, capacity_scheduler_policy: max_utilization, "
-      "enable_chunked_prefill: true, cuda_graph_padding: true");
+      "enable_chunked_prefill: true, cuda_graph_padding: true, batch_wait_timeout_iters: 20, "
+      "batch_wait_max_tokens_ratio: 0.9");
+  CHECK(own.trtllm.batch_wait_timeout_iters == 20);
+  CHECK(own.trtllm.batch_wait_max_tokens_ratio == 0.9);
   CHECK(own.max_model_len == 4096);
   CHECK(own.max_num_seqs == 64);
   CHECK(own.max_num_batched_tokens == 2048);

@@ -241,6 +241,34 @@ TEST_CASE("a request passes the API server first: prompts one after another, the
   CHECK(table.finish[1] == 91'000);
 }
 
+TEST_CASE("requests are fetched every third step of decodes, after prompts and when idle") {
+  // Steps of 1 us. After the prompt of 0 requests are fetched at 1 us, and then at 4 us: that step
+  // runs the prompt of 1. After it they are fetched at 5 us and then at 8 us.
+  struct Case {
+    int interval;
+    std::vector<SimTime> first_scheduled;
+  };
+  const Case cases[] = {{1, {0, 2'000, 6'000, 20'000}}, {3, {0, 4'000, 8'000, 20'000}}};
+  for (const Case& c : cases) {
+    CAPTURE(c.interval);
+    Situation s;
+    s.requests = {{0, 4, 10}, {1'500, 4, 5}, {5'500, 4, 2}, {20'000, 4, 1}};
+    const Workload workload = workload_of(s);
+    RequestTable table = make_table(workload, s.limits);
+    FormulaPricer pricer(kFlat, 1);
+    Instance::Config config = instance_config(config_of(s));
+    config.recv_interval = c.interval;
+    Instance instance(config, workload, table, make_scheduler("vllm_v1"), pricer);
+    for (std::uint32_t r = 0; r < 4; ++r) {
+      const SimTime now = s.requests[r].arrival;
+      while (instance.next_time() < now) (void)instance.act(nullptr);
+      instance.arrive(r, now);
+    }
+    while (instance.next_time() != kNever) (void)instance.act(nullptr);
+    CHECK(table.first_scheduled == c.first_scheduled);
+  }
+}
+
 TEST_CASE("a run cut off leaves requests before the API server incomplete") {
   Situation s;
   s.requests = {{0, 4, 1}};

@@ -132,10 +132,14 @@ TEST_CASE("SGLang and TensorRT-LLM are started and measured by their own command
   engine.enforce_eager = true;
   engine.max_num_seqs_by_memory = true;
   engine.sglang.enable_mixed_chunk = true;
+  engine.sglang.scheduler_recv_interval = 30;
+  engine.moe_backend = "trtllm_gen";
   CHECK(line_with(run, "python -m sglang.launch_server") ==
         "python -m sglang.launch_server --model-path test/small-moe --tp-size 2 --context-length "
         "1024 --mem-fraction-static 0.9 --chunked-prefill-size 512 --max-prefill-tokens 16384 "
-        "--schedule-policy fcfs --enable-mixed-chunk --disable-cuda-graph");
+        "--schedule-policy fcfs --scheduler-recv-interval 30 --moe-runner-backend "
+        "flashinfer_trtllm --enable-mixed-chunk --disable-cuda-graph");
+  engine.moe_backend = "auto";
   CHECK(line_with(run, "python -m sglang.bench_serving") ==
         "python -m sglang.bench_serving --backend sglang --model test/small-moe --dataset-name "
         "random --random-input-len 128 --random-output-len 16 --random-range-ratio 1 "

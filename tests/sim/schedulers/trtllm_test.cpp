@@ -57,6 +57,40 @@ TEST_CASE("prompts and decodes share a step") {
   });
 }
 
+TEST_CASE("new prompts wait beside decodes for company, a few steps at most") {
+  check_trtllm({
+      {"half of 16 tokens: 1 + 4 are too few until 2 makes them 9",
+       [](Situation& s) {
+         s.limits.trtllm.batch_wait_max_tokens_ratio = 0.5;
+         s.limits.trtllm.batch_wait_timeout_iters = 9;
+         s.requests = {{0, 4, 5}, {500, 4, 1}, {2'500, 4, 1}};
+       },
+       {"0:4! =99", "0. =98", "0. =98", "0. 1:4! 2:4! =96", "0. =98"}},
+      {"after two steps it waits no longer",
+       [](Situation& s) {
+         s.limits.trtllm.batch_wait_max_tokens_ratio = 0.5;
+         s.limits.trtllm.batch_wait_timeout_iters = 2;
+         s.requests = {{0, 4, 5}, {500, 4, 1}};
+       },
+       {"0:4! =99", "0. =98", "0. =98", "0. 1:4! =97", "0. =98"}},
+      {"without decodes nobody waits",
+       [](Situation& s) {
+         s.limits.trtllm.batch_wait_max_tokens_ratio = 0.5;
+         s.limits.trtllm.batch_wait_timeout_iters = 9;
+         s.requests = {{0, 4, 1}, {5'000, 4, 1}};
+       },
+       {"0:4! =99", "1:4! =99"}},
+      {"a place for one more only: the second of the queue does not count, and waits as long",
+       [](Situation& s) {
+         s.limits.max_num_seqs = 2;
+         s.limits.trtllm.batch_wait_max_tokens_ratio = 0.5;
+         s.limits.trtllm.batch_wait_timeout_iters = 2;
+         s.requests = {{0, 4, 6}, {500, 4, 1}, {500, 4, 1}};
+       },
+       {"0:4! =99", "0. =98", "0. =98", "0. 1:4! =97", "0. =98", "0. =97", "2:4! =99"}},
+  });
+}
+
 TEST_CASE("guaranteed_no_evict starts what can be finished") {
   check_trtllm({
       {"0 will take 3 of 4 blocks; 1 needs 2, and 2 waits behind it though 1 block would do",

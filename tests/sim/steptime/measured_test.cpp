@@ -105,9 +105,9 @@ TEST_CASE("quantisation costs what the engine leaves of it") {
 TEST_CASE("experts are priced by their loads, with weights from memory and never from L2") {
   const SystemSpec system = load_system("h100_sxm", "", {});
   const Precisions bf16 = all_in(NumberFormat::kBf16);
-  const KernelNames names = expert_kernels("vllm", NumberFormat::kBf16, true, 90);
-  const FoundCurve found =
-      KernelLibrary(choice_of(system, "vllm")).find("moe", names.kernels, names.dtypes);
+  const KernelChoice choice = choice_of(system, "vllm");
+  const KernelNames names = expert_kernels(choice, NumberFormat::kBf16, true);
+  const FoundCurve found = KernelLibrary(choice).find("moe", names.kernels, names.dtypes);
   REQUIRE(found.curve != nullptr);
   Op op;
   op.kind = OpKind::kGroupedGemm;

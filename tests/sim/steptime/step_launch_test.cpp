@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/steptime/host_calls.h"
 #include "tests/sim/steptime/priced_steps.h"
 
 using namespace moesim;
@@ -71,6 +72,38 @@ TEST_CASE("a step is replayed, launched in pieces, or launched kernel by kernel"
     CHECK(dispatch.mode == c.mode);
     CHECK(dispatch.padded == c.padded);
   }
+}
+
+TEST_CASE("without graphs and compiler, Python calls every operator of every layer") {
+  const ModelSpec model = three_layers();
+  const Shard shard = make_shard(model, Parallel{}, 0).shard;
+  const std::vector<LayerClass> classes = layer_classes(shard);
+  const auto family = make_family(model);
+  const double calls = host_calls(*family, shard, classes);
+  Priced eager({.launch = {0, 0, 0, 0, 0, 10}, .enforce_eager = true});
+  CHECK(eager.us(work(3, kNone, 3)) == doctest::Approx(10 * calls));
+  Priced replayed({.launch = {0, 0, 0, 0, 0, 10}});
+  CHECK(replayed.us(work(3, kNone, 3)) == 0);
+}
+
+TEST_CASE("quantised products are two calls, chunked linear attention ten") {
+  ModelSpec model = three_layers();
+  const auto calls = [](const ModelSpec& of) {
+    const Shard shard = make_shard(of, Parallel{}, 0).shard;
+    return host_calls(*make_family(of), shard, layer_classes(shard));
+  };
+  const double plain = calls(model);
+  model.precisions.experts = NumberFormat::kFp8Block;
+  CHECK(calls(model) == plain + 2);  // two layers of experts
+  model.precisions.experts = NumberFormat::kGptqInt4;
+  CHECK(calls(model) == plain);  // multiplied in 16 bit
+  // Attention, experts and what token_ops lists, each once.
+  std::vector<Op> ops;
+  const Shard shard = make_shard(model, Parallel{}, 0).shard;
+  make_family(model)->token_ops(shard, 1, ops);
+  double listed = 0;
+  for (const Op& op : ops) listed += op.repeat;
+  CHECK(plain == listed + 3 + 2);
 }
 
 TEST_CASE("a stage takes as long as its kernels or its launches, whichever is longer") {
