@@ -1,9 +1,11 @@
 #include "sim/validation/serving_recipes.h"
 
+#include <algorithm>
 #include <array>
 #include <fmt/ranges.h>
 #include <string_view>
 
+#include "scenarios/other_defaults.h"
 #include "sim/validation/serving_load.h"
 
 namespace moesim {
@@ -21,43 +23,112 @@ Harness harness_of(const ServingRow& row) {
   return Harness::kOther;
 }
 
-/// One setting of a published recipe. `{c}` in a value is the concurrency.
+/// One setting of a published recipe, for the rows that match all of its words (parts of a name; ""
+/// matches all). In a value, `{c}` is the concurrency.
 struct Setting {
   Harness harness;
-  std::string_view backend;
-  std::string_view model;  ///< part of the id; "" for all
-  std::string_view key;    ///< of the scenario; "kv" for the KV format
+  std::string_view backend, model, gpu, dtype;
+  std::string_view key;  ///< of the scenario; "kv" for the KV format
   std::string_view value;
 };
 
-// Sources. InferenceMAX: the launch scripts of SemiAnalysis InferenceMAX (2025-11) and InferenceX
-// (2026), read for gpt-oss on vLLM, DeepSeek-R1 on SGLang with H200, and both on TensorRT-LLM; the
-// other models of the same harness are taken to be launched alike. "To 2048" of CUDA graphs is
-// vLLM's own list up to there. Where a later row matches, too, it wins.
+constexpr Harness kMax = Harness::kInferenceMax, kBench = Harness::kTrtllmBench;
+
+// Sources. InferenceMAX: the launch scripts of SemiAnalysis InferenceMAX and InferenceX, 2025-10 to
+// 2026-05 (benchmarks/*.sh), read for the models named here; others of the harness are taken to be
+// launched alike. "To 2048" of CUDA graphs is vLLM's own list up to there. TensorRT-LLM's pages:
+// the options of their benchmark recipes. Where a later row matches, too, it wins.
+// clang-format off
 constexpr std::array kSettings = {
-    Setting{Harness::kInferenceMax, "vllm", "", "engine.gpu_memory_utilization", "0.9"},
-    Setting{Harness::kInferenceMax, "vllm", "", "engine.max_num_seqs", "{c}"},
-    Setting{Harness::kInferenceMax, "vllm", "", "engine.max_num_batched_tokens", "8192"},
-    Setting{Harness::kInferenceMax, "vllm", "", "engine.max_model_len", "10240"},
-    Setting{Harness::kInferenceMax, "vllm", "gpt-oss", "engine.async_scheduling", "true"},
-    Setting{Harness::kInferenceMax, "vllm", "gpt-oss", "graphs to", "2048"},
-    Setting{Harness::kInferenceMax, "sglang", "", "engine.mem_fraction_static", "0.82"},
-    Setting{Harness::kInferenceMax, "sglang", "", "engine.chunked_prefill_size", "32768"},
-    Setting{Harness::kInferenceMax, "sglang", "", "engine.max_running_requests", "512"},
-    Setting{Harness::kInferenceMax, "sglang", "", "engine.disable_radix_cache", "true"},
-    Setting{Harness::kInferenceMax, "trtllm", "", "kv", "fp8"},
-    Setting{Harness::kInferenceMax, "trtllm", "DeepSeek", "engine.free_gpu_memory_fraction",
-            "0.75"},
-    Setting{Harness::kInferenceMax, "trtllm", "gpt-oss", "engine.free_gpu_memory_fraction", "0.85"},
+    Setting{kMax, "vllm", "", "", "", "engine.gpu_memory_utilization", "0.9"},
+    Setting{kMax, "vllm", "", "", "", "engine.max_num_seqs", "{c}"},
+    Setting{kMax, "vllm", "", "", "", "engine.max_num_batched_tokens", "8192"},
+    Setting{kMax, "vllm", "", "", "", "engine.max_model_len", "10240"},
+    Setting{kMax, "vllm", "gpt-oss", "", "", "engine.async_scheduling", "true"},
+    Setting{kMax, "vllm", "gpt-oss", "", "", "graphs to", "2048"},
+    Setting{kMax, "vllm", "gpt-oss", "B200", "", "engine.max_num_seqs", "512"},
+    Setting{kMax, "vllm", "gpt-oss", "B200", "", "kv", "fp8"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.gpu_memory_utilization", "0.95"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.max_num_seqs", "1024"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.block_size", "32"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.moe_backend", "triton"},
+    Setting{kMax, "vllm", "MiniMax", "H100", "", "engine.max_num_seqs", "256"},
+    Setting{kMax, "vllm", "Kimi", "", "int4", "engine.gpu_memory_utilization", "0.97"},
+    Setting{kMax, "vllm", "Kimi", "", "int4", "engine.max_num_seqs", "1024"},
+    Setting{kMax, "sglang", "", "", "", "engine.mem_fraction_static", "0.82"},
+    Setting{kMax, "sglang", "", "", "", "engine.chunked_prefill_size", "32768"},
+    Setting{kMax, "sglang", "", "", "", "engine.max_prefill_tokens", "32768"},
+    Setting{kMax, "sglang", "", "", "", "engine.max_running_requests", "512"},
+    Setting{kMax, "sglang", "", "", "", "engine.disable_radix_cache", "true"},
+    Setting{kMax, "sglang", "DeepSeek", "B200", "", "kv", "fp8"},
+    Setting{kMax, "sglang", "DeepSeek", "B200", "nvfp4", "engine.mem_fraction_static", "0.85"},
+    Setting{kMax, "sglang", "DeepSeek", "B200", "nvfp4", "engine.chunked_prefill_size", "16384"},
+    Setting{kMax, "sglang", "DeepSeek", "B200", "nvfp4", "engine.max_prefill_tokens", "16384"},
+    Setting{kMax, "sglang", "Qwen3.5", "B200", "fp", "kv", "fp8"},
+    Setting{kMax, "sglang", "Qwen3.5", "B200", "nvfp4", "kv", "fp8"},
+    Setting{kMax, "sglang", "Qwen3.5", "B200", "nvfp4", "engine.mem_fraction_static", "0.85"},
+    Setting{kMax, "sglang", "DeepSeek", "B200", "fp8", "engine.moe_backend", "trtllm_gen"},
+    Setting{kMax, "sglang", "Qwen3.5", "B200", "fp8", "engine.moe_backend", "trtllm_gen"},
+    Setting{kMax, "sglang", "GLM-5", "H200", "", "engine.mem_fraction_static", "0.85"},
+    Setting{kMax, "sglang", "GLM-5", "H200", "", "engine.chunked_prefill_size", "8192"},
+    Setting{kMax, "sglang", "GLM-5", "H200", "", "engine.max_prefill_tokens", "16384"},
+    Setting{kMax, "sglang", "GLM-5", "H200", "", "engine.disable_radix_cache", "false"},
+    Setting{kMax, "trtllm", "", "", "", "kv", "fp8"},
+    Setting{kMax, "trtllm", "", "", "", "engine.cuda_graph_padding", "true"},
+    Setting{kMax, "trtllm", "", "", "", "padded graphs to", "512"},
+    Setting{kMax, "trtllm", "Llama", "", "", "padded graphs to", "1024"},
+    Setting{kMax, "trtllm", "DeepSeek", "", "", "engine.free_gpu_memory_fraction", "0.8"},
+    Setting{kMax, "trtllm", "gpt-oss", "", "", "engine.free_gpu_memory_fraction", "0.85"},
+    Setting{kMax, "trtllm", "gpt-oss", "", "", "engine.max_num_tokens", "20000"},
+    Setting{kMax, "trtllm", "gpt-oss", "", "", "engine.max_batch_size", "512"},
 };
+// clang-format on
+
+bool matches(const Setting& setting, const ServingRow& row, const std::string& model) {
+  return model.find(setting.model) != std::string::npos &&
+         row.gpu.find(setting.gpu) != std::string::npos &&
+         row.weight_dtype.find(setting.dtype) != std::string::npos;
+}
 
 /// Models whose scripts were read; see above.
 bool scripts_were_read(const std::string& backend, const std::string& model) {
-  const bool gpt_oss = model.find("gpt-oss") != std::string::npos;
+  const auto is = [&](std::string_view name) { return model.find(name) != std::string::npos; };
+  if (backend == "vllm") return is("gpt-oss") || is("MiniMax") || is("Kimi");
+  if (backend == "sglang") return is("DeepSeek") || is("Qwen3.5") || is("GLM-5");
+  return is("gpt-oss") || is("DeepSeek") || is("Llama-3");
+}
+
+/// What the scripts compute from the concurrency and the lengths.
+void apply_computed(const ServingRow& row, const std::string& backend, const std::string& model,
+                    int concurrency, ScenarioKeys& keys) {
   const bool deepseek = model.find("DeepSeek") != std::string::npos;
-  if (backend == "vllm") return gpt_oss;
-  if (backend == "sglang") return deepseek;
-  return gpt_oss || deepseek;
+  const int prompt = static_cast<int>(row.isl.value_or(0));
+  const int output = static_cast<int>(row.osl.value_or(0));
+  if (backend == "sglang" && row.gpu.find("B200") != std::string::npos) {
+    constexpr int kRelaxedFrom = 16;
+    keys.set("engine.scheduler_recv_interval", concurrency >= kRelaxedFrom ? 30 : 10);
+  }
+  if (backend != "trtllm") return;
+  const bool short_both = prompt == 1024 && output == 1024;
+  if (model.find("Llama-3") != std::string::npos && short_both && row.tp.value_or(1) < 8) {
+    keys.set("engine.batch_wait_max_tokens_ratio", "0.9");
+    keys.set("engine.batch_wait_timeout_iters", 20);
+  }
+  if (!deepseek) return;
+  constexpr int kMargin = 64, kLeast = 8192, kLarge = 256;
+  const int tokens = (concurrency + prompt + 2 * kMargin - 1) / kMargin * kMargin;
+  keys.set("engine.max_num_tokens", std::max(tokens, kLeast));
+  // NVFP4: CUTLASS for large batches; the tables have an older one, half as fast as servers.
+  if (!row.weight_dtype.starts_with("fp8")) return;
+  const bool long_prompts = prompt > 1024;
+  // Release 1.1 was launched with DeepGEMM throughout.
+  const bool early = row.version.starts_with("1.1") || (row.version.empty() && row.date < "2026");
+  const bool large = !long_prompts && concurrency >= kLarge;
+  keys.set("engine.moe_backend", early || large ? "deepgemm" : "trtllm_gen");
+  if (!early && short_both && concurrency >= 64 && concurrency < kLarge) {
+    keys.set("engine.batch_wait_max_tokens_ratio", "0.8");
+    keys.set("engine.batch_wait_timeout_iters", 40);
+  }
 }
 
 /// vLLM's default list, carried on: 1, 2, 4, 8 to 248 by 8, then by 16 (serving-semantics 1.8).
@@ -66,6 +137,10 @@ std::vector<int> capture_sizes(int largest) {
   std::vector<int> sizes = {1, 2, 4};
   for (int size = 8; size <= largest; size += size < kFineUntil ? 8 : 16) sizes.push_back(size);
   return sizes;
+}
+
+std::string padded_sizes(int largest) {
+  return fmt::format("[{}]", fmt::join(trtllm_graph_sizes(largest, true), ", "));
 }
 
 }  // namespace
@@ -77,7 +152,7 @@ std::string apply_recipe(const ServingRow& row, const std::string& backend,
   std::string kv;
   for (const Setting& setting : kSettings) {
     if (setting.harness != harness || setting.backend != backend) continue;
-    if (model.find(setting.model) == std::string::npos) continue;
+    if (!matches(setting, row, model)) continue;
     if (setting.key == "kv") {
       kv = setting.value;
     } else if (setting.value == "{c}") {
@@ -85,9 +160,20 @@ std::string apply_recipe(const ServingRow& row, const std::string& backend,
     } else if (setting.key == "graphs to") {
       const std::vector<int> sizes = capture_sizes(std::atoi(setting.value.data()));
       keys.set("engine.cudagraph_capture_sizes", fmt::format("[{}]", fmt::join(sizes, ", ")));
+    } else if (setting.key == "padded graphs to") {
+      keys.set("engine.cuda_graph_batch_sizes", padded_sizes(std::atoi(setting.value.data())));
     } else {
       keys.set(std::string(setting.key), std::string(setting.value));
     }
+  }
+  if (harness == kMax) apply_computed(row, backend, model, concurrency, keys);
+  if (harness == kBench && row.version.starts_with("1.")) {
+    // Options of its recipes since the PyTorch flow: padded graphs for all batches, prompts in
+    // chunks (trtllm-bench's default), nearly all free memory for KV.
+    keys.set("engine.enable_chunked_prefill", true);
+    keys.set("engine.free_gpu_memory_fraction", "0.95");
+    keys.set("engine.cuda_graph_padding", true);
+    keys.set("engine.cuda_graph_batch_sizes", padded_sizes(8192));
   }
   if (harness == Harness::kInferenceMax && !scripts_were_read(backend, model))
     assumed.emplace_back("launched as the harness's other models");

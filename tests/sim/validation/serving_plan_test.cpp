@@ -148,6 +148,50 @@ TEST_CASE("a harness's published settings hold where the row says nothing else")
   CHECK(plan_of(row).kv_dtype == "bf16");
 }
 
+TEST_CASE("launch scripts go by card, format and concurrency") {
+  ServingRow row = closed_loop_row();
+  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
+  row.engine = "SGLang";
+  row.version = "0.5.9";
+  row.model = "DeepSeek-R1-0528";
+  row.weight_dtype = "nvfp4";
+  row.gpu = "B200-SXM-180GB";
+  row.gpus = row.tp = 8;
+  ServingPlan plan = plan_of(row);
+  CHECK(value_of(plan, "engine.scheduler_recv_interval") == "10");
+  CHECK(value_of(plan, "engine.chunked_prefill_size") == "16384");
+  CHECK(plan.kv_dtype == "fp8");
+  row.concurrency = 16;
+  CHECK(value_of(plan_of(row), "engine.scheduler_recv_interval") == "30");
+  row.gpu = "H200-SXM-141GB";
+  row.weight_dtype = "fp8-block";
+  plan = plan_of(row);
+  CHECK(value_of(plan, "engine.scheduler_recv_interval").empty());
+  CHECK(value_of(plan, "engine.chunked_prefill_size") == "32768");
+  CHECK(plan.kv_dtype.empty());
+
+  row.engine = "TensorRT-LLM";
+  row.version = "1.2.0rc6";
+  row.gpu = "B200-SXM-180GB";
+  row.isl = row.osl = 1024;
+  row.concurrency = 64;
+  plan = plan_of(row);
+  CHECK(value_of(plan, "engine.moe_backend") == "trtllm_gen");
+  CHECK(value_of(plan, "engine.batch_wait_timeout_iters") == "40");
+  CHECK(value_of(plan, "engine.max_num_tokens") == "8192");
+  CHECK(value_of(plan, "engine.cuda_graph_padding") == "true");
+  row.concurrency = 256;
+  plan = plan_of(row);
+  CHECK(value_of(plan, "engine.moe_backend") == "deepgemm");
+  CHECK(value_of(plan, "engine.batch_wait_timeout_iters").empty());
+  row.version = "1.1.0rc2";
+  row.concurrency = 8;
+  row.isl = 8192;
+  plan = plan_of(row);
+  CHECK(value_of(plan, "engine.moe_backend") == "deepgemm");
+  CHECK(value_of(plan, "engine.max_num_tokens") == "8320");  // 8 + 8192 + 64, up to whole 64s
+}
+
 TEST_CASE("TensorRT-LLM takes the KV format of the vendor's quantised checkpoints") {
   ServingRow row = closed_loop_row();
   row.engine = "TensorRT-LLM";
