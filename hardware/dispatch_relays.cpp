@@ -175,7 +175,7 @@ class RelayDispatch final : public DispatchBackend {
       by_node[at(places_.node[rank])] += share[rank];
     }
     for (std::size_t rank = 0; rank < share.size(); ++rank) {
-      moved.intra += traffic.rank_copies[rank] * (1 - by_index[at(places_.local[rank])]);
+      moved.intra += traffic.rank_copies[rank] * (1 - at_home(by_index, rank));
     }
     const bool between = places_.nodes() > 1;
     for (std::size_t node = 0; between && node < by_node.size(); ++node) {
@@ -187,6 +187,16 @@ class RelayDispatch final : public DispatchBackend {
     int sender = 0;
     busiest(back_, traffic, share, by_index, moved.back, sender);
     return moved;
+  }
+
+  /// Share of a rank's tokens that arrive at the rank itself, with nothing left to forward: those
+  /// of its own local index, and in a smaller node of the indices it stands in for.
+  [[nodiscard]] double at_home(std::span<const double> by_index, std::size_t rank) const {
+    const std::size_t width = places_.members[at(places_.node[rank])].size();
+    double share = 0;
+    for (std::size_t i = at(places_.local[rank]); i < by_index.size(); i += width)
+      share += by_index[i];
+    return share;
   }
 
   static void busiest(const Way& way, const DispatchTraffic& traffic, std::span<const double> share,

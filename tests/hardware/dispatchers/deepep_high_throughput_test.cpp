@@ -66,6 +66,19 @@ TEST_CASE("high throughput: tokens arrive at the GPU of their own local index") 
   CHECK(cost.dispatch_bytes_intra == doctest::Approx(100 * 10e3));
 }
 
+// A node of four and one of two, whose ranks 4 and 5 stand in for local indices 2 and 3: what rank
+// 2 sends for rank 4 has arrived when it is over the network.
+TEST_CASE("high throughput: in a smaller node a rank stands in for several local indices") {
+  DispatchWorld world(round_cluster({.count = 2, .preset = NetworkPreset::kRailOptimized}), 6);
+  round_tokens(world.setup);
+  const std::vector<double> held = {0, 0, 100, 0, 0, 0}, copies = {0, 0, 0, 0, 100, 0}, slots(6, 0),
+                            node = {0, 100};
+  const DispatchCost cost = world.make("deepep_high_throughput")->cost({held, copies, slots, node});
+  CHECK(cost.dispatch_bytes_inter == doctest::Approx(100 * 10e3));
+  CHECK(cost.dispatch_bytes_intra == 0);
+  CHECK(cost.combine_bytes_intra == 0);
+}
+
 TEST_CASE("high throughput holds 20 SMs, and its starts grow with the nodes") {
   DispatchWorld two(round_cluster({.count = 2, .preset = NetworkPreset::kRailOptimized}), 8);
   DispatchWorld eight(round_cluster({.count = 8, .preset = NetworkPreset::kRailOptimized}), 32);
