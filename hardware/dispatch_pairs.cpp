@@ -69,7 +69,7 @@ class PairDispatch final : public DispatchBackend {
   }
   bool routed() const override { return true; }
 
-  bool needs_copies() const override { return false; }
+  bool needs_copies() const override { return !model_.per_expert; }
 
  private:
   PairTraffic traffic_;

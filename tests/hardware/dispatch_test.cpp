@@ -124,6 +124,17 @@ TEST_CASE("backends that gather everything do not care where experts lie, the ot
   });
 }
 
+TEST_CASE("a backend that looks at copies asks for them, and nobody else does") {
+  for_every_backend([](const DispatchBackend& backend, const DispatchWorld& world) {
+    const LayerTraffic even = uniform_traffic(world, 512);
+    LayerTraffic more = even;
+    for (double& copies : more.rank_copies) copies *= 2;
+    for (double& copies : more.node_copies) copies *= 2;
+    const DispatchCost before = backend.cost(even.view()), after = backend.cost(more.view());
+    CHECK(backend.needs_copies() == (total_bytes(after) != total_bytes(before)));
+  });
+}
+
 TEST_CASE("an oversubscribed network never makes a dispatch faster, and four to one slower") {
   for (const std::string& name : dispatch_names()) {
     CAPTURE(name);
