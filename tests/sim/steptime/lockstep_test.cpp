@@ -104,6 +104,29 @@ TEST_CASE("the graph mode is the least of the ranks', and graphs pad all to the 
   }
 }
 
+TEST_CASE("without padding ranks have a graph only if their batches are the same and captured") {
+  struct Case {
+    const char* why;
+    std::vector<StepWork> ranks;
+    GraphMode graph;
+    int padded;
+  };
+  const Case cases[] = {
+      {"alike", {work(4, kNone, 4), work(4, kNone, 4)}, GraphMode::kFull, 2 * 4},
+      {"both captured, not alike", {work(4, kNone, 4), work(2, kNone, 2)}, GraphMode::kNone, 6},
+      {"only the larger captured", {work(3, kNone, 3), work(4, kNone, 4)}, GraphMode::kNone, 7},
+      {"an idle rank's token is not alike", {work(4, kNone, 4), {}}, GraphMode::kNone, 5},
+      {"alike, not captured", {work(3, kNone, 3), work(3, kNone, 3)}, GraphMode::kNone, 6},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    Lockstep two({.pad_to_graph = false});
+    const StepCost cost = two(c.ranks);
+    CHECK(cost.graph == c.graph);
+    CHECK(cost.padded_tokens == c.padded);
+  }
+}
+
 TEST_CASE("one rank in lockstep is one rank, to the bit") {
   Lockstep a({.us = mixed_us, .dp = 1}), b({.us = mixed_us, .dp = 1});
   for (std::uint64_t step = 0; step < 20; ++step) {

@@ -69,7 +69,7 @@ struct Lockstep {
     ByFunction::Function us = [](const Op&) { return 0.0; };
     int dp = 2;
     int stages = 1;
-    bool exact = false, dbo = false, enforce_eager = false;
+    bool exact = false, dbo = false, enforce_eager = false, pad_to_graph = true;
     std::vector<int> capture_sizes = {1, 2, 4, 8, 16};
     std::unique_ptr<EplbControl> eplb = nullptr;
     std::optional<CapacityRule> capacity = {};
@@ -94,7 +94,7 @@ struct Lockstep {
     engine.enforce_eager = options.enforce_eager;
     engine.profile.full_graphs = true;
     engine.profile.prompt_graphs = PromptGraphs::kSame;
-    engine.profile.pad_to_graph = true;
+    engine.profile.pad_to_graph = options.pad_to_graph;
     engine.profile.launch = {0, 0, 0, 0, 0};
     engine.enable_dbo = options.dbo;
     engine.dbo_decode_tokens = 4;
