@@ -55,6 +55,47 @@ void check_divides(const Rules& rules) {
   }
 }
 
+/// [stage][rank of its MoE group] node, counted from 0 in order of appearance.
+std::vector<std::vector<int>> stage_nodes(const Parallel& parallel, const std::vector<int>& gpus,
+                                          int gpus_per_node) {
+  std::vector<std::vector<int>> stages;
+  for (int stage = 0; stage < parallel.pp; ++stage) {
+    std::vector<int> nodes, known;
+    for (int rank = 0; rank < parallel.moe_group(); ++rank) {
+      const int at = (rank / parallel.tp * parallel.pp + stage) * parallel.tp + rank % parallel.tp;
+      // What is larger than a node begins with one.
+      const int node = (gpus[static_cast<std::size_t>(at)] - gpus.front()) / gpus_per_node;
+      const auto found = std::ranges::find(known, node);
+      nodes.push_back(static_cast<int>(found - known.begin()));
+      if (found == known.end()) known.push_back(node);
+    }
+    stages.push_back(std::move(nodes));
+  }
+  return stages;
+}
+
+/// Messages that go once to every node are counted for all stages alike.
+void check_stage_nodes(const Rules& rules, const Layout& layout) {
+  std::size_t copy = 0;
+  for (std::size_t i = 0; i < layout.node.size(); ++i) {
+    const InstanceSpec& entry = rules.scenario.instances[i];
+    const std::string& backend = entry.engine.all2all_backend;
+    const bool counts = backend == "deepep_high_throughput" || backend == "deepep_v2" ||
+                        backend == "mori_high_throughput";
+    const int size = rules.scenario.cluster.nodes[static_cast<std::size_t>(layout.node[i])].gpus;
+    const auto stages = stage_nodes(entry.parallel, layout.gpus[copy], size);
+    copy += static_cast<std::size_t>(entry.count);
+    const bool alike = std::ranges::all_of(
+        stages, [&](const std::vector<int>& nodes) { return nodes == stages.front(); });
+    if (!counts || entry.parallel.dp == 1 || alike) continue;
+    rules.root.fail(instance_key(i, "pipeline_parallel_size"),
+                    fmt::format("{} stages lie differently over nodes of {} GPUs, and {} sends a "
+                                "token once to every node",
+                                entry.parallel.pp, size, backend),
+                    "choose tensor x pipeline size to divide a node, or another all2all_backend");
+  }
+}
+
 /// Every entry fits the cluster beside those before it.
 void check_fits(const Rules& rules) {
   const ClusterSpec& cluster = rules.scenario.cluster;
@@ -74,6 +115,7 @@ void check_fits(const Rules& rules) {
         fmt::format("{} GPUs are needed here: fewer or smaller instances, or a larger system.nodes",
                     needed));
   }
+  if (all_fit) check_stage_nodes(rules, layout);
   const bool peers = rules.scenario.offload && rules.scenario.offload->tier == OffloadTier::kPeer;
   if (all_fit && layout.idle > 0 && !peers) {
     rules.context.warnings.push_back(fmt::format("{} of {} GPUs are idle: no instance uses them",

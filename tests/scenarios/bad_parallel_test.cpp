@@ -81,6 +81,29 @@ TEST_CASE("mistakes in messages to experts") {
   });
 }
 
+// Six GPUs over nodes of four: stage 0 has GPUs 0 and 3, both in the first node, stage 1 has 1
+// and 4.
+TEST_CASE("pipeline stages that lie differently over nodes have no count of nodes to send to") {
+  const auto mistakes = [](const std::string& sizes, const std::string& backend) {
+    return mistakes_of(
+        "schema_version: 1\nname: stages\nmodel: mistralai/Mixtral-8x7B-v0.1\n"
+        "system: {nodes: [{profile: h200_sxm, count: 2, gpus: 4}], network: {preset: "
+        "rail_optimized, link: ndr_400g}}\n"
+        "engine: {enable_expert_parallel: true, all2all_backend: " +
+        backend + "}\ndeployment: {instances: [{" + sizes +
+        "}]}\nworkload: {arrival: {kind: poisson, request_rate: 5}, synthetic: {num_prompts: 20, "
+        "input_tokens: 100, output_tokens: 20}}\n");
+  };
+  const std::string three = "pipeline_parallel_size: 3, data_parallel_size: 2";
+  CHECK(compare(mistakes(three, "deepep_high_throughput"),
+                {{6, "deployment.instances.0.pipeline_parallel_size",
+                  "3 stages lie differently over nodes of 4 GPUs", "another all2all_backend"}}) ==
+        "");
+  CHECK(mistakes(three, "deepep_low_latency").empty());
+  CHECK(mistakes("pipeline_parallel_size: 2, data_parallel_size: 4", "deepep_high_throughput")
+            .empty());
+}
+
 TEST_CASE("mistakes in placements and routing") {
   check({
       {"routing of a model without experts",
