@@ -16,10 +16,14 @@ RoutingTables::RoutingTables(std::unique_ptr<ExpertRouting> routing, const Routi
 void RoutingTables::make(std::uint64_t epoch) {
   epoch_ = epoch;
   const double length_ns = routing_->epoch_s() * 1e9;
-  const double end = (static_cast<double>(epoch) + 1) * length_ns;
-  constexpr double kFar = 9e18;
-  epoch_end_ns_ =
-      end < kFar ? static_cast<std::int64_t>(end) : std::numeric_limits<std::int64_t>::max();
+  const auto begin_of = [length_ns](std::uint64_t number) {
+    constexpr double kFar = 9e18;
+    const double begin = number == 0 ? 0 : static_cast<double>(number) * length_ns;
+    return begin < kFar ? static_cast<std::int64_t>(begin)
+                        : std::numeric_limits<std::int64_t>::max();
+  };
+  epoch_begin_ns_ = begin_of(epoch);
+  epoch_end_ns_ = begin_of(epoch + 1);
   replay_.reset();
   table_ = std::make_unique<RoutingTable>(routing_->table(shape_, size_, seed_, epoch));
   RoutingReplay::Options options = routing_->replay(seed_);
@@ -30,7 +34,7 @@ void RoutingTables::make(std::uint64_t epoch) {
 }
 
 bool RoutingTables::advance(std::int64_t now_ns) {
-  if (now_ns < epoch_end_ns_) return false;
+  if (!outdated(now_ns)) return false;
   make(static_cast<std::uint64_t>(static_cast<double>(now_ns) / (routing_->epoch_s() * 1e9)));
   return true;
 }

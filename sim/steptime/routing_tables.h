@@ -8,12 +8,16 @@
 namespace moesim {
 
 /// The table of routed tokens that is in force, and its replay: one for good, or with drift one
-/// after the other.
+/// after the other. Time may go back: instances that share a table run one after the other.
 class RoutingTables {
  public:
   RoutingTables(std::unique_ptr<ExpertRouting> routing, const RoutingShape& shape,
                 std::uint64_t seed, const TableSize& size);
-  /// Makes the table of `now_ns` the current one; whether it changed.
+  /// Whether another table than the current one is in force at `now_ns`.
+  [[nodiscard]] bool outdated(std::int64_t now_ns) const {
+    return now_ns < epoch_begin_ns_ || now_ns >= epoch_end_ns_;
+  }
+  /// Makes the table of `now_ns` the current one; whether it changed. The one before is gone then.
   bool advance(std::int64_t now_ns);
   [[nodiscard]] const RoutingTable& table() const { return *table_; }
   [[nodiscard]] const RoutingReplay& replay() const { return *replay_; }
@@ -26,7 +30,7 @@ class RoutingTables {
   std::uint64_t seed_;
   TableSize size_;
   std::uint64_t epoch_ = 0;
-  std::int64_t epoch_end_ns_ = 0;
+  std::int64_t epoch_begin_ns_ = 0, epoch_end_ns_ = 0;
   std::unique_ptr<RoutingTable> table_;
   std::unique_ptr<RoutingReplay> replay_;
 };

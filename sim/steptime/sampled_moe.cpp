@@ -58,7 +58,7 @@ class SampledMoe final : public MoeModel {
   }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
-    if (tables_.advance(step.now_ns)) restart();
+    if (tables_.outdated(step.now_ns)) restart(step.now_ns);
     const int tokens = step.decode_tokens + step.prompt_tokens;
     tokens_[0] += one_kind_ ? tokens : step.decode_tokens;
     tokens_[1] += one_kind_ ? 0 : step.prompt_tokens;
@@ -154,8 +154,10 @@ class SampledMoe final : public MoeModel {
     share_[1].clear();
   }
 
-  void restart() {
+  /// What is known is summed up while the table it is from is still there.
+  void restart(std::int64_t now_ns) {
     flush();
+    tables_.advance(now_ns);
     make_banks();
   }
 
