@@ -121,9 +121,10 @@ class ExactMoe final : public MoeModel {
           {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32), false});
     }
     if (!balanced_) return;
-    for (std::size_t i = 0; i < rows_.size(); ++i)
-      rows_[i] = (next_row_ + i) % tables_.table().rows();
-    next_row_ += rows_.size();
+    // Neighbours in a step, and from step to step while as many tokens run: a function of the step,
+    // since instances that share this run in any order.
+    const std::uint64_t first = step.step * rows_.size();
+    for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i] = (first + i) % tables_.table().rows();
   }
 
   void add_chunk(const PromptChunk& chunk) {
@@ -215,8 +216,7 @@ class ExactMoe final : public MoeModel {
   std::unique_ptr<StepLoad> load_;
   std::vector<std::uint64_t> rows_;
   std::vector<Key> keys_;
-  RoutingTable mixed_;  ///< replay mode `independent`
-  std::uint64_t next_row_ = 0;
+  RoutingTable mixed_;       ///< replay mode `independent`
   std::size_t counted_ = 0;  ///< tokens of the step that have a place in the statistics
   std::vector<double> taken_;
   std::optional<CapacityCounts> capacity_;
