@@ -153,7 +153,8 @@ struct World::Parts {
   std::unique_ptr<Topology> topology;
   std::vector<std::unique_ptr<Collectives>> collectives;  ///< per entry of scenario.instances
   std::vector<std::unique_ptr<StepTime>>
-      step_times;  ///< likewise: identical instances share their tables
+      step_times;                         ///< likewise: identical instances share their tables
+  std::vector<std::size_t> first_priced;  ///< per step_time: the first instance it prices
   std::unique_ptr<Simulation> simulation;
   std::vector<std::string> warnings;
 
@@ -262,7 +263,10 @@ void World::Parts::add_instances(const RunOptions& options) {
     const bool own = (scenario.placement.name == "eplb" && info.parallel.expert_parallel) ||
                      (scenario.offload && scenario.offload->learns());
     const bool first = i == 0 || deployment.instances[i - 1].spec != info.spec;
-    if (own || first) add_step_time(info);
+    if (own || first) {
+      add_step_time(info);
+      first_priced.push_back(i);
+    }
     Instance::Config config;
     config.id = InstanceId{static_cast<std::uint32_t>(i)};
     config.limits = limits_of(scenario, info);
@@ -357,9 +361,10 @@ RunView World::view() const {
     for (std::size_t i = 0; i < view.provenance_ns.size(); ++i)
       view.provenance_ns[i] += instance->provenance_ns()[i];
   }
-  const StepTime& first = *parts_->step_times.front();
-  view.moe = first.moe_stats();
-  view.placement = first.placement();
+  for (std::size_t i = 0; i < parts_->step_times.size(); ++i) {
+    const StepTime& one = *parts_->step_times[i];
+    view.moe.push_back({parts_->first_priced[i], one.moe_stats(), one.placement()});
+  }
   view.digest = simulation.digest();
   view.end_time = simulation.end_time();
   view.events = simulation.events();

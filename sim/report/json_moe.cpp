@@ -32,11 +32,14 @@ Json eplb_json(const MoeSection& moe) {
   Json out = {{"num_redundant_experts", moe.redundant_experts}, {"use_async", moe.eplb_async}};
   out["rebalances"] = Json::array();
   for (const MoeRebalance& r : moe.rebalances) {
-    out["rebalances"].push_back({{"step", r.step},
-                                 {"copy_ms", json_value(r.copy_ms)},
-                                 {"moved_bytes", json_value(r.moved_bytes)},
-                                 {"rank_imbalance_before", json_value(r.imbalance_before)},
-                                 {"rank_imbalance_after", json_value(r.imbalance_after)}});
+    Json one;
+    if (!r.instance.empty()) one["instance"] = r.instance;
+    one.update({{"step", r.step},
+                {"copy_ms", json_value(r.copy_ms)},
+                {"moved_bytes", json_value(r.moved_bytes)},
+                {"rank_imbalance_before", json_value(r.imbalance_before)},
+                {"rank_imbalance_after", json_value(r.imbalance_after)}});
+    out["rebalances"].push_back(std::move(one));
   }
   return out;
 }
@@ -72,11 +75,13 @@ Json moe_json(const MoeSection& moe) {
   if (moe.offload) out["offload"] = offload_json(*moe.offload);
   if (moe.straggler) {
     const MoeStraggler& s = *moe.straggler;
-    out["straggler"] = {{"rank", s.rank},
-                        {"share_ratio", json_value(s.share_ratio)},
-                        {"layer", s.layer},
-                        {"expert", s.expert},
-                        {"expert_load_ratio", json_value(s.expert_load_ratio)}};
+    Json& told = out["straggler"];
+    if (!s.instance.empty()) told["instance"] = s.instance;
+    told.update({{"rank", s.rank},
+                 {"share_ratio", json_value(s.share_ratio)},
+                 {"layer", s.layer},
+                 {"expert", s.expert},
+                 {"expert_load_ratio", json_value(s.expert_load_ratio)}});
   }
   out["layers"] = Json::array();
   for (const MoeLayerReport& layer : moe.layers)

@@ -1,6 +1,9 @@
 #include "sim/report/moe_section.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "sim/steptime/moe_stats.h"
 
 namespace moesim {
 namespace {
@@ -55,6 +58,7 @@ std::optional<MoeStraggler> find_straggler(const MoeStats& stats, const ExpertPl
   const auto worst = std::ranges::max_element(stats.straggler);
   MoeStraggler out;
   out.rank = static_cast<int>(worst - stats.straggler.begin());
+  out.ranks = stats.ranks;
   out.share_ratio = *worst / sum;
   out.expert_load_ratio = 0;
   for (std::size_t l = 0; l < loads.size(); ++l) {
@@ -71,6 +75,27 @@ std::optional<MoeStraggler> find_straggler(const MoeStats& stats, const ExpertPl
     }
   }
   return out;
+}
+
+/// What whole experts on ranks add to the section: the straggler of the instance that has the worst
+/// one, and every instance's rebalances.
+void add_placed(const RunView& view, const MoeOfInstances& part, MoeSection& out) {
+  if (!part.placement) return;
+  const Scenario& scenario = view.scenario;
+  const std::string instance =
+      view.moe.size() > 1 ? view.deployment.instances[part.first].name : std::string();
+  out.placement = scenario.placement.name;
+  out.redundant_experts = part.placement->slots - part.placement->experts;
+  out.eplb_async = scenario.placement.use_async;
+  auto straggler = find_straggler(part.stats, *part.placement, load_ratios(part.stats));
+  if (straggler && (!out.straggler || straggler->over_fair() > out.straggler->over_fair())) {
+    straggler->instance = instance;
+    out.straggler = std::move(straggler);
+  }
+  for (const MoeStats::Rebalance& r : part.stats.rebalances) {
+    out.rebalances.push_back(
+        {instance, r.step, r.copy_ns * 1e-6, r.moved_bytes, r.imbalance_before, r.imbalance_after});
+  }
 }
 
 std::optional<MoeOffload> offload_report(const Scenario& scenario, const MoeStats& stats) {
@@ -138,8 +163,9 @@ double MoeSection::all_to_all_bytes_between_nodes() const {
 }
 
 std::optional<MoeSection> make_moe(const RunView& view) {
-  if (!view.moe || view.moe->layers.empty()) return std::nullopt;
-  const MoeStats& stats = *view.moe;
+  if (view.moe.empty() || view.moe.front().stats.layers.empty()) return std::nullopt;
+  MoeStats stats = view.moe.front().stats;
+  for (std::size_t i = 1; i < view.moe.size(); ++i) add_stats(view.moe[i].stats, stats);
   const Scenario& scenario = view.scenario;
   MoeSection out;
   out.fidelity = stats.fidelity;
@@ -155,17 +181,9 @@ std::optional<MoeSection> make_moe(const RunView& view) {
     out.layers.push_back(layer_report(stats.layers[l], model_layers[l]));
   out.expert_load_ratio = load_ratios(stats);
   out.offload = offload_report(scenario, stats);
-  if (!view.placement) return out;
-  out.placement = scenario.placement.name;
-  out.redundant_experts = view.placement->slots - view.placement->experts;
-  out.eplb_async = scenario.placement.use_async;
-  out.straggler = find_straggler(stats, *view.placement, out.expert_load_ratio);
+  for (const MoeOfInstances& part : view.moe) add_placed(view, part, out);
   if (out.straggler)
     out.straggler->layer = model_layers[static_cast<std::size_t>(out.straggler->layer)];
-  for (const MoeStats::Rebalance& r : stats.rebalances) {
-    out.rebalances.push_back(
-        {r.step, r.copy_ns * 1e-6, r.moved_bytes, r.imbalance_before, r.imbalance_after});
-  }
   return out;
 }
 

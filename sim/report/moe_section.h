@@ -7,8 +7,7 @@
 
 namespace moesim {
 
-/// What routing did to the run, layer by layer: the first kind of instance, all its copies. Nothing
-/// for dense models.
+/// What routing did to the run, layer by layer, over all instances. Nothing for dense models.
 [[nodiscard]] std::optional<MoeSection> make_moe(const RunView& view);
 
 }  // namespace moesim

@@ -125,12 +125,15 @@ struct MoeLayerReport {
 /// Who kept the others waiting: the rank that was slowest in most layers of steps, and the expert
 /// that most explains it.
 struct MoeStraggler {
-  int rank = 0;
+  std::string instance;  ///< the first of those whose ranks are counted together; empty if all are
+  int rank = 0, ranks = 1;    ///< of so many
   double share_ratio = 0;     ///< of the layers of steps; 1 / ranks would be nobody in particular
   int layer = 0, expert = 0;  ///< the most loaded expert it holds ...
   double expert_load_ratio = 1;  ///< ... and that load over the layer's mean
+  [[nodiscard]] double over_fair() const { return share_ratio * ranks; }
 };
 struct MoeRebalance {
+  std::string instance;  ///< empty if the run has one
   std::uint64_t step = 0;
   double copy_ms = 0, moved_bytes = 0, imbalance_before = 1, imbalance_after = 1;
 };

@@ -15,6 +15,14 @@
 
 namespace moesim {
 
+/// What routing did where steps are priced by one model: in an entry's copies, or in one instance
+/// whose experts move by themselves.
+struct MoeOfInstances {
+  std::size_t first = 0;  ///< the instance, or the first of the copies
+  MoeStats stats;
+  std::optional<ExpertPlacement> placement = {};  ///< of its experts in the end, if they are whole
+};
+
 /// A finished (or interrupted) run as the report sees it. The references must outlive the view.
 struct RunView {
   const Scenario& scenario;
@@ -27,9 +35,8 @@ struct RunView {
   std::uint64_t events = 0;
   std::array<double, kProvenanceCount> provenance_ns{};  ///< step time by class
   std::vector<std::string> warnings;
-  bool interrupted = false;                       ///< stopped by the user before its end
-  std::optional<MoeStats> moe = {};               ///< of the first kind of instance
-  std::optional<ExpertPlacement> placement = {};  ///< of its experts in the end, if they are whole
+  bool interrupted = false;              ///< stopped by the user before its end
+  std::vector<MoeOfInstances> moe = {};  ///< of all instances, in their order
 };
 
 /// The start of the statistics: requests that arrived before it are left out of them.

@@ -242,12 +242,13 @@ void write_experts(const MoeSection& moe, std::ostream& out) {
       "{} over {} ranks, {} routing ({}): the fullest rank has {} times the mean (p99 {})",
       moe.placement.empty() ? "cut" : moe.placement, moe.ranks, moe.routing, moe.fidelity,
       short_number(moe.mean_rank_imbalance()), short_number(p99));
-  if (moe.straggler && moe.straggler->share_ratio * moe.ranks > 2) {
+  if (moe.straggler && moe.straggler->over_fair() > 2) {
     const MoeStraggler& s = *moe.straggler;
     text += fmt::format(
-        "; rank {} is last in {} of layers, expert {} of layer {} has {} times the "
+        "; rank {}{} is last in {} of layers, expert {} of layer {} has {} times the "
         "mean load",
-        s.rank, percent(s.share_ratio), s.expert, s.layer, short_number(s.expert_load_ratio));
+        s.rank, s.instance.empty() ? "" : " of instance " + s.instance, percent(s.share_ratio),
+        s.expert, s.layer, short_number(s.expert_load_ratio));
   }
   row(out, "experts", text);
   if (moe.all_to_all_bytes() > 0) {

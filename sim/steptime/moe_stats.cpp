@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "sim/base/check.h"
+
 namespace moesim {
 
 MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks) {
@@ -44,6 +46,46 @@ void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, Mo
   sums.rank_imbalances.add(std::lround(static_cast<double>(record.rank_imbalance) * 1000),
                            static_cast<std::int64_t>(times));
   if (stats.ranks > 1) stats.straggler[static_cast<std::size_t>(record.straggler)] += weight;
+}
+
+void add_stats(const MoeStats& other, MoeStats& stats) {
+  MOESIM_CHECK(other.layers.size() == stats.layers.size(), "both are of one model");
+  for (std::size_t l = 0; l < stats.layers.size(); ++l) {
+    const MoeLayerStats& from = other.layers[l];
+    MoeLayerStats& to = stats.layers[l];
+    to.steps += from.steps;
+    to.tokens += from.tokens;
+    to.assignments += from.assignments;
+    to.dropped += from.dropped;
+    to.moved += from.moved;
+    to.left_with_none += from.left_with_none;
+    to.padding += from.padding;
+    to.active += from.active;
+    to.rank_imbalance += from.rank_imbalance;
+    to.expert_imbalance += from.expert_imbalance;
+    to.bytes_intra += from.bytes_intra;
+    to.bytes_inter += from.bytes_inter;
+    to.tier.looked += from.tier.looked;
+    to.tier.hits += from.tier.hits;
+    to.tier.ahead += from.tier.ahead;
+    to.tier.bytes += from.tier.bytes;
+    to.tier.demand_ns += from.tier.demand_ns;
+    to.tier.ahead_ns += from.tier.ahead_ns;
+    to.rank_imbalances.merge(from.rank_imbalances);
+  }
+  // Kinds without favourites do not count loads.
+  if (stats.expert_load.empty()) {
+    stats.expert_load = other.expert_load;
+  } else {
+    for (std::size_t i = 0; i < other.expert_load.size(); ++i)
+      stats.expert_load[i] += other.expert_load[i];
+  }
+  stats.prefill_from_decode = stats.prefill_from_decode || other.prefill_from_decode;
+  for (const char* const lesser : {"sampled", "rank_exact"}) {
+    if (stats.fidelity != lesser && other.fidelity != lesser) continue;
+    stats.fidelity = lesser;
+    break;
+  }
 }
 
 MoeStats empty_stats(const RoutingShape& shape, int ranks, const char* fidelity) {

@@ -22,6 +22,11 @@ void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, Mo
 /// Tells the tiers of all stages which experts are hot.
 void learn_tiers(const RoutingTable& table, std::span<MoeStageSpec> stages);
 
+/// Adds another run's statistics, or another instance's, of the same model: sums and histograms.
+/// What belongs to ranks of one instance (straggler, rebalances) stays that of `stats`; fidelity is
+/// the lesser.
+void add_stats(const MoeStats& other, MoeStats& stats);
+
 [[nodiscard]] MoeStats empty_stats(const RoutingShape& shape, int ranks, const char* fidelity);
 
 }  // namespace moesim

@@ -88,8 +88,7 @@ struct Run {
     parts.totals = {simulation->instances().front()->totals()};
     parts.end_time = simulation->end_time();
     RunView view = parts.view();
-    view.moe = world->engine().moe_stats();
-    view.placement = world->engine().placement();
+    view.moe = {{0, world->engine().moe_stats(), world->engine().placement()}};
     report = make_result(view, metrics, {1, 1});
   }
 

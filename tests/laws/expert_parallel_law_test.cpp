@@ -34,7 +34,7 @@ RunView finish(World& world) {
 
 MoeStats stats_of(const Scenario& scenario) {
   World world = build(scenario, {.check = true});
-  return *finish(world).moe;
+  return finish(world).moe.front().stats;
 }
 
 struct Outcome {

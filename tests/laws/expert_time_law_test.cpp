@@ -116,3 +116,33 @@ TEST_CASE("load that drifts is summed up the same by draws and by exact replay")
     }
   }
 }
+
+// A balancer whose first interval never ends gives every instance prices of its own and moves
+// nothing: the same run, told from two models of steps instead of one.
+TEST_CASE("the report is of all instances, however many models of steps they have") {
+  for (const std::string fidelity : {"exact", "sampled"}) {
+    CAPTURE(fidelity);
+    const auto told = [&](const std::string& placement) {
+      return report(scenario_of(kOpen, two_instances(kZipf + ", fidelity: " + fidelity,
+                                                     "placement: " + placement + "\n")));
+    };
+    const nlohmann::json one = told("linear"), two = told("{eplb: {step_interval: 100000}}");
+    CHECK(one["digest"] == two["digest"]);
+    CHECK(two["moe"]["eplb"]["rebalances"].empty());
+    const auto check_same = [](const nlohmann::json& a, const nlohmann::json& b) {
+      CHECK(a.get<double>() == doctest::Approx(b.get<double>()).epsilon(2e-6));
+    };
+    for (const char* name : {"a2a_bytes_intra", "a2a_bytes_inter"})
+      check_same(one["communication"][name], two["communication"][name]);
+    REQUIRE(one["moe"]["layers"].size() == two["moe"]["layers"].size());
+    for (std::size_t l = 0; l < one["moe"]["layers"].size(); ++l) {
+      const nlohmann::json& a = one["moe"]["layers"][l];
+      const nlohmann::json& b = two["moe"]["layers"][l];
+      for (const auto& [name, value] : a.items()) {
+        CAPTURE(name);
+        check_same(value, b[name]);
+      }
+    }
+    CHECK(one["moe"]["expert_load_ratio"] == two["moe"]["expert_load_ratio"]);
+  }
+}

@@ -42,8 +42,7 @@ struct Reported {
     run.scenario.model = three_layers();
     run.scenario.placement.name = "eplb";
     RunView view = run.view();
-    view.moe = stats;
-    view.placement = std::move(placement);
+    view.moe = {{0, stats, std::move(placement)}};
     section = *make_moe(view);
   }
   HandMadeRun run;
@@ -103,6 +102,49 @@ TEST_CASE("experts that are cut have no placement, rebalances or straggler") {
   CHECK(reported.section.placement.empty());
   CHECK(reported.section.rebalances.empty());
   CHECK(!reported.section.straggler.has_value());
+}
+
+TEST_CASE("instances are told together: sums, means over all steps, the worst straggler") {
+  MoeStats more = four_steps();
+  for (MoeLayerStats& layer : more.layers) {
+    layer.steps = 12;
+    layer.tokens = layer.assignments = 80;
+    layer.active = 6;
+    layer.rank_imbalance = 24;
+    layer.rank_imbalances.add(2000, 8);
+  }
+  more.expert_load = {0, 0, 0, 80, 20, 20, 20, 20};
+  more.straggler = {2, 22};
+  more.rebalances = {{5, 1e6, 32, 2, 1.5}, {7, 1e6, 32, 2, 1.5}};
+  HandMadeRun run(2);
+  run.scenario.model = three_layers();
+  run.scenario.placement.name = "eplb";
+  RunView view = run.view();
+  const ExpertPlacement placement = placed(2, 4, {{0, 1}, {2, 3}});
+  view.moe = {{0, four_steps(), placement}, {1, more, placement}};
+  const MoeSection moe = *make_moe(view);
+  REQUIRE(moe.layers.size() == 2);
+  const MoeLayerReport& layer = moe.layers[1];
+  CHECK(layer.tokens == 120);
+  CHECK(layer.assignments == 120);
+  CHECK(layer.active_experts_mean == 12.0 / 16);
+  CHECK(layer.rank_imbalance_mean == 29.0 / 16);
+  CHECK(layer.expert_imbalance_mean == 20.0 / 16);
+  CHECK(layer.rank_imbalance_p99 == doctest::Approx(2).epsilon(0.01));
+  CHECK(layer.dropped_ratio == 8.0 / 120);
+  CHECK(layer.a2a_bytes_intra == 200);
+  CHECK(layer.a2a_bytes_inter == 14);
+  CHECK(moe.expert_load_ratio[0] == std::vector<double>{20 / 30.0, 10 / 30.0, 5 / 30.0, 85 / 30.0});
+  REQUIRE(moe.straggler.has_value());
+  CHECK(moe.straggler->instance == "1");
+  CHECK(moe.straggler->rank == 1);
+  CHECK(moe.straggler->share_ratio == 22.0 / 24);
+  CHECK(moe.straggler->expert == 3);
+  CHECK(moe.straggler->expert_load_ratio == 4);  // of its own instance
+  REQUIRE(moe.rebalances.size() == 3);
+  CHECK(moe.rebalances[0].instance == "0");
+  CHECK(moe.rebalances[2].instance == "1");
+  CHECK(moe.rebalances[2].step == 7);
 }
 
 TEST_CASE("a dense model has no section") {
