@@ -207,6 +207,36 @@ void check_communication(const nlohmann::json& report, const Run& run) {
   check_number(section["time_share_ratio"], "combine", combine / all);
 }
 
+/// Terms of the breakdown, summed over phases and steps.
+void check_breakdown(const Run& run) {
+  TermTimes told{}, plain{};
+  double told_all = 0, plain_all = 0;
+  for (const PhaseBreakdown& phase : run.report.breakdown) {
+    for (std::size_t t = 0; t < told.size(); ++t)
+      told[t] += phase.term_ms[t] * 1e6 * static_cast<double>(phase.steps);
+  }
+  for (const PlainStep& step : run.pricer->steps) {
+    plain[static_cast<std::size_t>(Term::kLaunchOverhead)] += step.launch_ns;
+    for (const double ns : step.stage_ns) plain_all += ns;
+    for (const PlainLayer& layer : step.layers) {
+      plain[static_cast<std::size_t>(Term::kDispatch)] += layer.messages.dispatch_ns;
+      plain[static_cast<std::size_t>(Term::kCombine)] += layer.messages.combine_ns;
+      plain[static_cast<std::size_t>(Term::kExpertGemm)] += layer.mean_experts_ns;
+      plain[static_cast<std::size_t>(Term::kExposedWait)] +=
+          layer.attention_ns - layer.mean_attention_ns + layer.experts_ns - layer.mean_experts_ns;
+    }
+  }
+  for (const double ns : told) told_all += ns;
+  // Six digits of the step time are printed.
+  CHECK(told_all == doctest::Approx(plain_all).epsilon(2e-5));
+  for (const Term term : {Term::kLaunchOverhead, Term::kDispatch, Term::kCombine, Term::kExpertGemm,
+                          Term::kExposedWait}) {
+    CAPTURE(std::string(term_name(term)));
+    const auto t = static_cast<std::size_t>(term);
+    CHECK(std::abs(told[t] - plain[t]) < 2e-5 * plain_all);
+  }
+}
+
 /// Who was slowest in most layers of steps; nothing to say where several were equally often.
 void check_straggler(const nlohmann::json& moe, const Run& run) {
   const int parts = run.world->plan().parallel.moe_ep();
@@ -244,5 +274,6 @@ TEST_CASE("steps and report of an instance are what the plain reference says, la
     check_layers(report["moe"], run);
     check_communication(report, run);
     check_straggler(report["moe"], run);
+    if (run.world->plan().parallel.pp == 1) check_breakdown(run);
   }
 }

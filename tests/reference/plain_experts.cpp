@@ -230,6 +230,7 @@ void PlainExperts::price_experts(const Shard& shard, const LayerSpec& layer, int
     const double time = ns(family->experts(shard, {layer, 1}, seen, counts));
     if (time > out.experts_ns) out.straggler = static_cast<int>(rank);
     out.experts_ns = std::max(out.experts_ns, time);
+    out.mean_experts_ns += time / static_cast<double>(slot_counts.size());
   }
 }
 
@@ -260,23 +261,21 @@ void PlainExperts::run_experts(const Shard& shard, const LayerSpec& spec, int mo
     out.messages = plain_messages(config_.backend, config_.groups[at(shard.stage)], traffic);
 }
 
-/// Work of one layer but for its experts, on the slowest rank.
-double PlainExperts::slowest_attention(const Shard& shard, int layer,
-                                       std::span<const StepWork> ranks,
-                                       const std::vector<int>& rank_tokens) const {
+/// Work of one layer but for its experts.
+void PlainExperts::price_attention(const Shard& shard, std::span<const StepWork> ranks,
+                                   const std::vector<int>& rank_tokens, PlainLayer& out) const {
   const double layers = shard.last_layer - shard.first_layer;
-  double longest = 0;
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     double own = 0;
     if (config_.spread) {
       own = (token_ns(shard, rank_tokens[r]) + head_ns(shard, ranks[r])) / layers;
     } else {
-      own = token_ns(only_layer(shard, layer), rank_tokens[r]);
+      own = token_ns(only_layer(shard, out.layer), rank_tokens[r]);
     }
-    own += attention_ns(shard, config_.model->layers[at(layer)], ranks[r]);
-    longest = std::max(longest, own);
+    own += attention_ns(shard, config_.model->layers[at(out.layer)], ranks[r]);
+    out.attention_ns = std::max(out.attention_ns, own);
+    out.mean_attention_ns += own / static_cast<double>(ranks.size());
   }
-  return longest;
 }
 
 /// What belongs to no layer: embedding and message to the next stage, and the head; each takes as
@@ -316,12 +315,13 @@ PlainStep PlainExperts::step(std::span<const StepWork> ranks) const {
       PlainLayer layer;
       layer.layer = l;
       layer.moe = spec.moe;
-      layer.attention_ns = slowest_attention(shard, l, ranks, rank_tokens);
+      price_attention(shard, ranks, rank_tokens, layer);
       if (spec.moe)
         run_experts(shard, spec, moe_layer++, tokens, {held(rank_tokens), {}, {}, {}}, layer);
       sum += layer.ns();
       out.layers.push_back(std::move(layer));
     }
+    out.launch_ns += std::max(0.0, launch_ns(shard, graph.mode) - sum);
     out.stage_ns.push_back(std::max(sum, launch_ns(shard, graph.mode)));
   }
   return out;

@@ -22,6 +22,7 @@ struct PlainLayer {
   bool moe = false;
   double attention_ns = 0;  ///< of the slowest rank: everything but routed experts
   double experts_ns = 0;    ///< of the slowest rank
+  double mean_attention_ns = 0, mean_experts_ns = 0;  ///< of the average one
   PlainMessages messages;
   std::vector<double> counts;       ///< [logical expert] tokens that chose it
   std::vector<double> rank_load;    ///< [rank of the group] assignments
@@ -34,6 +35,7 @@ struct PlainLayer {
 
 struct PlainStep {
   std::vector<double> stage_ns;
+  double launch_ns = 0;  ///< of it, waiting for the host's launches
   std::vector<PlainLayer> layers;
   GraphMode graph = GraphMode::kNone;
   int padded_tokens = 0, tokens = 0;  ///< of all ranks, padded; the same without padding
@@ -89,9 +91,8 @@ class PlainExperts {
   [[nodiscard]] double head_ns(const Shard& shard, const StepWork& work) const;
   [[nodiscard]] double launch_ns(const Shard& shard, GraphMode mode) const;
   [[nodiscard]] std::vector<double> held(const std::vector<int>& rank_tokens) const;
-  [[nodiscard]] double slowest_attention(const Shard& shard, int layer,
-                                         std::span<const StepWork> ranks,
-                                         const std::vector<int>& rank_tokens) const;
+  void price_attention(const Shard& shard, std::span<const StepWork> ranks,
+                       const std::vector<int>& rank_tokens, PlainLayer& out) const;
   [[nodiscard]] double outside_ns(const Shard& shard, std::span<const StepWork> ranks,
                                   const std::vector<int>& rank_tokens) const;
   void run_experts(const Shard& shard, const LayerSpec& spec, int moe_layer,
