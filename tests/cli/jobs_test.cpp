@@ -59,7 +59,7 @@ TEST_CASE("as many jobs as one likes, the same reports to the last digit") {
   const json one = run(folder, 1);
   REQUIRE(one.dump().find("copy_ms") != std::string::npos);  // experts were rebalanced
   CHECK(one == run(folder, 1));
-  for (const int jobs : {2, 4}) {
+  for (const int jobs : {2, 4, 9}) {  // nine: replicas of one case side by side
     CAPTURE(jobs);
     CHECK(one == run(folder, jobs));
   }

@@ -30,7 +30,8 @@ const std::string kSudden = "kind: hot_expert, fraction: 0.5, from_s: 1";
 
 std::string two_instances(const std::string& routing, const std::string& more = "") {
   return "deployment: {instances: [{data_parallel_size: 4, count: 2}]}\n"
-         "engine: {enable_expert_parallel: true, all2all_backend: deepep_high_throughput}\n"
+         "engine: {enable_expert_parallel: true, enforce_eager: true, all2all_backend: "
+         "deepep_high_throughput}\n"
          "uncertainty: {replicas: 1}\nrouting: {" +
          routing + "}\n" + more;
 }
