@@ -47,6 +47,14 @@ std::uint32_t below(std::uint64_t bits, std::uint32_t n) {
   return static_cast<std::uint32_t>(((bits >> 32) * n) >> 32);
 }
 
+/// Run that holds row `at`, where before[i] rows lie before run i. Runs are mostly of one length:
+/// then the first guess is right, and nothing is searched.
+std::size_t run_of(const std::vector<std::uint64_t>& before, std::uint64_t at) {
+  const std::size_t guess = at * (before.size() - 1) / before.back();
+  if (before[guess] <= at && at < before[guess + 1]) return guess;
+  return static_cast<std::size_t>(std::ranges::upper_bound(before, at) - before.begin()) - 1;
+}
+
 /// A permutation of [0, n) chosen by `key`: four Feistel rounds on the next even number of bits,
 /// again until the result lies below n (cycle walking; Black and Rogaway, "Ciphers with arbitrary
 /// finite domains", 2002).
@@ -171,8 +179,11 @@ void RoutingReplay::finish_shares() {
   }
 }
 
-const RoutingReplay::Share& RoutingReplay::share_of(std::uint64_t key) const {
+/// The share a keyed draw falls into; nothing is drawn if there is one.
+const RoutingReplay::Share& RoutingReplay::share_of(std::uint64_t stream, std::uint64_t owner,
+                                                    std::uint64_t index) const {
   if (shares_.size() == 1) return shares_.front();
+  const std::uint64_t key = keyed(options_.seed, stream, owner, index);
   const double u = static_cast<double>(key >> 11) * 0x1p-53;
   const auto at = std::find_if(shares_.begin(), shares_.end() - 1,
                                [u](const Share& share) { return u < share.below; });
@@ -185,7 +196,7 @@ const RoutingReplay::Share& RoutingReplay::share_of(std::uint64_t key) const {
 RoutingReplay::Draw RoutingReplay::draw(std::uint64_t request) const {
   const std::uint64_t seed = options_.seed;
   if (options_.replace) {
-    const Share& share = share_of(keyed(seed, kPickShare, request));
+    const Share& share = share_of(kPickShare, request);
     const auto count = static_cast<std::uint32_t>(share.count);
     return {share.first + below(keyed(seed, kPickSequence, request), count), 0};
   }
@@ -237,8 +248,7 @@ std::uint64_t RoutingReplay::drawn_row(std::uint64_t key, bool prompt, const Sha
   } else {
     at = permuted(index % rows, rows, keyed(options_.seed, stream, key, index / rows));
   }
-  const auto next = std::upper_bound(before.begin(), before.end(), begin + at);
-  const auto number = static_cast<std::size_t>(next - before.begin()) - 1;
+  const std::size_t number = run_of(before, begin + at);
   const Source& source = sources_[number];
   const std::uint64_t row =
       (prompt ? source.prompt.first : source.decode.first) + (begin + at - before[number]);
@@ -249,8 +259,7 @@ std::uint64_t RoutingReplay::drawn_row(std::uint64_t key, bool prompt, const Sha
 std::uint64_t RoutingReplay::far_decode_row(const Walk& walk, std::uint32_t index) const {
   const std::uint64_t seed = options_.seed;
   if (options_.mode != Mode::kSequence)
-    return drawn_row(walk.request, false, share_of(keyed(seed, kPickShare, walk.request)), index,
-                     kDecodeRow);
+    return drawn_row(walk.request, false, share_of(kPickShare, walk.request), index, kDecodeRow);
   return wrapped(walk.decode_first, walk.decode_rows, std::uint64_t{index} - walk.decode_rows,
                  keyed(seed, kDecodeWrap, walk.request));
 }
@@ -258,8 +267,7 @@ std::uint64_t RoutingReplay::far_decode_row(const Walk& walk, std::uint32_t inde
 std::uint64_t RoutingReplay::prompt_row(const Walk& walk, std::uint32_t index) const {
   const std::uint64_t seed = options_.seed;
   if (options_.mode != Mode::kSequence)
-    return drawn_row(walk.request, true, share_of(keyed(seed, kPickShare, walk.request)), index,
-                     kPromptRow);
+    return drawn_row(walk.request, true, share_of(kPickShare, walk.request), index, kPromptRow);
   const std::uint64_t key = keyed(seed, kPromptWrap, walk.request);
   if (walk.prompt_is_decode) return wrapped(walk.decode_first, walk.decode_rows, index, key);
   if (index < walk.prompt_rows) return walk.prompt_first + index;
@@ -268,7 +276,7 @@ std::uint64_t RoutingReplay::prompt_row(const Walk& walk, std::uint32_t index) c
 
 std::uint64_t RoutingReplay::block_row(std::uint64_t block, std::uint32_t offset) const {
   const std::uint64_t seed = options_.seed;
-  const Share& share = share_of(keyed(seed, kBlockSequence, block, 1));
+  const Share& share = share_of(kBlockSequence, block, 1);
   if (options_.mode != Mode::kSequence) return drawn_row(block, true, share, offset, kBlockRow);
   const auto count = static_cast<std::uint32_t>(share.count);
   const Source& source = sources_[share.first + below(keyed(seed, kBlockSequence, block), count)];
@@ -281,7 +289,7 @@ std::uint64_t RoutingReplay::block_row(std::uint64_t block, std::uint32_t offset
 std::uint64_t RoutingReplay::layer_row(std::uint64_t request, bool prompt, std::uint32_t index,
                                        int layer) const {
   const std::uint64_t stream = kLayerRow + 2 * static_cast<std::uint64_t>(layer) + (prompt ? 1 : 0);
-  const Share& share = share_of(keyed(options_.seed, kPickShare, request));
+  const Share& share = share_of(kPickShare, request);
   return drawn_row(request, prompt, share, index, stream);
 }
 

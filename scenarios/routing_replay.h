@@ -92,7 +92,8 @@ class RoutingReplay {
   static Source source_of(const RoutedSequence& sequence, std::size_t number);
   void add_share(double weight, const std::string* name);
   void finish_shares();
-  [[nodiscard]] const Share& share_of(std::uint64_t key) const;
+  [[nodiscard]] const Share& share_of(std::uint64_t stream, std::uint64_t owner,
+                                      std::uint64_t index = 0) const;
   [[nodiscard]] Draw draw(std::uint64_t request) const;
   [[nodiscard]] std::uint64_t far_decode_row(const Walk& walk, std::uint32_t index) const;
   [[nodiscard]] std::uint64_t drawn_row(std::uint64_t key, bool prompt, const Share& share,

@@ -1,37 +1,14 @@
 #include <algorithm>
 #include <utility>
 
-#include "scenarios/workload.h"
-#include "sim/base/check.h"
 #include "sim/steptime/capacity_counts.h"
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
 #include "sim/steptime/routing_tables.h"
-#include "sim/steptime/step_time.h"
+#include "sim/steptime/step_rows.h"
 
 namespace moesim {
 namespace {
-
-/// Which prompt tokens of a request belong to shared blocks: those take rows keyed by the block.
-class PromptBlocks {
- public:
-  explicit PromptBlocks(const Workload* workload) : workload_(workload) {}
-  /// Block of prompt token `at`, and how far into it; false without one.
-  bool find(std::uint32_t request, std::uint32_t at, std::uint32_t& block, std::uint32_t& offset) {
-    if (workload_ == nullptr || workload_->chain_begin.empty()) return false;
-    const auto first = workload_->chain.begin() + workload_->chain_begin[request];
-    const auto last = workload_->chain.begin() + workload_->chain_begin[request + 1];
-    const auto found = std::upper_bound(
-        first, last, at, [](std::uint32_t t, const ChainElement& e) { return t < e.end; });
-    if (found == last) return false;
-    block = found->id;
-    offset = at - (found == first ? 0 : (found - 1)->end);
-    return true;
-  }
-
- private:
-  const Workload* workload_;
-};
 
 /// Next choices are listed behind the top-k: a token has as many of them as choices.
 RoutingShape listed_shape(const MoeSetup& setup) {
@@ -42,18 +19,16 @@ RoutingShape listed_shape(const MoeSetup& setup) {
 }
 
 /// Every token of every step by itself: its row of the table, its experts at each layer, their
-/// ranks. Padding, and the dummy token of ranks without work, take rows of their own.
+/// ranks.
 class ExactMoe final : public MoeModel {
  public:
   explicit ExactMoe(MoeSetup setup)
       : stages_(std::move(setup.stages)),
         shape_(setup.shape),
-        workload_(setup.workload),
-        blocks_(setup.workload),
         tables_(std::move(setup.routing), listed_shape(setup), setup.seed,
                 table_size(shape_, setup.mean_prompt, setup.mean_output)),
-        stats_(empty_stats(shape_, stages_.front().group.ranks(), "exact")),
-        balanced_(tables_.routing().consecutive_rows()) {
+        step_rows_(tables_, setup.workload),
+        stats_(empty_stats(shape_, stages_.front().group.ranks(), "exact")) {
     if (setup.capacity) capacity_.emplace(*setup.capacity, shape_);
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
     const int ranks = copies_ ? stages_.front().group.ranks() : 0;
@@ -65,9 +40,9 @@ class ExactMoe final : public MoeModel {
   [[nodiscard]] bool wants_tokens() const override { return true; }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
-    if (tables_.advance(step.now_ns)) walked_ = false;
+    if (tables_.advance(step.now_ns)) step_rows_.restart();
     const int tokens = step.decode_tokens + step.prompt_tokens;
-    list_rows(step, static_cast<std::size_t>(tokens));
+    step_rows_.list(step);
     count();
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       MoeStageSpec& stage = stages_[s];
@@ -101,90 +76,36 @@ class ExactMoe final : public MoeModel {
   }
 
  private:
-  /// Rows of the step's tokens; `independent` replay keeps the tokens instead, for a row per layer.
-  void list_rows(const MoeStep& step, std::size_t tokens) {
-    rows_.clear();
-    keys_.clear();
-    by_rank_.clear();
-    for (const StepWork& work : step.works) {
-      const std::size_t before = rows_.size();
-      for (const RoutedToken& token : work.tokens) add(token.request, token.prompt, token.index);
-      for (const PromptChunk& chunk : work.chunks) add_chunk(chunk);
-      by_rank_.push_back(rows_.size() - before);
-    }
-    MOESIM_CHECK(rows_.size() <= tokens, "a step has room for the tokens in it");
-    // Padding and dummy tokens carry what earlier steps left in their slots: tokens of their own.
-    while (rows_.size() < tokens) {
-      const std::uint64_t key = mix64(step.step << 20 | rows_.size());
-      rows_.push_back(key % tables_.table().rows());
-      keys_.push_back(
-          {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32), false});
-    }
-    if (!balanced_) return;
-    // Neighbours in a step, and from step to step while as many tokens run: a function of the step,
-    // since instances that share this run in any order.
-    const std::uint64_t first = step.step * rows_.size();
-    for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i] = (first + i) % tables_.table().rows();
-  }
-
-  void add_chunk(const PromptChunk& chunk) {
-    const auto first = static_cast<std::uint32_t>(chunk.context);
-    const std::uint32_t prompt = workload_ == nullptr
-                                     ? first + static_cast<std::uint32_t>(chunk.tokens)
-                                     : workload_->prompt_tokens[chunk.request];
-    for (std::uint32_t i = 0; i < static_cast<std::uint32_t>(chunk.tokens); ++i) {
-      const std::uint32_t at = first + i;
-      // A preempted request computes its output again: those tokens take their own rows.
-      if (at < prompt) {
-        add(chunk.request, true, at);
-      } else {
-        add(chunk.request, false, at - prompt);
-      }
-    }
-  }
-
-  void add(std::uint32_t request, bool prompt, std::uint32_t index) {
-    const RoutingReplay& replay = tables_.replay();
-    keys_.push_back({request, index, prompt});
-    std::uint32_t block = 0, offset = 0;
-    if (prompt && blocks_.find(request, index, block, offset)) {
-      rows_.push_back(replay.block_row(block, offset));
-      return;
-    }
-    if (request != walk_.request || !walked_) {
-      walk_ = replay.walk(request);
-      walked_ = true;
-    }
-    rows_.push_back(prompt ? replay.prompt_row(walk_, index) : replay.decode_row(walk_, index));
-  }
-
   void count() {
     load_->clear();
-    counted_ = rows_.size();
-    const ReplicaRanks& replicas = stages_.front().group.replicas();
-    const bool independent = tables_.replay().mode() == RoutingReplay::Mode::kIndependent;
+    const bool independent = step_rows_.independent();
     const RoutingTable& table = independent ? mix_rows() : tables_.table();
-    if (!capacity_) return load_->add(table, rows_, 0, replicas);
+    const std::span<const std::uint64_t> rows = independent ? mixed_rows_ : step_rows_.rows();
+    const ReplicaRanks& replicas = stages_.front().group.replicas();
+    counted_ = rows.size();
+    if (!capacity_) return load_->add(table, rows, 0, replicas);
     // Padding has no tokens to drop.
+    const std::span<const std::size_t> by_rank = step_rows_.by_rank();
     counted_ = 0;
-    for (const std::size_t count : by_rank_) counted_ += count;
-    capacity_->add(table, std::span(rows_).first(counted_), by_rank_, replicas, *load_,
-                   stats_.layers);
+    for (const std::size_t count : by_rank) counted_ += count;
+    capacity_->add(table, rows.first(counted_), by_rank, replicas, *load_, stats_.layers);
   }
 
   /// A row for each layer of each token: a token of such a mixture is a row of its own.
   const RoutingTable& mix_rows() {
     const RoutingTable& table = tables_.table();
-    if (mixed_.rows() < rows_.size()) mixed_ = RoutingTable(table.shape(), rows_.size());
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-      const Key& key = keys_[i];
+    const std::span<const StepRows::Key> keys = step_rows_.keys();
+    if (mixed_.rows() < keys.size()) mixed_ = RoutingTable(table.shape(), keys.size());
+    mixed_rows_.resize(keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const StepRows::Key& key = keys[i];
       for (int layer = 0; layer < shape_.layers; ++layer) {
         const std::uint64_t row =
             tables_.replay().layer_row(key.request, key.prompt, key.index, layer);
         for (int k = 0; k < table.shape().top_k; ++k)
           mixed_.set(i, layer, k, table.expert(row, layer, k));
       }
-      rows_[i] = i;
+      mixed_rows_[i] = i;
     }
     return mixed_;
   }
@@ -201,26 +122,18 @@ class ExactMoe final : public MoeModel {
     for (std::size_t e = 0; e < counts.size(); ++e) load[e] += counts[e];
   }
 
-  struct Key {
-    std::uint32_t request = 0, index = 0;
-    bool prompt = false;
-  };
   std::vector<MoeStageSpec> stages_;
   RoutingShape shape_;
-  const Workload* workload_;
-  PromptBlocks blocks_;
   RoutingTables tables_;
+  StepRows step_rows_;
   MoeStats stats_;
-  bool balanced_ = false, copies_ = false, walked_ = false;
-  RoutingReplay::Walk walk_{};
+  bool copies_ = false;
   std::unique_ptr<StepLoad> load_;
-  std::vector<std::uint64_t> rows_;
-  std::vector<Key> keys_;
-  RoutingTable mixed_;       ///< replay mode `independent`
+  RoutingTable mixed_;  ///< replay mode `independent`
+  std::vector<std::uint64_t> mixed_rows_;
   std::size_t counted_ = 0;  ///< tokens of the step that have a place in the statistics
   std::vector<double> taken_;
   std::optional<CapacityCounts> capacity_;
-  std::vector<std::size_t> by_rank_;  ///< rows of each data-parallel rank, without padding
 };
 
 }  // namespace

@@ -36,7 +36,7 @@ LayerLoad StepLoad::layer(int index) const {
 
 RoutingBank::RoutingBank(const Config& config, const ReplicaRanks* replicas)
     : config_(config), replicas_(replicas), levels_(kLevels + 1) {
-  const RoutingShape& shape = config.table->shape();
+  const RoutingShape& shape = config.draw.table->shape();
   const auto layers = static_cast<std::size_t>(shape.layers);
   counts_ = layers * static_cast<std::size_t>(shape.experts);
   row_ = counts_;
@@ -44,50 +44,15 @@ RoutingBank::RoutingBank(const Config& config, const ReplicaRanks* replicas)
     row_ += layers * static_cast<std::size_t>(replicas->ranks() + replicas->nodes());
 }
 
-RoutingBank::Place RoutingBank::draw_place(Rng& rng, bool whole) const {
-  const std::uint64_t token = rng.next() % config_.ends.back();
-  const auto end = std::ranges::upper_bound(config_.ends, token);
-  const std::uint64_t begin = end == config_.ends.begin() ? 0 : *(end - 1);
-  Place place;
-  place.request = static_cast<std::uint64_t>(end - config_.ends.begin());
-  place.at = whole ? 0 : static_cast<std::uint32_t>(token - begin);
-  place.left = static_cast<std::uint32_t>(*end - begin) - place.at;
-  return place;
-}
-
 void RoutingBank::count_block(int level, std::uint64_t index, std::uint16_t* cells) {
-  const RoutingTable& table = *config_.table;
-  const RoutingReplay& replay = *config_.replay;
-  Rng rng(config_.seed, config_.kind == Kind::kDecode ? "decode_block" : "prompt_block",
+  const bool decode = config_.draw.kind == TokenKind::kDecode;
+  Rng rng(config_.seed, decode ? "decode_block" : "prompt_block",
           static_cast<std::uint64_t>(level) << 32 | index);
-  rows_.clear();
-  const bool run = config_.kind == Kind::kPrompt;
-  const std::uint64_t origin = rng.next();
-  RoutingReplay::Walk walk{};
-  std::uint32_t at = 0, left = 0;
-  for (std::uint32_t token = 0; token < 1U << level; ++token) {
-    std::uint64_t row = 0;
-    if (config_.consecutive) {
-      row = (origin + token) % table.rows();
-    } else if (config_.any_row) {
-      row = rng.next() % table.rows();
-    } else {
-      if (left == 0) {
-        // A block begins in the middle of a prompt; later prompts of it are whole.
-        const Place place = draw_place(rng, run && token > 0);
-        walk = replay.walk(place.request);
-        at = place.at;
-        left = run ? place.left : 1;
-      }
-      row = run ? replay.prompt_row(walk, at) : replay.decode_row(walk, at);
-      ++at;
-      --left;
-    }
-    rows_.push_back(row);
-  }
+  const auto origin =
+      static_cast<std::uint32_t>(draw_rows(config_.draw, std::size_t{1} << level, rng, rows_));
+  const RoutingTable& table = *config_.draw.table;
   count_rows(table, rows_, {cells, counts_});
-  if (config_.copies)
-    replicas_->count_copies(table, rows_, static_cast<std::uint32_t>(origin), cells + counts_);
+  if (config_.copies) replicas_->count_copies(table, rows_, origin, cells + counts_);
 }
 
 const std::uint16_t* RoutingBank::block(int level, std::uint64_t index) {

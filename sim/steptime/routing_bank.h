@@ -4,9 +4,9 @@
 #include <span>
 #include <vector>
 
-#include "scenarios/routing_replay.h"
 #include "sim/base/random.h"
 #include "sim/steptime/moe_group.h"
+#include "sim/steptime/row_draw.h"
 
 namespace moesim {
 
@@ -41,21 +41,9 @@ class RoutingBank {
   static constexpr int kBlocks = 16;
   static constexpr int kLevels = 12;
 
-  /// What the tokens of a block have in common.
-  enum class Kind : std::uint8_t {
-    kDecode,  ///< each is of another request, anywhere in its output
-    kPrompt,  ///< runs of neighbours of one prompt
-  };
   struct Config {
-    const RoutingTable* table = nullptr;
-    const RoutingReplay* replay = nullptr;
-    Kind kind = Kind::kDecode;
-    /// Tokens up to each request's end, summed: output tokens, or prompt tokens. Every token of the
-    /// run is drawn with the same chance.
-    std::span<const std::uint64_t> ends;
-    bool consecutive = false;  ///< only neighbouring rows have the intended load
-    bool any_row = false;      ///< tokens are independent: any row does for any of them
-    bool copies = false;       ///< count ranks and nodes too
+    RowDraw draw;
+    bool copies = false;  ///< count ranks and nodes too
     std::uint64_t seed = 1;
   };
   /// `replicas` says who serves whom, if copies are counted; must outlive the bank.
@@ -67,12 +55,6 @@ class RoutingBank {
  private:
   const std::uint16_t* block(int level, std::uint64_t index);
   void count_block(int level, std::uint64_t index, std::uint16_t* cells);
-  /// A token of the run: its request, its place there, and how many follow it there.
-  struct Place {
-    std::uint64_t request = 0;
-    std::uint32_t at = 0, left = 0;
-  };
-  [[nodiscard]] Place draw_place(Rng& rng, bool whole) const;
 
   Config config_;
   const ReplicaRanks* replicas_;

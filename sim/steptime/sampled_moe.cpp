@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <utility>
 
-#include "scenarios/workload.h"
 #include "sim/base/check.h"
+#include "sim/steptime/count_grid.h"
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
 #include "sim/steptime/routing_tables.h"
@@ -14,24 +13,9 @@ namespace moesim {
 namespace {
 
 constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;  // 2^64 / golden ratio: SplitMix64's step
-constexpr int kDraws = 16;       ///< of every token count, each of all layers
-constexpr int kExact = 64;       ///< token counts up to it have draws of their own ...
-constexpr int kPerOctave = 8;    ///< ... above, so many a doubling
-constexpr int kFirstOctave = 6;  ///< log2 of kExact
-
-/// Token counts on both sides of `tokens` that have draws, and where they stand.
-struct Neighbours {
-  int low, high;
-  std::size_t slot;
-};
-Neighbours neighbours(int tokens) {
-  if (tokens <= kExact) return {tokens, tokens, static_cast<std::size_t>(tokens)};
-  const int octave = static_cast<int>(std::bit_width(static_cast<unsigned>(tokens))) - 1;
-  const int step = (1 << octave) / kPerOctave;
-  const int low = tokens / step * step;
-  const int index = (octave - kFirstOctave) * kPerOctave + (low - (1 << octave)) / step;
-  return {low, low + step, static_cast<std::size_t>(kExact + index)};
-}
+constexpr int kDraws = 16;  ///< of every token count, each of all layers
+/// Token counts with draws of their own: all up to 64, then eight a doubling.
+constexpr CountGrid kCounts{.exact_bits = 6, .octave_bits = 3};
 
 /// Expert time from draws of whole steps: each draw routes every token through all layers, prices
 /// every layer from where its tokens went and keeps the sums. A step takes the draw its number
@@ -47,12 +31,12 @@ class SampledMoe final : public MoeModel {
       : stages_(std::move(setup.stages)),
         shape_(setup.shape),
         seed_(setup.seed),
+        ends_(request_ends(setup)),
         tables_(std::move(setup.routing), shape_, seed_,
                 table_size(shape_, setup.mean_prompt, setup.mean_output)),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "sampled")) {
     one_kind_ = tables_.routing().independent_tokens() || tables_.routing().consecutive_rows();
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
-    sum_lengths(setup);
     make_banks();
     learn_tiers(tables_.table(), stages_);
   }
@@ -117,36 +101,11 @@ class SampledMoe final : public MoeModel {
   };
   using Tokens = std::array<double, 2>;
 
-  /// Without a workload, one request of the usual lengths stands for all.
-  void sum_lengths(const MoeSetup& setup) {
-    const Workload* const workload = setup.workload;
-    if (workload == nullptr || workload->size() == 0) {
-      prompt_ends_ = {static_cast<std::uint64_t>(setup.mean_prompt)};
-      output_ends_ = {static_cast<std::uint64_t>(setup.mean_output)};
-      return;
-    }
-    std::uint64_t prompts = 0, outputs = 0;
-    for (std::size_t r = 0; r < workload->size(); ++r) {
-      prompt_ends_.push_back(prompts += workload->prompt_tokens[r]);
-      output_ends_.push_back(outputs += workload->output_tokens[r]);
-    }
-  }
-
   void make_banks() {
     banks_.clear();
     const ReplicaRanks* const replicas = &stages_.front().group.replicas();
-    for (const auto kind : {RoutingBank::Kind::kDecode, RoutingBank::Kind::kPrompt}) {
-      const bool decode = kind == RoutingBank::Kind::kDecode;
-      banks_.push_back({{.table = &tables_.table(),
-                         .replay = &tables_.replay(),
-                         .kind = kind,
-                         .ends = decode ? output_ends_ : prompt_ends_,
-                         .consecutive = tables_.routing().consecutive_rows(),
-                         .any_row = tables_.routing().independent_tokens(),
-                         .copies = copies_,
-                         .seed = seed_},
-                        replicas});
-    }
+    for (const auto kind : {TokenKind::kDecode, TokenKind::kPrompt})
+      banks_.push_back({{row_draw(tables_, kind, ends_), copies_, seed_}, replicas});
     const int ranks = copies_ ? stages_.front().group.ranks() : 0;
     const int nodes = copies_ ? stages_.front().group.nodes() : 0;
     load_ = std::make_unique<StepLoad>(shape_.layers, shape_.experts, ranks, nodes);
@@ -231,11 +190,10 @@ class SampledMoe final : public MoeModel {
   void add(std::size_t kind, int tokens, std::size_t draw, double weight,
            std::span<MoeStageCost> cost) {
     if (tokens <= 0) return;
-    const Neighbours near = neighbours(tokens);
+    const CountGrid::Neighbours near = kCounts.at(tokens);
     auto& pools = pools_[kind];
     if (pools.size() < near.slot + 2) pools.resize(near.slot + 2);
-    const double part =
-        near.high == near.low ? 0 : static_cast<double>(tokens - near.low) / (near.high - near.low);
+    const double part = near.part(tokens);
     add_part(kind, near.low, near.slot, draw, weight * (1 - part), cost);
     if (part > 0) add_part(kind, near.high, near.slot + 1, draw, weight * part, cost);
     // Statistics follow the nearer count; of a mixed step, the kind it has more of.
@@ -328,7 +286,7 @@ class SampledMoe final : public MoeModel {
   std::vector<MoeStageSpec> stages_;
   RoutingShape shape_;
   std::uint64_t seed_;
-  std::vector<std::uint64_t> prompt_ends_, output_ends_;  ///< RoutingBank::Config::ends
+  RequestEnds ends_;
   RoutingTables tables_;
   MoeStats stats_;
   bool one_kind_ = false, copies_ = false;

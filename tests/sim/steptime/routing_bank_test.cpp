@@ -94,10 +94,9 @@ TEST_CASE("draws of one kind of token are that many of it, at every size") {
   const RoutingReplay replay(table, {});
   const ReplicaRanks replicas = three_ranks();
   const std::vector<std::uint64_t> ends = {256};  // one request of 256 tokens
-  for (const auto kind : {RoutingBank::Kind::kDecode, RoutingBank::Kind::kPrompt}) {
-    RoutingBank bank(
-        {.table = &table, .replay = &replay, .kind = kind, .ends = ends, .copies = true},
-        &replicas);
+  for (const auto kind : {TokenKind::kDecode, TokenKind::kPrompt}) {
+    RoutingBank bank({{.table = &table, .replay = &replay, .kind = kind, .ends = ends}, true},
+                     &replicas);
     StepLoad load(2, 6, 3, 2);
     for (const int tokens : {1, 2, 7, 64, 1000, 9001}) {
       const auto n = static_cast<std::uint32_t>(tokens);
@@ -115,8 +114,8 @@ TEST_CASE("a draw places every choice, is repeatable, and has the table's mean")
   const RoutingTable table = wheel(600);
   const RoutingReplay replay(table, {});
   const std::vector<std::uint64_t> ends = {500};
-  RoutingBank bank({.table = &table, .replay = &replay, .ends = ends}, nullptr);
-  RoutingBank again({.table = &table, .replay = &replay, .ends = ends}, nullptr);
+  RoutingBank bank({.draw = {.table = &table, .replay = &replay, .ends = ends}}, nullptr);
+  RoutingBank again({.draw = {.table = &table, .replay = &replay, .ends = ends}}, nullptr);
   StepLoad load(2, 6, 0, 0), other(2, 6, 0, 0);
   std::vector<double> mean(6, 0.0);
   for (std::uint64_t draw = 0; draw < 16; ++draw) {
