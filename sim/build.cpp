@@ -163,10 +163,16 @@ struct World::Parts {
 
   void add_step_time(const InstanceInfo& info);
   [[nodiscard]] StepTime::Experts experts_of(const InstanceInfo& info,
-                                             const std::vector<int>& group) const;
+                                             const std::vector<int>& group);
   void add_instances(const RunOptions& options);
   void warn_about_requests();
+  /// Adds a warning, unless it is there.
+  void warn(std::string text);
 };
+
+void World::Parts::warn(std::string text) {
+  if (std::ranges::find(warnings, text) == warnings.end()) warnings.push_back(std::move(text));
+}
 
 void World::Parts::add_step_time(const InstanceInfo& info) {
   const Layout layout = moesim::lay_out(scenario.cluster, scenario.instances);
@@ -198,7 +204,7 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
 /// How tokens choose experts, and where those lie. `group` is any stage's: nodes are numbered alike
 /// in all.
 StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
-                                           const std::vector<int>& group) const {
+                                           const std::vector<int>& group) {
   const Parallel& parallel = info.parallel;
   StepTime::Experts experts;
   experts.routing = make_policy<ExpertRouting>(scenario.routing.policy);
@@ -209,15 +215,23 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
                                 : first_placement(scenario.model, parallel, scenario.placement,
                                                   experts.node_of_rank);
   const RoutingSpec& routing = scenario.routing;
-  // Counting every expert is as fast as counting ranks alone would have to be.
-  experts.exact = routing.fidelity == RoutingFidelity::kExact ||
-                  routing.fidelity == RoutingFidelity::kRankExact || routing.capacity_factor;
+  experts.fidelity =
+      routing.fidelity == RoutingFidelity::kAuto ? RoutingFidelity::kSampled : routing.fidelity;
+  if (routing.fidelity == RoutingFidelity::kRankExact) {
+    const std::string obstacle =
+        rank_exact_obstacle(scenario, parallel, experts.placement, *experts.routing);
+    if (!obstacle.empty()) {
+      experts.fidelity = RoutingFidelity::kExact;
+      warn("routing.fidelity: rank_exact runs as exact: " + obstacle);
+    }
+  }
+  if (routing.capacity_factor) experts.fidelity = RoutingFidelity::kExact;
   if (routing.capacity_factor)
     experts.capacity = {*routing.capacity_factor, routing.overflow, routing.capacity_scope};
   if (scenario.offload && scenario.offload->active()) {
     // What was used before decides what is resident: only whole steps in their order show it.
-    experts.exact = experts.exact ||
-                    (scenario.offload->learns() && routing.fidelity != RoutingFidelity::kSampled);
+    if (scenario.offload->learns() && routing.fidelity != RoutingFidelity::kSampled)
+      experts.fidelity = RoutingFidelity::kExact;
     experts.tier = tier_config(scenario, info.gpus);
   }
   experts.eplb =
@@ -317,8 +331,8 @@ World::World(const Scenario& scenario, Deployment deployment, const RunOptions& 
   parts_->topology = std::make_unique<Topology>(parts_->scenario.cluster);
   parts_->noise = options.noise;
   if (options.placement != nullptr) parts_->placement = *options.placement;
-  parts_->add_instances(options);
   parts_->warnings = parts_->scenario.warnings;
+  parts_->add_instances(options);
   parts_->warn_about_requests();
 }
 

@@ -147,7 +147,7 @@ struct MoeOffload {
   double copy_ms_per_step = 0;        ///< link time of the average rank, hidden or not
 };
 struct MoeSection {
-  std::string fidelity;   ///< exact or sampled
+  std::string fidelity;   ///< exact, rank_exact or sampled
   std::string routing;    ///< kind
   std::string placement;  ///< linear, eplb, ...; empty where experts are not placed but cut
   int ranks = 1, redundant_experts = 0;

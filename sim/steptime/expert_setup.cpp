@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "hardware/flows.h"
+#include "sim/steptime/rank_rows.h"
 
 namespace moesim {
 namespace {
@@ -97,6 +99,24 @@ ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel
                                       .nodes = nodes,
                                       .groups = shape.groups,
                                       .redundant = parallel.redundant_experts});
+}
+
+std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parallel,
+                                const ExpertPlacement& placement, const ExpertRouting& routing) {
+  if (!parallel.expert_parallel || parallel.moe_ep() == 1)
+    return "experts are not spread over ranks";
+  if (scenario.routing.capacity_factor)
+    return "capacity_factor needs to know which experts are full";
+  if (scenario.offload && scenario.offload->active())
+    return "offload needs to know which experts are used";
+  if (scenario.placement.name == "eplb") return "eplb moves experts during the run";
+  if (placement.slots > placement.experts) return "there are copies of experts to choose from";
+  if (routing.replay(scenario.seed).mode == RoutingReplay::Mode::kIndependent)
+    return "mode independent gives tokens another row at every layer";
+  const int most = (placement.slots + placement.ranks - 1) / placement.ranks;
+  if (std::min(most, routing_shape(scenario.model).top_k) > RankRows::kMostChoices)
+    return fmt::format("a rank may have more than {} of a token's choices", RankRows::kMostChoices);
+  return {};
 }
 
 namespace {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "hardware/dispatch.h"
@@ -44,6 +45,12 @@ struct ExpertSite {
 [[nodiscard]] ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel,
                                               const PlacementSpec& spec,
                                               const std::vector<int>& node_of_rank);
+
+/// Why `routing.fidelity: rank_exact` cannot follow these experts and exact replay does it instead;
+/// empty if it can. `placement` is the one the run starts with.
+[[nodiscard]] std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parallel,
+                                              const ExpertPlacement& placement,
+                                              const ExpertRouting& routing);
 
 /// What it takes to turn one placement into another, weights moved over the cluster's links.
 struct RebalanceCost {

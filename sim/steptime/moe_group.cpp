@@ -29,6 +29,7 @@ MoeGroup::MoeGroup(Config config, ExpertPlacement placement)
       needs_copies_(config_.dispatch != nullptr && config_.dispatch->needs_copies()) {
   for (const int node : config_.node_of_rank) nodes_ = std::max(nodes_, node + 1);
   const auto ranks = static_cast<std::size_t>(config_.ranks);
+  rank_costs_.resize(ranks);
   slots_.resize(ranks);
   copies_.resize(ranks);
   node_copies_.resize(static_cast<std::size_t>(nodes_));
@@ -98,9 +99,26 @@ void MoeGroup::spread(int moe_layer, const LayerLoad& load) {
   }
 }
 
+int MoeGroup::seen(const LayerClass& layers, int tokens, std::uint64_t pairs,
+                   std::uint32_t copies) const {
+  // With tokens sent where they are needed a rank sees those; else all of the group's.
+  if (needs_copies_) return static_cast<int>(copies);
+  return routed() ? static_cast<int>(pairs) / layers.spec.top_k + 1 : tokens;
+}
+
+RankCost MoeGroup::rank_cost(const LayerClass& layers, int seen,
+                             std::span<const std::uint32_t> counts) const {
+  const Op op = config_.family->experts(config_.shard, layers, seen, counts);
+  const KernelTime time = config_.kernels->time(op);
+  RankCost cost;
+  cost.gemm_ns = time.time.value() * kNs;
+  cost.active = op.active_experts;
+  cost.provenance = time.provenance;
+  return cost;
+}
+
 void MoeGroup::price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load,
                            MoeLayerCost& cost) {
-  double sum = 0, longest = 0, active = 0, copies = 0;
   for (int r = 0; r < config_.ranks; ++r) {
     const auto rank = static_cast<std::size_t>(r);
     const auto counts = rank_counts(r, load);
@@ -108,29 +126,42 @@ void MoeGroup::price_ranks(const LayerClass& layers, int tokens, const LayerLoad
     std::uint64_t pairs = 0;
     for (const std::uint32_t c : counts) pairs += c;
     slots_[rank] = static_cast<double>(pairs);
+    rank_costs_[rank] = {};
     if (pairs == 0) continue;
-    // With tokens sent where they are needed a rank sees those; else all of the group's.
-    int seen = tokens;
-    if (needs_copies_) {
-      seen = static_cast<int>(load.rank_copies[rank]);
-    } else if (config_.dispatch != nullptr && config_.dispatch->routed()) {
-      seen = static_cast<int>(pairs) / layers.spec.top_k + 1;
-    }
-    const Op op = config_.family->experts(config_.shard, layers, seen, counts);
-    const KernelTime time = config_.kernels->time(op);
-    const double ns = time.time.value() * kNs;
-    active += op.active_experts;
-    sum += ns;
-    cost.provenance = time.provenance;
-    copies += copy_ns;
-    if (copy_ns + ns > longest) cost.straggler = r;
-    longest = std::max(longest, copy_ns + ns);
+    const std::uint32_t copies = needs_copies_ ? load.rank_copies[rank] : 0;
+    rank_costs_[rank] = rank_cost(layers, seen(layers, tokens, pairs, copies), counts);
+    rank_costs_[rank].copy_ns = copy_ns;
+  }
+  meet(rank_costs_, cost);
+}
+
+/// The ranks of a layer wait for the slowest; `slots_` says what they have.
+void MoeGroup::meet(std::span<const RankCost> ranks, MoeLayerCost& cost) const {
+  double sum = 0, longest = 0, active = 0, copies = 0;
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    if (slots_[r] == 0) continue;
+    const RankCost& one = ranks[r];
+    active += one.active;
+    sum += one.gemm_ns;
+    cost.provenance = one.provenance;
+    copies += one.copy_ns;
+    if (one.copy_ns + one.gemm_ns > longest) cost.straggler = static_cast<int>(r);
+    longest = std::max(longest, one.copy_ns + one.gemm_ns);
   }
   cost.gemm_ns = sum / config_.ranks;
   cost.copy_ns = copies / config_.ranks;
   cost.wait_ns = longest - cost.gemm_ns - cost.copy_ns;
   cost.active = active / config_.ranks;
   cost.rank_imbalance = imbalance(std::span<const double>(slots_));
+}
+
+MoeLayerCost MoeGroup::cost(std::span<const RankCost> ranks, std::span<const std::uint32_t> pairs,
+                            std::span<const double> held, const LayerLoad& load) {
+  MoeLayerCost cost;
+  std::ranges::copy(pairs, slots_.begin());
+  meet(ranks, cost);
+  if (config_.dispatch != nullptr) price_dispatch(held, load, cost);
+  return cost;
 }
 
 void MoeGroup::price_dispatch(std::span<const double> held, const LayerLoad& load,
@@ -156,11 +187,10 @@ MoeLayerCost MoeGroup::cost(const LayerClass& layers, int moe_layer, int tokens,
     price_ranks(layers, tokens, load, cost);
   } else {
     cost.copy_ns = fetch(0, load.counts, cost).demand_ns;
-    const Op op = config_.family->experts(config_.shard, layers, tokens, load.counts);
-    const KernelTime time = config_.kernels->time(op);
-    cost.gemm_ns = time.time.value() * kNs;
-    cost.active = op.active_experts;
-    cost.provenance = time.provenance;
+    const RankCost alone = rank_cost(layers, tokens, load.counts);
+    cost.gemm_ns = alone.gemm_ns;
+    cost.active = alone.active;
+    cost.provenance = alone.provenance;
     std::uint64_t pairs = 0;
     for (const std::uint32_t c : load.counts) pairs += c;
     std::ranges::fill(slots_, static_cast<double>(pairs));

@@ -20,6 +20,14 @@ struct LayerLoad {
   std::span<const std::uint32_t> rank_copies, node_copies;  ///< distinct tokens; only if asked for
 };
 
+/// What the experts of one rank take in one layer of one step. Nanoseconds.
+struct RankCost {
+  double gemm_ns = 0;
+  double copy_ns = 0;  ///< of absent experts, before the GEMM
+  double active = 0;   ///< experts with tokens
+  Provenance provenance = Provenance::kRoofline;
+};
+
 /// What one MoE layer of one step takes and shows. Nanoseconds.
 struct MoeLayerCost {
   double gemm_ns = 0;  ///< experts of the average rank
@@ -76,12 +84,26 @@ class MoeGroup {
   /// rank before the dispatch; `tokens` in all.
   [[nodiscard]] MoeLayerCost cost(const LayerClass& layers, int moe_layer, int tokens,
                                   std::span<const double> held, const LayerLoad& load);
+  /// The same where ranks' costs are known already, and how many `pairs` each has; of `load` only
+  /// the copies are looked at. `expert_imbalance` is not known.
+  [[nodiscard]] MoeLayerCost cost(std::span<const RankCost> ranks,
+                                  std::span<const std::uint32_t> pairs,
+                                  std::span<const double> held, const LayerLoad& load);
+
+  /// Tokens the experts of a rank see that has `pairs` assignments of `copies` distinct tokens, in
+  /// a step of `tokens`.
+  [[nodiscard]] int seen(const LayerClass& layers, int tokens, std::uint64_t pairs,
+                         std::uint32_t copies) const;
+  /// GEMM of one rank, `counts` by its slots.
+  [[nodiscard]] RankCost rank_cost(const LayerClass& layers, int seen,
+                                   std::span<const std::uint32_t> counts) const;
 
  private:
   [[nodiscard]] std::span<const std::uint32_t> rank_counts(int rank, const LayerLoad& load) const;
   TierUse fetch(int rank, std::span<const std::uint32_t> counts, MoeLayerCost& cost);
   void spread(int moe_layer, const LayerLoad& load);
   void price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load, MoeLayerCost& cost);
+  void meet(std::span<const RankCost> ranks, MoeLayerCost& cost) const;
   void price_dispatch(std::span<const double> held, const LayerLoad& load, MoeLayerCost& cost);
 
   Config config_;
@@ -92,6 +114,7 @@ class MoeGroup {
   bool needs_copies_ = false;
   std::unique_ptr<ExpertTier> tier_;        ///< null: all experts are resident
   std::vector<std::uint32_t> slot_counts_;  ///< [slot]
+  std::vector<RankCost> rank_costs_;
   std::vector<double> slots_, copies_, node_copies_;
 };
 

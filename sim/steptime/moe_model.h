@@ -95,8 +95,9 @@ inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum)
           layer.provenance};
 }
 
-/// Prices the routed experts of steps, and remembers what it saw. Two ways: draws made beforehand
-/// (sampled), or every token of every step by itself (exact).
+/// Prices the routed experts of steps, and remembers what it saw. Three ways: draws made beforehand
+/// (sampled), or every token of every step by itself, with its experts (exact) or only its ranks
+/// (rank_exact).
 class MoeModel {
  public:
   virtual ~MoeModel() = default;
@@ -118,7 +119,7 @@ struct CapacityRule {
   CapacityScope scope = CapacityScope::kBatch;
 };
 
-/// What both ways are made from. `routing` makes tables; the rest is plain.
+/// What all ways are made from. `routing` makes tables; the rest is plain.
 struct MoeSetup {
   std::unique_ptr<ExpertRouting> routing;
   RoutingShape shape;  ///< of the whole model
@@ -131,5 +132,7 @@ struct MoeSetup {
 
 [[nodiscard]] std::unique_ptr<MoeModel> make_sampled_moe(MoeSetup setup);
 [[nodiscard]] std::unique_ptr<MoeModel> make_exact_moe(MoeSetup setup);
+/// Precondition: nothing stands in its way (rank_exact_obstacle in expert_setup.h).
+[[nodiscard]] std::unique_ptr<MoeModel> make_rank_exact_moe(MoeSetup setup);
 
 }  // namespace moesim

@@ -18,6 +18,7 @@ class ReplicaRanks {
   [[nodiscard]] int ranks() const { return ranks_; }
   [[nodiscard]] int nodes() const { return nodes_; }
   [[nodiscard]] int experts() const { return experts_; }
+  [[nodiscard]] int node(int rank) const { return node_of_[static_cast<std::size_t>(rank)]; }
 
   /// Rank of the copy that serves token `key` of an expert: equal shares over the copies.
   [[nodiscard]] int rank(int layer, int expert, std::uint32_t key) const {

@@ -73,7 +73,8 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
   if (!model.is_moe()) return;
   // A balanced router without ranks to wait for needs counts only: pools of alike layers.
   const bool alone = parallel_.moe_ep() == 1 && parallel_.dp == 1;
-  if (alone && !experts.exact && !experts.tier && experts.routing->exchangeable()) {
+  const bool sampled = experts.fidelity == RoutingFidelity::kSampled;
+  if (alone && sampled && !experts.tier && experts.routing->exchangeable()) {
     routing_ = std::move(experts.routing);
     for (auto& stage : stages_) add_pools(*stage, *routing_);
   } else {
@@ -135,7 +136,16 @@ void StepTime::make_moe(const ModelSpec& model, Experts experts) {
   }
   eplb_ = std::move(experts.eplb);
   placement_ = experts.placement;
-  moe_ = experts.exact ? make_exact_moe(std::move(setup)) : make_sampled_moe(std::move(setup));
+  switch (experts.fidelity) {
+    case RoutingFidelity::kExact:
+      moe_ = make_exact_moe(std::move(setup));
+      break;
+    case RoutingFidelity::kRankExact:
+      moe_ = make_rank_exact_moe(std::move(setup));
+      break;
+    default:
+      moe_ = make_sampled_moe(std::move(setup));
+  }
 }
 
 StepTime::~StepTime() = default;

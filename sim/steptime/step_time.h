@@ -94,13 +94,13 @@ class StepTime final : public StepPricer {
   /// How tokens choose experts, and where those lie.
   struct Experts {
     std::unique_ptr<ExpertRouting> routing;
-    bool exact = false;         ///< every token by itself, else draws made beforehand
+    RoutingFidelity fidelity = RoutingFidelity::kSampled;  ///< not kAuto
     ExpertPlacement placement;  ///< with expert parallelism; of all MoE layers
     std::vector<int> node_of_rank;
     int mean_prompt = 512, mean_output = 256;   ///< tokens of a request
     const Workload* workload = nullptr;         ///< identity of prompt blocks; may be null
     std::unique_ptr<EplbControl> eplb;          ///< null: experts stay where they are
-    std::optional<CapacityRule> capacity = {};  ///< needs `exact`
+    std::optional<CapacityRule> capacity = {};  ///< needs kExact
     /// Experts outside the GPU: `spec` and the link; the rest is filled in. Not with `eplb`.
     std::optional<ExpertTier::Config> tier = {};
   };

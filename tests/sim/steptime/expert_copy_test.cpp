@@ -32,7 +32,7 @@ struct CopiedSteps {
                       std::make_unique<ByFunction>(only(Term::kExpertGemm)), nullptr, 132});
     StepTime::Experts experts;
     experts.routing = made<ExpertRouting>("uniform");
-    experts.exact = true;
+    experts.fidelity = RoutingFidelity::kExact;
     ExpertTier::Config tier;
     tier.spec = {OffloadTier::kHost, OffloadPolicy::kPinnedHot, prefetch, 0};
     tier.bytes_per_ns = 3 * 64 * 32 * 2 / (copy_us * 1e3);

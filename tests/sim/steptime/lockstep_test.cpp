@@ -191,7 +191,8 @@ TEST_CASE("half batches run when every rank has enough tokens for its kind of st
 }
 
 TEST_CASE("half batches route every token once") {
-  Lockstep two({.us = mixed_us, .exact = true, .dbo = true, .capture_sizes = {4}});
+  Lockstep two(
+      {.us = mixed_us, .fidelity = RoutingFidelity::kExact, .dbo = true, .capture_sizes = {4}});
   std::vector<RoutedToken> tokens[2];
   for (std::uint32_t i = 0; i < 8; ++i) {
     tokens[0].push_back({i, 3});
@@ -201,7 +202,7 @@ TEST_CASE("half batches route every token once") {
   for (std::size_t r = 0; r < 2; ++r) ranks[r].tokens = tokens[r];
   (void)two(ranks);
   const MoeStats halves = two.step_time.moe_stats();
-  Lockstep whole({.us = mixed_us, .exact = true});
+  Lockstep whole({.us = mixed_us, .fidelity = RoutingFidelity::kExact});
   (void)whole(ranks);
   CHECK(halves.expert_load == whole.step_time.moe_stats().expert_load);
   CHECK(halves.layers[0].tokens == 16);
@@ -211,7 +212,7 @@ TEST_CASE("half batches route every token once") {
 TEST_CASE("full experts drop the same tokens whether a step is padded or not") {
   const auto run = [](bool eager, double factor) {
     Lockstep two({.us = mixed_us,
-                  .exact = true,
+                  .fidelity = RoutingFidelity::kExact,
                   .enforce_eager = eager,
                   .capacity = CapacityRule{factor, Overflow::kDrop, CapacityScope::kRank}});
     std::vector<RoutedToken> tokens[2];

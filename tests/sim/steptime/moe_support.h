@@ -69,7 +69,8 @@ struct Lockstep {
     ByFunction::Function us = [](const Op&) { return 0.0; };
     int dp = 2;
     int stages = 1;
-    bool exact = false, dbo = false, enforce_eager = false, pad_to_graph = true;
+    RoutingFidelity fidelity = RoutingFidelity::kSampled;
+    bool dbo = false, enforce_eager = false, pad_to_graph = true;
     std::vector<int> capture_sizes = {1, 2, 4, 8, 16};
     std::unique_ptr<EplbControl> eplb = nullptr;
     std::optional<CapacityRule> capacity = {};
@@ -112,7 +113,7 @@ struct Lockstep {
     }
     StepTime::Experts experts;
     experts.routing = made<ExpertRouting>("uniform");
-    experts.exact = options.exact;
+    experts.fidelity = options.fidelity;
     if (options.dp == 2) experts.placement = placed(2, 4, {{0, 1}, {2, 3}});
     if (options.dp == 4) experts.placement = placed(2, 4, {{0}, {1}, {2}, {3}});
     experts.node_of_rank.assign(static_cast<std::size_t>(options.dp), 0);
