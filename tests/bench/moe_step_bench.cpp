@@ -21,11 +21,16 @@ ModelSpec wide_model() {
 }
 
 /// A step of `ranks` data-parallel ranks with 128 decodes each, routed through all layers and
-/// priced by a kernel and a dispatch that cost nothing to ask. Items are steps.
+/// priced by a kernel and a dispatch that cost nothing to ask. `routed`: it wants to know where
+/// tokens go. Items are steps.
 class WideSteps {
  public:
-  WideSteps(int ranks, bool exact, const char* routing)
-      : ranks_(ranks), model_(wide_model()), family_(make_family(model_)) {
+  using Make = std::unique_ptr<MoeModel> (*)(MoeSetup);
+  WideSteps(int ranks, bool routed, Make make)
+      : ranks_(ranks),
+        model_(wide_model()),
+        family_(make_family(model_)),
+        dispatch_(1000, 1000, routed) {
     const Parallel parallel{.dp = ranks, .expert_parallel = ranks > 1};
     const Shard shard = make_shard(model_, parallel, 0).shard;
     std::vector<std::vector<int>> by_rank(static_cast<std::size_t>(ranks));
@@ -38,11 +43,11 @@ class WideSteps {
                     .node_of_rank = std::vector<int>(static_cast<std::size_t>(ranks), 0)},
                    placed(58, 256, by_rank));
     MoeSetup setup;
-    setup.routing = made<ExpertRouting>(routing);
+    setup.routing = made<ExpertRouting>("uniform");
     setup.shape = routing_shape(model_);
     MoeStageSpec stage{std::move(group), layer_classes(shard), std::vector<int>(58, 0), 0};
     setup.stages.push_back(std::move(stage));
-    moe_ = exact ? make_exact_moe(std::move(setup)) : make_sampled_moe(std::move(setup));
+    moe_ = make(std::move(setup));
     for (int r = 0; r < ranks; ++r) {
       for (std::uint32_t i = 0; i < kBatch; ++i)
         tokens_.push_back({static_cast<std::uint32_t>(r) * kBatch + i, 0});
@@ -71,7 +76,7 @@ class WideSteps {
   ModelSpec model_;
   std::unique_ptr<Family> family_;
   ByFunction kernels_{[](const Op&) { return 1.0; }};
-  FixedDispatch dispatch_{1000, 1000, true};
+  FixedDispatch dispatch_;
   std::unique_ptr<MoeModel> moe_;
   std::vector<RoutedToken> tokens_;
   std::vector<StepWork> works_;
@@ -80,8 +85,8 @@ class WideSteps {
   std::uint64_t step_ = 0;
 };
 
-void steps(benchmark::State& state, bool exact) {
-  WideSteps steps(static_cast<int>(state.range(0)), exact, "uniform");
+void steps(benchmark::State& state, WideSteps::Make make) {
+  WideSteps steps(static_cast<int>(state.range(0)), state.range(1) != 0, make);
   for (int warm = 0; warm < 64; ++warm) steps.run();  // draws are made
   for (auto _ : state) steps.run();
   state.SetItemsProcessed(state.iterations());
@@ -89,15 +94,25 @@ void steps(benchmark::State& state, bool exact) {
 
 // Every token of the step by itself: at least 10,000 steps a second on one rank, 400 on 32.
 void BM_MoeStep_Exact(benchmark::State& state) {
-  steps(state, true);
+  steps(state, make_exact_moe);
 }
-BENCHMARK(BM_MoeStep_Exact)->ArgName("ranks")->Arg(1)->Arg(32);
+BENCHMARK(BM_MoeStep_Exact)
+    ->ArgNames({"ranks", "routed"})
+    ->Args({1, 0})
+    ->Args({32, 0})
+    ->Args({32, 1});
+
+// Every token by its ranks: at least 1,500 steps a second.
+void BM_MoeStep_RankExact(benchmark::State& state) {
+  steps(state, make_rank_exact_moe);
+}
+BENCHMARK(BM_MoeStep_RankExact)->ArgNames({"ranks", "routed"})->Args({32, 0})->Args({32, 1});
 
 // Draws made beforehand: at least 20 times as many as exact.
 void BM_MoeStep_Sampled(benchmark::State& state) {
-  steps(state, false);
+  steps(state, make_sampled_moe);
 }
-BENCHMARK(BM_MoeStep_Sampled)->ArgName("ranks")->Arg(1)->Arg(32);
+BENCHMARK(BM_MoeStep_Sampled)->ArgNames({"ranks", "routed"})->Args({1, 0})->Args({32, 1});
 
 }  // namespace
 }  // namespace moesim

@@ -60,6 +60,31 @@ else
   row "recorded hour, prefix-cached hour" "skipped" "no request traces in $traces"
 fi
 
+# Exact routing: runs of decode steps; about 0.4 s of each makes the routing table.
+exact_floor="" rank_floor=""
+if [ -f "$floors/moe_iter.cpp" ]; then
+  for floor in moe_iter moe_rank; do ${CXX:-g++} -O3 -march=native -std=c++20 "$floors/$floor.cpp" -o "$build/$floor"; done
+  # The first pool, of 4,096 tokens, is what generated tables are like; 128 tokens a step.
+  exact_floor=$("$build/moe_iter" | awk '/^B=128 +\(a\) histogram u8/ && !n++ {for (i = 1; i <= NF; i++) if ($i == "ns/iter") print $(i - 1)}')
+  rank_floor=$("$build/moe_rank" | awk '/B=128/ && !n++ {sub(/;.*/, ""); sub(/.*token-major\+prefetch +/, ""); sub(/ ns.*/, ""); print}')
+  row "floor: counting 128 tokens by expert" "$exact_floor ns" "a histogram, nothing priced"
+  row "floor: counting 128 tokens by 32 ranks" "$rank_floor ns" "half bytes summed, nothing priced"
+fi
+# steps_row NAME GOAL FLOOR_NS SCENARIO OPTIONS...: steps / CPU s, and the ratio to a floor of FLOOR_NS a step.
+steps_row() {
+  local name=$1 note="goal $2" floor=$3 seconds steps
+  shift 3
+  seconds=$(median_cpu "$program" run "$@" --quiet)
+  steps=$(field steps "$program" run "$@" --quiet)
+  [ -n "$floor" ] && note="$note; $(awk -v n="$steps" -v s="$seconds" -v f="$floor" 'BEGIN {printf "%.1f x the floor", s / n * 1e9 / f}')"
+  row "$name: steps / CPU s" "$(awk -v n="$steps" -v s="$seconds" 'BEGIN {printf "%.0f", n / s}')" "$note"
+}
+steps_row "exact, 58 x 256, top-8, 128 tokens a step" "10 k, stretch 20 k" "$exact_floor" tests/bench/scenarios/exact_routing.yaml
+wide=tests/bench/scenarios/wide_ep.yaml
+steps_row "EP32 x 128, exact" "400, stretch 1,000" "${exact_floor:+$(awk -v f="$exact_floor" 'BEGIN {print 32 * f}')}" "$wide"
+steps_row "EP32 x 128, rank_exact" "1,500, stretch 4,000" "${rank_floor:+$(awk -v f="$rank_floor" 'BEGIN {print 32 * f}')}" "$wide" \
+  --set routing.fidelity=rank_exact --set workload.synthetic.num_prompts=16384
+
 row "start to first event (memory command): CPU s" "$(median_cpu "$program" memory scenarios/01_quickstart.yaml)" "goal 0.010"
 if [ -x /usr/bin/time ]; then
   kib=$(/usr/bin/time -f %M "$program" run tests/bench/scenarios/aggregated.yaml --quiet \
