@@ -148,9 +148,10 @@ std::vector<int> replicate(std::span<const double> weights, int slots) {
 std::vector<int> rebalance(std::span<const double> loads, const EplbShape& shape) {
   int groups = std::max(1, shape.groups);
   int nodes = shape.nodes;
-  if (groups % nodes != 0 || count(loads) % groups != 0) groups = nodes = 1;
-  MOESIM_CHECK(shape.ranks % nodes == 0 && shape.slots % shape.ranks == 0,
-               "slots divide over ranks, ranks over nodes");
+  const bool hierarchical =
+      groups % nodes == 0 && count(loads) % groups == 0 && shape.ranks % nodes == 0;
+  if (!hierarchical) groups = nodes = 1;
+  MOESIM_CHECK(shape.slots % shape.ranks == 0, "slots divide over ranks");
   std::vector<int> result;
   result.reserve(at(shape.slots));
   for (const std::vector<int>& experts : experts_of_nodes(loads, groups, nodes)) {

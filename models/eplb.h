@@ -28,8 +28,8 @@ struct EplbShape {
   int slots = 0, groups = 1, nodes = 1, ranks = 1;
 };
 /// [slot] logical experts of one layer, node by node and GPU by GPU. Hierarchical where the nodes
-/// divide the groups (a group of experts stays in one node), global elsewhere. Preconditions: nodes
-/// divide ranks, ranks divide slots, slots >= experts. O(slots (experts + ranks)).
+/// divide the groups (a group of experts stays in one node) and the ranks, global elsewhere.
+/// Preconditions: ranks divide slots, slots >= experts. O(slots (experts + ranks)).
 [[nodiscard]] std::vector<int> rebalance(std::span<const double> loads, const EplbShape& shape);
 
 /// rebalance() of every layer. Preconditions: as above; loads are there.

@@ -59,8 +59,13 @@ struct PlacementSpec {
   std::string file{};           ///< for file: absolute path
   int num_redundant_experts = 0;
   int window_size = 1000;    ///< steps whose load is looked at
-  int step_interval = 3000;  ///< steps between two rebalances
+  int step_interval = 3000;  ///< steps between two rebalances, 0: experts stay where they start
   bool use_async = false;    ///< weights are moved while serving goes on
+  /// What eplb plans its first placement on: "trivial" (nothing: linear), "routing" (the loads the
+  /// run is going to have), or the absolute path of a load table.
+  std::string init_expert_location = "trivial";
+  /// Whether experts move during the run.
+  [[nodiscard]] bool rebalances() const { return name == "eplb" && step_interval > 0; }
 };
 
 /// The placement `spec.name` stands for. `file` reads its file here; throws InputError with every

@@ -5,18 +5,37 @@
 namespace moesim {
 namespace {
 
-constexpr Range kSteps{.min = 1, .max = 1e9};
+constexpr Range kSteps{.min = 1, .max = 1e9}, kInterval{.min = 0, .max = 1e9};
+
+/// A balancer that never runs again after the start.
+void check_fixed(Reader& in, const PlacementSpec& placement) {
+  for (const char* key : {"window_size", "use_async"}) {
+    if (in.has(key))
+      in.fail(key, "has no effect: step_interval 0 leaves experts where they start",
+              "leave it out");
+  }
+  if (placement.init_expert_location == "trivial") {
+    in.fail("step_interval", "0 leaves experts where they start, and nothing says where that is",
+            "write init_expert_location: routing, or the file of loads to plan on");
+  }
+}
 
 /// The numbers of EPLB, under `eplb` or vLLM's `eplb_config`.
-void read_eplb(Reader in, PlacementSpec& placement) {
+void read_eplb(Reader in, PlacementSpec& placement, LoadContext& context) {
   placement.num_redundant_experts =
       static_cast<int>(in.integer_or("num_redundant_experts", 0, {.min = 0, .max = 4096}));
   placement.window_size =
       static_cast<int>(in.integer_or("window_size", placement.window_size, kSteps));
   placement.step_interval =
-      static_cast<int>(in.integer_or("step_interval", placement.step_interval, kSteps));
+      static_cast<int>(in.integer_or("step_interval", placement.step_interval, kInterval));
   placement.use_async = in.boolean_or("use_async", false);
-  if (placement.window_size > placement.step_interval) {
+  std::string& init = placement.init_expert_location;
+  init = in.text_or("init_expert_location", init);
+  if (init != "trivial" && init != "routing")
+    init = context.file(in, "init_expert_location").string();
+  if (placement.step_interval == 0) {
+    check_fixed(in, placement);
+  } else if (placement.window_size > placement.step_interval) {
     in.fail("window_size",
             fmt::format("{} steps are more than step_interval, {}", placement.window_size,
                         placement.step_interval),
@@ -39,7 +58,7 @@ void read_map(Reader in, PlacementSpec& placement, LoadContext& context) {
   }
   if (eplb) {
     placement.name = "eplb";
-    read_eplb(in.map("eplb"), placement);
+    read_eplb(in.map("eplb"), placement, context);
   }
   in.reject_unknown_keys();
 }
@@ -85,7 +104,7 @@ Given<PlacementSpec> read_placement_flags(Reader& engine, LoadContext& context) 
   if (engine.has("eplb_config")) {
     note("eplb_config");
     if (!eplb) engine.fail("eplb_config", "has no effect without enable_eplb: true", "turn it on");
-    read_eplb(engine.map("eplb_config"), placement);
+    read_eplb(engine.map("eplb_config"), placement, context);
   }
   if (any) given.value = placement;
   return given;

@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fmt/format.h>
 
+#include "scenarios/expert_routing.h"
 #include "scenarios/layout.h"
 #include "scenarios/load_parts.h"
+#include "scenarios/load_table.h"
 
 // The rules that span keys, each one function: what it forbids, and why.
 
@@ -36,10 +39,18 @@ void check_network(const Rules& rules) {
   }
 }
 
+/// Whether the balancer's slots do not divide over an entry's ranks: it packs equally many on each.
+bool uneven_slots(const Rules& rules, const Parallel& parallel) {
+  if (rules.scenario.placement.name != "eplb" || !parallel.expert_parallel) return false;
+  const int slots = routing_shape(rules.scenario.model).experts + parallel.redundant_experts;
+  return slots % parallel.moe_ep() != 0;
+}
+
 /// Heads, experts and layers must divide over the ranks.
 void check_divides(const Rules& rules) {
   for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
-    const Parallel& parallel = rules.scenario.instances[i].parallel;
+    Parallel parallel = rules.scenario.instances[i].parallel;
+    if (uneven_slots(rules, parallel)) parallel.redundant_experts = 0;  // check_eplb says it
     const bool deep = parallel.pp > rules.scenario.model.num_layers();
     if (deep) {
       rules.root.fail(
@@ -317,6 +328,32 @@ void check_placement(const Rules& rules) {
   }
 }
 
+/// The balancer's slots divide over the ranks, as in vLLM and SGLang, and it can plan on its loads.
+void check_eplb(const Rules& rules) {
+  if (!rules.placement || rules.placement.value->name != "eplb") return;
+  const RoutingShape shape = routing_shape(rules.scenario.model);
+  for (const InstanceSpec& entry : rules.scenario.instances) {
+    if (!uneven_slots(rules, entry.parallel)) continue;
+    const int ranks = entry.parallel.moe_ep(), copies = entry.parallel.redundant_experts;
+    const int over = (shape.experts + copies) % ranks, more = copies + ranks - over;
+    fail(rules.context, rules.placement,
+         fmt::format("eplb keeps equally many experts on each of {} ranks: {} and {} copies do not "
+                     "divide",
+                     ranks, shape.experts, copies),
+         over <= copies ? fmt::format("write num_redundant_experts: {} or {}", copies - over, more)
+                        : fmt::format("write num_redundant_experts: {}", more));
+  }
+  const std::string& init = rules.placement.value->init_expert_location;
+  const bool file = init != "trivial" && init != "routing";
+  if (!file || shape.layers == 0 || !std::filesystem::exists(init)) return;
+  try {
+    static_cast<void>(read_load_table(init, shape));
+  } catch (const InputError& error) {
+    for (const Diagnostic& diagnostic : error.diagnostics())
+      rules.context.diagnostics.add(diagnostic);
+  }
+}
+
 /// What routing is asked to follow, it must be able to.
 void check_fidelity(const Rules& rules) {
   const RoutingSpec& routing = rules.scenario.routing;
@@ -365,6 +402,7 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
     check_lora(rules);
     check_dense(rules);
     check_placement(rules);
+    check_eplb(rules);
     check_fidelity(rules);
     if (inputs.has_system) check_offload(inputs.scenario, inputs.offload, context);
   }

@@ -21,6 +21,7 @@
 #include "sim/steptime/expert_setup.h"
 #include "sim/steptime/measured.h"
 #include "sim/steptime/roofline.h"
+#include "sim/steptime/routing_tables.h"
 #include "sim/steptime/step_time.h"
 
 namespace moesim {
@@ -160,6 +161,7 @@ struct World::Parts {
 
   FamilyNoise noise{};
   std::optional<ExpertPlacement> placement;  ///< instead of the scenario's
+  std::optional<std::vector<double>> loads;  ///< first_loads, once they are known
 
   void add_step_time(const InstanceInfo& info);
   [[nodiscard]] StepTime::Experts experts_of(const InstanceInfo& info,
@@ -211,9 +213,27 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
   if (!scenario.model.is_moe()) return experts;
   const std::vector<int> parts = expert_parts(parallel, group);
   experts.node_of_rank = nodes_of(*topology, parts);
-  experts.placement = placement ? *placement
-                                : first_placement(scenario.model, parallel, scenario.placement,
-                                                  experts.node_of_rank);
+  const Workload& workload = simulation->workload();
+  double prompts = 0, outputs = 0;
+  for (std::size_t r = 0; r < workload.size(); ++r) {
+    prompts += workload.prompt_tokens[r];
+    outputs += workload.output_tokens[r];
+  }
+  const double requests = std::max<double>(1, static_cast<double>(workload.size()));
+  experts.mean_prompt = static_cast<int>(std::lround(prompts / requests));
+  experts.mean_output = static_cast<int>(std::lround(outputs / requests));
+  experts.workload = &workload;
+  if (placement) {
+    experts.placement = *placement;
+  } else {
+    if (!loads) {
+      const TableSize size =
+          table_size(routing_shape(scenario.model), experts.mean_prompt, experts.mean_output);
+      loads = first_loads(scenario, *experts.routing, size);
+    }
+    experts.placement =
+        first_placement(scenario.model, parallel, scenario.placement, experts.node_of_rank, *loads);
+  }
   const RoutingSpec& routing = scenario.routing;
   experts.fidelity =
       routing.fidelity == RoutingFidelity::kAuto ? RoutingFidelity::kSampled : routing.fidelity;
@@ -236,16 +256,6 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
   }
   experts.eplb =
       make_eplb(scenario, parallel, *topology, parts, experts.placement, experts.node_of_rank);
-  const Workload& workload = simulation->workload();
-  double prompts = 0, outputs = 0;
-  for (std::size_t r = 0; r < workload.size(); ++r) {
-    prompts += workload.prompt_tokens[r];
-    outputs += workload.output_tokens[r];
-  }
-  const double requests = std::max<double>(1, static_cast<double>(workload.size()));
-  experts.mean_prompt = static_cast<int>(std::lround(prompts / requests));
-  experts.mean_output = static_cast<int>(std::lround(outputs / requests));
-  experts.workload = &workload;
   return experts;
 }
 
@@ -274,7 +284,7 @@ void World::Parts::add_instances(const RunOptions& options) {
     const InstanceInfo& info = deployment.instances[i];
     // Identical instances share their tables, unless each moves its experts by itself or remembers
     // them.
-    const bool own = (scenario.placement.name == "eplb" && info.parallel.expert_parallel) ||
+    const bool own = (scenario.placement.rebalances() && info.parallel.expert_parallel) ||
                      (scenario.offload && scenario.offload->learns());
     const bool first = i == 0 || deployment.instances[i - 1].spec != info.spec;
     if (own || first) {

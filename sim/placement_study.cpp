@@ -173,14 +173,18 @@ std::string verdict_of(const PlacementStudy& study, int step_interval) {
     return "EPLB cannot be compared: a placement does not fit";
   const double gain = eplb->output_throughput / base.output_throughput;
   const double stop_s = eplb->move_ms * 1e-3;
+  // An interval of 0: experts are where they are from the start.
   const double interval_s = step_interval * eplb->mean_tpot_ms * 1e-3;
   const double kept = interval_s > 0 ? interval_s / (interval_s + stop_s) : 1;
   constexpr double kWorth = 1.01;  // below 1 % nobody would move weights for it
   const std::string what = fmt::format(
       "EPLB with {} redundant experts gives {} output tokens/s and {} time per token against "
-      "linear; moving there takes {:.2f} s, {} of the time at one move in {} steps",
+      "linear; moving there takes {:.2f} s{}",
       eplb->redundant, percent_text(gain), percent_text(eplb->mean_tpot_ms / base.mean_tpot_ms),
-      stop_s, fmt::format("{:.2f} %", 100 * (1 - kept)), step_interval);
+      stop_s,
+      step_interval > 0 ? fmt::format(", {:.2f} % of the time at one move in {} steps",
+                                      100 * (1 - kept), step_interval)
+                        : "");
   return (gain * kept > kWorth ? "EPLB pays: " : "EPLB does not pay: ") + what;
 }
 

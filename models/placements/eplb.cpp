@@ -7,7 +7,8 @@ namespace moesim {
 namespace {
 
 // DeepSeek's expert-parallel load balancer (eplb.h), as vLLM and SGLang run it. Without loads, or
-// where slots do not divide over the ranks (it packs equally many on each), the linear placement.
+// where slots do not divide over the ranks (it packs equally many on each; scenarios refuse that),
+// the linear placement.
 class Eplb final : public Placement {
  public:
   ExpertPlacement place(const PlacementInput& input) const override {

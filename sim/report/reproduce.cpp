@@ -40,6 +40,11 @@ void add_parallel_flags(const Scenario& scenario, const Parallel& parallel,
   if (placement.name == "round_robin") out.flag("--expert-placement-strategy", "round_robin");
   if (placement.name != "eplb") return;
   out.flag("--enable-eplb");
+  if (!placement.rebalances()) {
+    out.flag("--eplb-config",
+             fmt::format("'{{\"num_redundant_experts\": {}}}'", placement.num_redundant_experts));
+    return;
+  }
   out.flag("--eplb-config", fmt::format("'{{\"num_redundant_experts\": {}, \"window_size\": {}, "
                                         "\"step_interval\": {}, \"use_async\": {}}}'",
                                         placement.num_redundant_experts, placement.window_size,
@@ -109,6 +114,14 @@ void add_precision_flags(const Scenario& scenario, const std::string& backend, C
 
 Command launch_command(const Scenario& scenario, const InstanceSpec& spec,
                        std::vector<std::string>& notes) {
+  const bool planned =
+      scenario.placement.name == "eplb" && scenario.placement.init_expert_location != "trivial";
+  if (planned && spec.parallel.expert_parallel) {
+    notes.emplace_back(spec.engine.backend == "sglang"
+                           ? "# FILE: counts of a recorded expert distribution"
+                           : "# experts start where a plan puts them: the engine makes it with its "
+                             "first rebalance");
+  }
   if (spec.engine.backend == "sglang") return sglang_launch(scenario, spec);
   if (spec.engine.backend == "trtllm") return trtllm_launch(scenario, spec, notes);
   Command command(fmt::format("vllm serve {}", scenario.model.id));

@@ -40,9 +40,12 @@ Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
   }
   if (parallel.expert_parallel) out.flag("--ep-size", parallel.moe_ep());
   if (scenario.placement.name == "eplb" && parallel.expert_parallel) {
-    out.flag("--enable-eplb");
-    out.flag("--ep-num-redundant-experts", scenario.placement.num_redundant_experts);
-    out.flag("--eplb-rebalance-num-iterations", scenario.placement.step_interval);
+    const PlacementSpec& placement = scenario.placement;
+    if (placement.rebalances()) out.flag("--enable-eplb");
+    out.flag("--ep-num-redundant-experts", placement.num_redundant_experts);
+    if (placement.rebalances())
+      out.flag("--eplb-rebalance-num-iterations", placement.step_interval);
+    if (placement.init_expert_location != "trivial") out.flag("--init-expert-location", "FILE");
   }
   out.flag("--context-length", engine.max_model_len);
   out.flag("--mem-fraction-static", number(engine.gpu_memory_utilization));

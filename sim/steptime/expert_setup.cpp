@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "hardware/flows.h"
+#include "scenarios/load_table.h"
+#include "scenarios/routing_counts.h"
 #include "sim/steptime/rank_rows.h"
 
 namespace moesim {
@@ -88,8 +90,30 @@ std::unique_ptr<DispatchBackend> make_group_dispatch(const ModelSpec& model,
   return make_dispatch(backend, setup);
 }
 
+std::vector<double> first_loads(const Scenario& scenario, const ExpertRouting& routing,
+                                const TableSize& size) {
+  const std::string& init = scenario.placement.init_expert_location;
+  if (scenario.placement.name != "eplb" || init == "trivial") return {};
+  const RoutingShape shape = routing_shape(scenario.model);
+  std::vector<double> loads;
+  if (init != "routing") {
+    for (const std::vector<double>& layer : read_load_table(init, shape))
+      loads.insert(loads.end(), layer.begin(), layer.end());
+    return loads;
+  }
+  const RoutingTable table =
+      routing.table(shape, size, scenario.routing.seed.value_or(scenario.seed), 0);
+  table.check_all_rows();
+  std::vector<std::uint32_t> counts(static_cast<std::size_t>(shape.layers) *
+                                    static_cast<std::size_t>(shape.experts));
+  count_run(table, 0, table.rows(), counts);
+  loads.assign(counts.begin(), counts.end());
+  return loads;
+}
+
 ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel,
-                                const PlacementSpec& spec, const std::vector<int>& node_of_rank) {
+                                const PlacementSpec& spec, const std::vector<int>& node_of_rank,
+                                std::span<const double> loads) {
   if (!parallel.expert_parallel || !model.is_moe()) return {};
   const RoutingShape shape = routing_shape(model);
   const int nodes = *std::ranges::max_element(node_of_rank) + 1;
@@ -98,7 +122,8 @@ ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel
                                       .ranks = parallel.moe_ep(),
                                       .nodes = nodes,
                                       .groups = shape.groups,
-                                      .redundant = parallel.redundant_experts});
+                                      .redundant = parallel.redundant_experts,
+                                      .loads = loads});
 }
 
 std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parallel,
@@ -109,7 +134,7 @@ std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parall
     return "capacity_factor needs to know which experts are full";
   if (scenario.offload && scenario.offload->active())
     return "offload needs to know which experts are used";
-  if (scenario.placement.name == "eplb") return "eplb moves experts during the run";
+  if (scenario.placement.rebalances()) return "eplb moves experts during the run";
   if (placement.slots > placement.experts) return "there are copies of experts to choose from";
   if (routing.replay(scenario.seed).mode == RoutingReplay::Mode::kIndependent)
     return "mode independent gives tokens another row at every layer";
@@ -151,7 +176,7 @@ std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario, const Parallel&
                                        const Topology& topology, const std::vector<int>& parts,
                                        const ExpertPlacement& first,
                                        const std::vector<int>& node_of_rank) {
-  if (scenario.placement.name != "eplb" || !parallel.expert_parallel) return nullptr;
+  if (!scenario.placement.rebalances() || !parallel.expert_parallel) return nullptr;
   const RoutingShape shape = routing_shape(scenario.model);
   EplbControl::Config config;
   config.spec = scenario.placement;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,11 +41,18 @@ struct ExpertSite {
                                                                    const std::string& backend,
                                                                    const ExpertSite& site);
 
-/// Where experts lie before anything is known of their load. Throws InputError for a placement file
+/// Loads that eplb plans the first placement on, [layer][expert]: those of the
+/// run's own routing, a table of `size`, or of a file; empty if there is nothing to plan on. Throws
+/// InputError for a file that does not fit the model or rows of a trace that are damaged.
+[[nodiscard]] std::vector<double> first_loads(const Scenario& scenario,
+                                              const ExpertRouting& routing, const TableSize& size);
+
+/// Where experts lie when the run starts; `loads` as above. Throws InputError for a placement file
 /// that does not fit the model.
 [[nodiscard]] ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel,
                                               const PlacementSpec& spec,
-                                              const std::vector<int>& node_of_rank);
+                                              const std::vector<int>& node_of_rank,
+                                              std::span<const double> loads);
 
 /// Why `routing.fidelity: rank_exact` cannot follow these experts and exact replay does it instead;
 /// empty if it can. `placement` is the one the run starts with.
@@ -62,7 +70,7 @@ struct RebalanceCost {
                                            const ExpertPlacement& before,
                                            const ExpertPlacement& after);
 
-/// The balancer of a run, or null: placement is not eplb, or experts are cut. `topology` must
+/// The balancer of a run, or null: experts do not move, or are cut. `topology` must
 /// outlive it.
 [[nodiscard]] std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario,
                                                      const Parallel& parallel,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <doctest/doctest.h>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
@@ -96,6 +98,50 @@ TEST_CASE("placing experts otherwise changes who is slow, never what is chosen")
   CHECK(!eplb.rebalances.empty());
   for (const MoeStats::Rebalance& r : eplb.rebalances)
     CHECK(r.imbalance_after <= r.imbalance_before + 1e-9);
+}
+
+TEST_CASE("a plan on the loads to come is in force from the first step") {
+  const std::string engine = "enable_expert_parallel: true, max_model_len: 4096";
+  const std::string routing = "kind: lognormal, sigma: 1.0, fidelity: exact";
+  const auto run = [&](const std::string& eplb) {
+    World world =
+        build(scenario_of(kBurst,
+                          layout("data_parallel_size: 4", engine, routing,
+                                 "placement: {eplb: {num_redundant_experts: 4, " + eplb + "}}\n"),
+                          {{"model", "Qwen/Qwen3-30B-A3B"}}));
+    world.run(nullptr);
+    return std::pair(*world.view().moe, *world.view().placement);
+  };
+  const auto imbalance = [](const MoeStats& stats) {
+    double sum = 0;
+    for (const MoeLayerStats& layer : stats.layers)
+      sum += layer.rank_imbalance / static_cast<double>(layer.steps);
+    return sum / static_cast<double>(stats.layers.size());
+  };
+  const auto [linear, start] = run("init_expert_location: trivial, step_interval: 100000");
+  const auto [planned, plan] = run("init_expert_location: routing, step_interval: 0");
+  CHECK(start.logical[1] == 1);
+  CHECK(plan.slots == 132);
+  CHECK(plan.logical != start.logical);
+  CHECK(planned.rebalances.empty());
+  // Some 20 tokens a step: what is left is chance.
+  CHECK(imbalance(planned) < 0.95 * imbalance(linear));
+  // The same loads from a file make the same plan; shares of tokens are what counts.
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / "moesim_plan.csv";
+  {
+    std::ofstream out(file);
+    out << "layer,expert,count\n";
+    for (int l = 0; l < 48; ++l) {
+      for (int e = 0; e < 128; ++e)
+        out << l << ',' << e << ',' << (e == 7 * l % 128 ? 900 : 10) << '\n';
+    }
+  }
+  const auto [hot, copies] = run("init_expert_location: " + file.string() + ", step_interval: 0");
+  std::filesystem::remove(file);
+  for (int l = 0; l < 48; ++l) {
+    const auto slots = copies.layer(l);
+    CHECK(std::ranges::count(slots, static_cast<std::uint16_t>(7 * l % 128)) == 5);
+  }
 }
 
 TEST_CASE("draws made beforehand are within 3 % on throughput and 5 % on the slowest tokens") {

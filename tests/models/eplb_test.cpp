@@ -82,6 +82,13 @@ TEST_CASE("groups that do not divide over the nodes are balanced globally") {
   CHECK(global == Ints{0, 5, 1, 3, 2, 4});
 }
 
+TEST_CASE("nodes that do not share the ranks equally are no reason to balance by them") {
+  // Five ranks on two nodes, as where the second is only partly used.
+  const std::vector<double> loads = {8, 1, 1, 1, 1, 1, 4, 2, 2, 1};
+  const Ints global = rebalance(loads, {.slots = 10, .groups = 1, .nodes = 1, .ranks = 5});
+  CHECK(rebalance(loads, {.slots = 10, .groups = 2, .nodes = 2, .ranks = 5}) == global);
+}
+
 // routing-traces 6, check 8: a reference run gave 0.005, worst of 30 draws 0.011, and 0.96 once
 // half of the variance of the logarithm was new (0.98 over 200 draws of a second implementation).
 TEST_CASE("lognormal loads over 36 ranks are level on the load they were balanced for") {

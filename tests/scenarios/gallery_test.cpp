@@ -165,6 +165,7 @@ TEST_CASE("every key of the loader is in the README") {
                                "routing.overflow",
                                "routing.capacity_scope",
                                "placement",
+                               "placement.eplb.init_expert_location",
                                "offload.experts.tier",
                                "offload.experts.resident_fraction",
                                "offload.experts.policy",

@@ -63,6 +63,26 @@ TEST_CASE("several engines and formats vLLM cannot make while loading are told a
   CHECK(line_with(run, "# the engines stand behind a round_robin router") != "");
 }
 
+TEST_CASE("a plan the experts start with is SGLang's, and vLLM's first rebalance") {
+  HandMadeRun run = fixed_lengths();
+  run.scenario.placement.name = "eplb";
+  run.scenario.placement.num_redundant_experts = 2;
+  run.scenario.placement.init_expert_location = "routing";
+  run.scenario.placement.step_interval = 0;
+  InstanceSpec& spec = run.scenario.instances[0];
+  spec.parallel.dp = 2;
+  spec.parallel.expert_parallel = true;
+  CHECK(line_with(run, "vllm serve").find("--eplb-config '{\"num_redundant_experts\": 2}'") !=
+        std::string::npos);
+  CHECK(line_with(run, "# experts start where a plan puts them") != "");
+  spec.engine.backend = "sglang";
+  const std::string launch = line_with(run, "python -m sglang.launch_server");
+  CHECK(launch.find("--ep-num-redundant-experts 2 --init-expert-location FILE") !=
+        std::string::npos);
+  CHECK(launch.find("--enable-eplb") == std::string::npos);
+  CHECK(line_with(run, "# FILE: counts of a recorded expert distribution") != "");
+}
+
 TEST_CASE("the benchmark sends the same load") {
   struct Case {
     const char* why;
