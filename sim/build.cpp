@@ -211,8 +211,7 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
   StepTime::Experts experts;
   experts.routing = make_policy<ExpertRouting>(scenario.routing.policy);
   if (!scenario.model.is_moe()) return experts;
-  const std::vector<int> parts = expert_parts(parallel, group);
-  experts.node_of_rank = nodes_of(*topology, parts);
+  experts.node_of_rank = nodes_of(*topology, expert_parts(parallel, group));
   const Workload& workload = simulation->workload();
   double prompts = 0, outputs = 0;
   for (std::size_t r = 0; r < workload.size(); ++r) {
@@ -255,7 +254,8 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
     experts.tier = tier_config(scenario, info.gpus);
   }
   experts.eplb =
-      make_eplb(scenario, parallel, *topology, parts, experts.placement, experts.node_of_rank);
+      make_eplb(scenario, parallel, *topology, stage_parts(scenario.model, parallel, info.gpus),
+                experts.placement, experts.node_of_rank);
   return experts;
 }
 

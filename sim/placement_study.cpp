@@ -209,9 +209,8 @@ PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>
   study.ranks = parallel.moe_ep();
   const Topology topology(scenario.cluster);
   const Deployment deployment = lay_out(scenario);
-  const std::vector<int> parts =
-      expert_parts(parallel, stage_group(parallel, deployment.instances.front().gpus, 0));
-  const std::vector<int> nodes = nodes_of(topology, parts);
+  const StageParts parts = stage_parts(scenario.model, parallel, deployment.instances.front().gpus);
+  const std::vector<int> nodes = nodes_of(topology, parts.gpus.front());
   study.nodes = *std::ranges::max_element(nodes) + 1;
 
   const Windows windows = windows_of(scenario);

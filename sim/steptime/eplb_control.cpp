@@ -35,6 +35,21 @@ double EplbControl::mean_imbalance(const ExpertPlacement& placement) const {
   return sum / placement.layers;
 }
 
+/// Bytes of all stages, time of the one that takes longest.
+void EplbControl::move(const ExpertPlacement& next, MoeStats::Rebalance& done) const {
+  std::vector<double> stage_ns(
+      1 + static_cast<std::size_t>(std::ranges::max(config_.stage_of_layer)), 0.0);
+  for (int l = 0; l < next.layers; ++l) {
+    const std::vector<ExpertMove> moves = expert_moves(placement_, next, l);
+    if (moves.empty()) continue;
+    const int stage = config_.stage_of_layer[static_cast<std::size_t>(l)];
+    done.moved_bytes += static_cast<double>(moves.size()) * config_.expert_bytes;
+    stage_ns[static_cast<std::size_t>(stage)] +=
+        config_.transfer_ns(stage, moves, config_.expert_bytes);
+  }
+  done.copy_ns += std::ranges::max(stage_ns);
+}
+
 double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
   model.take_load(load_);
   if (std::ranges::all_of(load_, [](double load) { return load == 0; })) return 0;
@@ -45,12 +60,7 @@ double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
   done.step = step;
   done.imbalance_before = mean_imbalance(placement_);
   done.imbalance_after = mean_imbalance(next);
-  for (int l = 0; l < next.layers; ++l) {
-    const std::vector<ExpertMove> moves = expert_moves(placement_, next, l);
-    if (moves.empty()) continue;
-    done.moved_bytes += static_cast<double>(moves.size()) * config_.expert_bytes;
-    done.copy_ns += config_.transfer_ns(moves, config_.expert_bytes);
-  }
+  move(next, done);
   done.copy_ns += plan_ns(next);
   done_.push_back(done);
   if (next != placement_) {

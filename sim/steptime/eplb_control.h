@@ -15,15 +15,17 @@ namespace moesim {
 
 /// Rebalances experts while a run goes on, as vLLM's EPLB does (serving-semantics 3.7): every
 /// `step_interval` steps the load of the last `window_size` steps is summed, a placement is planned
-/// on it, and weights move. Serving stops meanwhile, unless `use_async`.
+/// on it, and weights move: those of a stage layer by layer, all stages at once, each over its own
+/// GPUs' links. Serving stops meanwhile, unless `use_async`.
 class EplbControl {
  public:
   struct Config {
     PlacementSpec spec;
-    PlacementInput shape;     ///< loads empty
-    double expert_bytes = 0;  ///< weights of one expert of one layer
-    /// Nanoseconds to move these experts of one layer between ranks.
-    std::function<double(const std::vector<ExpertMove>&, double bytes)> transfer_ns;
+    PlacementInput shape;             ///< loads empty
+    double expert_bytes = 0;          ///< weights of one expert of one layer
+    std::vector<int> stage_of_layer;  ///< [MoE layer] pipeline stage
+    /// Nanoseconds to move these experts of one layer between the ranks of a stage.
+    std::function<double(int stage, const std::vector<ExpertMove>&, double bytes)> transfer_ns;
   };
   EplbControl(Config config, ExpertPlacement first);
 
@@ -34,6 +36,7 @@ class EplbControl {
 
  private:
   double rebalance(std::uint64_t step, MoeModel& model);
+  void move(const ExpertPlacement& next, MoeStats::Rebalance& done) const;
   [[nodiscard]] double mean_imbalance(const ExpertPlacement& placement) const;
 
   Config config_;

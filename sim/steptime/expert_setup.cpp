@@ -157,23 +157,38 @@ double expert_bytes(const ModelSpec& model, const Parallel& parallel) {
 
 }  // namespace
 
+StageParts stage_parts(const ModelSpec& model, const Parallel& parallel,
+                       const std::vector<int>& gpus) {
+  StageParts parts;
+  for (int stage = 0; stage < parallel.pp; ++stage) {
+    parts.gpus.push_back(expert_parts(parallel, stage_group(parallel, gpus, stage)));
+    const Shard shard = make_shard(model, parallel, stage).shard;
+    for (int l = shard.first_layer; l < shard.last_layer; ++l) {
+      if (model.layers[static_cast<std::size_t>(l)].moe) parts.stage_of_layer.push_back(stage);
+    }
+  }
+  return parts;
+}
+
 RebalanceCost rebalance_cost(const Scenario& scenario, const Parallel& parallel,
-                             const Topology& topology, const std::vector<int>& parts,
+                             const Topology& topology, const StageParts& parts,
                              const ExpertPlacement& before, const ExpertPlacement& after) {
   RebalanceCost cost;
   const double bytes = expert_bytes(scenario.model, parallel);
+  std::vector<double> stage_ns(parts.gpus.size(), 0.0);
   for (int l = 0; l < after.layers; ++l) {
     const std::vector<ExpertMove> moves = expert_moves(before, after, l);
     if (moves.empty()) continue;
     cost.bytes += static_cast<double>(moves.size()) * bytes;
-    cost.ns += move_ns(topology, parts, moves, bytes);
+    const auto stage = static_cast<std::size_t>(parts.stage_of_layer[static_cast<std::size_t>(l)]);
+    stage_ns[stage] += move_ns(topology, parts.gpus[stage], moves, bytes);
   }
-  cost.ns += plan_ns(after);
+  cost.ns = std::ranges::max(stage_ns) + plan_ns(after);
   return cost;
 }
 
 std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario, const Parallel& parallel,
-                                       const Topology& topology, const std::vector<int>& parts,
+                                       const Topology& topology, const StageParts& parts,
                                        const ExpertPlacement& first,
                                        const std::vector<int>& node_of_rank) {
   if (!scenario.placement.rebalances() || !parallel.expert_parallel) return nullptr;
@@ -187,8 +202,10 @@ std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario, const Parallel&
                   .groups = shape.groups,
                   .redundant = parallel.redundant_experts};
   config.expert_bytes = expert_bytes(scenario.model, parallel);
-  config.transfer_ns = [&topology, parts](const std::vector<ExpertMove>& moves, double bytes) {
-    return move_ns(topology, parts, moves, bytes);
+  config.stage_of_layer = parts.stage_of_layer;
+  config.transfer_ns = [&topology, gpus = parts.gpus](
+                           int stage, const std::vector<ExpertMove>& moves, double bytes) {
+    return move_ns(topology, gpus[static_cast<std::size_t>(stage)], moves, bytes);
   };
   return std::make_unique<EplbControl>(std::move(config), first);
 }

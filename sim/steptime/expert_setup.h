@@ -60,23 +60,29 @@ struct ExpertSite {
                                               const ExpertPlacement& placement,
                                               const ExpertRouting& routing);
 
+/// Where the experts of every pipeline stage lie.
+struct StageParts {
+  std::vector<std::vector<int>> gpus;  ///< [stage] as expert_parts
+  std::vector<int> stage_of_layer;     ///< [MoE layer]
+};
+/// `gpus` are the instance's, in rank order.
+[[nodiscard]] StageParts stage_parts(const ModelSpec& model, const Parallel& parallel,
+                                     const std::vector<int>& gpus);
+
 /// What it takes to turn one placement into another, weights moved over the cluster's links.
 struct RebalanceCost {
   double bytes = 0;  ///< over all ranks and layers
-  double ns = 0;     ///< layer after layer, planning included
+  double ns = 0;     ///< layer after layer in the slowest stage, planning included
 };
 [[nodiscard]] RebalanceCost rebalance_cost(const Scenario& scenario, const Parallel& parallel,
-                                           const Topology& topology, const std::vector<int>& parts,
+                                           const Topology& topology, const StageParts& parts,
                                            const ExpertPlacement& before,
                                            const ExpertPlacement& after);
 
 /// The balancer of a run, or null: experts do not move, or are cut. `topology` must
 /// outlive it.
-[[nodiscard]] std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario,
-                                                     const Parallel& parallel,
-                                                     const Topology& topology,
-                                                     const std::vector<int>& parts,
-                                                     const ExpertPlacement& first,
-                                                     const std::vector<int>& node_of_rank);
+[[nodiscard]] std::unique_ptr<EplbControl> make_eplb(
+    const Scenario& scenario, const Parallel& parallel, const Topology& topology,
+    const StageParts& parts, const ExpertPlacement& first, const std::vector<int>& node_of_rank);
 
 }  // namespace moesim

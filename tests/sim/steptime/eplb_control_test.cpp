@@ -35,7 +35,9 @@ EplbControl control(const PlacementSpec& spec) {
   config.spec = spec;
   config.shape = {.layers = 1, .experts = 4, .ranks = 2, .nodes = 1, .groups = 0, .redundant = 0};
   config.expert_bytes = kExpertBytes;
-  config.transfer_ns = [](const std::vector<ExpertMove>& moves, double bytes) {
+  config.stage_of_layer = {0};
+  config.transfer_ns = [](int stage, const std::vector<ExpertMove>& moves, double bytes) {
+    CHECK(stage == 0);
     CHECK(bytes == kExpertBytes);
     return kMoveNs * static_cast<double>(moves.size());
   };
@@ -80,6 +82,24 @@ TEST_CASE("after every interval the window's load is balanced, and serving stops
   CHECK(done.imbalance_after == doctest::Approx(1));
   REQUIRE(model.placements.size() == 1);
   CHECK(model.placements.front() == eplb.placement());
+}
+
+TEST_CASE("stages move their experts at once, each for its own time") {
+  EplbControl::Config config;
+  config.spec = every(1, 1);
+  config.shape = {.layers = 3, .experts = 4, .ranks = 2, .nodes = 1, .groups = 0, .redundant = 0};
+  config.expert_bytes = kExpertBytes;
+  config.stage_of_layer = {0, 0, 1};
+  // Links of the second stage are five times as slow.
+  config.transfer_ns = [](int stage, const std::vector<ExpertMove>& moves, double) {
+    return (stage == 0 ? 1.0 : 5.0) * kMoveNs * static_cast<double>(moves.size());
+  };
+  EplbControl eplb(std::move(config), placed(3, 4, {{0, 1}, {2, 3}}));
+  Loaded model;
+  model.sum = {10, 10, 1, 1, 10, 10, 1, 1, 10, 10, 1, 1};
+  // Two moves a layer: 4 x 5 ns in the first stage, 2 x 25 ns in the second.
+  CHECK(eplb.after_step(0, model) == doctest::Approx(50 + 3 * kPlanNs));
+  CHECK(eplb.rebalances().front().moved_bytes == 6 * kExpertBytes);
 }
 
 TEST_CASE("a window as long as the interval sees all of it") {

@@ -249,7 +249,8 @@ TEST_CASE("weights that move stop serving once, behind the step, also beside hal
     config.spec.step_interval = config.spec.window_size = 2;
     config.shape = {.layers = 2, .experts = 4, .ranks = 2, .nodes = 1, .groups = 0, .redundant = 0};
     config.expert_bytes = 1;
-    config.transfer_ns = [](const std::vector<ExpertMove>&, double) { return 1e6; };
+    config.stage_of_layer = {0, 0};
+    config.transfer_ns = [](int, const std::vector<ExpertMove>&, double) { return 1e6; };
     Lockstep two(
         {.us = mixed_us,
          .dbo = dbo,
