@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <concepts>
 #include <fmt/format.h>
 #include <string_view>
 #include <utility>
@@ -10,27 +11,10 @@
 namespace moesim {
 namespace {
 
-/// vLLM's names (glossary 3), so that a later one is told from a misspelt one.
-const std::vector<std::string> kAll2AllBackends = {"allgather_reducescatter",
-                                                   "naive",
-                                                   "pplx",
-                                                   "deepep_high_throughput",
-                                                   "deepep_low_latency",
-                                                   "deepep_v2",
-                                                   "mori_high_throughput",
-                                                   "mori_low_latency",
-                                                   "nixl_ep",
-                                                   "flashinfer_nvlink_two_sided",
-                                                   "flashinfer_nvlink_one_sided",
-                                                   "flashinfer_all2allv"};
-
 std::string value_text(bool value) {
   return value ? "true" : "false";
 }
-std::string value_text(int value) {
-  return std::to_string(value);
-}
-std::string value_text(std::int64_t value) {
+std::string value_text(std::integral auto value) {
   return std::to_string(value);
 }
 std::string value_text(double value) {

@@ -110,7 +110,8 @@ TEST_CASE("a plan on the loads to come is in force from the first step") {
                                  "placement: {eplb: {num_redundant_experts: 4, " + eplb + "}}\n"),
                           {{"model", "Qwen/Qwen3-30B-A3B"}}));
     world.run(nullptr);
-    return std::pair(*world.view().moe, *world.view().placement);
+    const MoeOfInstances moe = world.view().moe.front();
+    return std::pair(moe.stats, moe.placement.value());
   };
   const auto imbalance = [](const MoeStats& stats) {
     double sum = 0;
@@ -265,7 +266,7 @@ TEST_CASE("what rank_exact cannot follow runs as exact, with a warning that says
         kBurst, layout(c.degrees, c.engine,
                        "kind: zipf, exponent: 0.8, fidelity: rank_exact" + c.routing, c.more)));
     const RunView view = finish(world);
-    CHECK(view.moe->fidelity == "exact");
+    CHECK(view.moe.front().stats.fidelity == "exact");
     const std::string warning = std::string("routing.fidelity: rank_exact runs as exact: ") + c.why;
     CHECK(std::ranges::count(view.warnings, warning) == 1);
   }

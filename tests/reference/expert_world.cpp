@@ -219,7 +219,7 @@ void ExpertWorld::make_engine() {
   }
   StepTime::Experts experts;
   experts.routing = std::make_unique<DrawnRouting>(plan_.replay, plan_.seed);
-  experts.exact = true;
+  experts.fidelity = RoutingFidelity::kExact;
   experts.placement = plan_.placement;
   experts.node_of_rank = nodes_of(topology_, parts);
   experts.workload = plan_.workload;

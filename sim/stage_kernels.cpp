@@ -1,0 +1,38 @@
+#include "sim/stage_kernels.h"
+
+#include <utility>
+
+#include "sim/steptime/roofline.h"
+
+namespace moesim {
+
+KernelChoice kernel_choice(const Scenario& scenario, const InstanceInfo& info, std::size_t node) {
+  const SystemSpec& system = scenario.cluster.nodes[node].system;
+  const KernelSource& source = scenario.kernels[node];
+  KernelChoice choice;
+  choice.none = source.roofline;
+  choice.system = system.name;
+  choice.sm_version = system.gpu.sm_version;
+  // Static batches are what vLLM's kernels would do without its scheduler.
+  choice.framework =
+      info.engine.profile.backend == "static_batch" ? "vllm" : info.engine.profile.backend;
+  choice.version = info.engine.profile.version;
+  choice.moe_backend = info.engine.moe_backend;
+  if (info.parallel.expert_parallel && info.parallel.dp > 1)
+    choice.all2all = info.engine.all2all_backend;
+  choice.file = source.file;
+  return choice;
+}
+
+std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const InstanceInfo& info,
+                                          StagePlace place, const Collectives& collectives,
+                                          const FamilyNoise& noise) {
+  const SystemSpec& system = scenario.cluster.nodes[place.node].system;
+  const int tp = static_cast<int>(place.tp_gpus.size());
+  auto roofline =
+      std::make_unique<Roofline>(system, collectives, std::move(place.tp_gpus), place.next_gpu);
+  return std::make_unique<Measured>(kernel_choice(scenario, info, place.node), system,
+                                    scenario.model.precisions, tp, std::move(roofline), noise);
+}
+
+}  // namespace moesim

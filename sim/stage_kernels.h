@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "hardware/collective.h"
+#include "scenarios/scenario.h"
+#include "sim/report/deployment.h"
+#include "sim/steptime/kernel_model.h"
+#include "sim/steptime/measured.h"
+
+namespace moesim {
+
+/// Where one pipeline stage runs.
+struct StagePlace {
+  std::size_t node;
+  std::vector<int> tp_gpus;
+  int next_gpu;  ///< of the next stage, -1 for the last
+};
+
+/// Which measured kernels an instance on a node asks for.
+[[nodiscard]] KernelChoice kernel_choice(const Scenario& scenario, const InstanceInfo& info,
+                                         std::size_t node);
+
+/// The kernels of one pipeline stage: measured profiles, unless the scenario asks for the
+/// datasheet.
+[[nodiscard]] std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario,
+                                                        const InstanceInfo& info, StagePlace place,
+                                                        const Collectives& collectives,
+                                                        const FamilyNoise& noise);
+
+}  // namespace moesim
