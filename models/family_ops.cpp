@@ -138,11 +138,22 @@ void append_gqa_projections(const Shard& shard, const LayerClass& layers, int to
 
 void append_mixer(const Shard& shard, const LayerClass& layers, int tokens, std::vector<Op>& out) {
   const ModelSpec& model = *shard.model;
-  // The projections together, as one product of the hidden state with all weights of the mixer.
-  const std::int64_t weights = model.linear.mixer_weights / shard.parallel.tp;
-  const std::int64_t width = std::max<std::int64_t>(1, weights / model.hidden);
-  out.push_back(gemm(Term::kAttentionProj, layers.layers, tokens, width, model.hidden,
-                     model.precisions.attention));
+  const LinearAttentionSpec& linear = model.linear;
+  const std::int64_t tp = shard.parallel.tp;
+  // Two products, in and out; the small ones between them are counted with the first. Between them
+  // the convolution, one kernel, and the gated norm, another; the recurrence is the attention.
+  const std::int64_t value = std::max<std::int64_t>(1, linear.value_width / tp);
+  const std::int64_t in =
+      std::max<std::int64_t>(1, linear.mixer_weights / tp / model.hidden - value);
+  const NumberFormat format = model.precisions.attention;
+  out.push_back(gemm(Term::kAttentionProj, layers.layers, tokens, in, model.hidden, format));
+  const double channels = static_cast<double>(tokens) * static_cast<double>(linear.conv_width / tp);
+  out.push_back(elementwise(Term::kAttention, MemoryPart::kState, layers.layers, tokens,
+                            2 * channels, 2 * kActivationBytes * channels));
+  const double values = static_cast<double>(tokens) * static_cast<double>(value);
+  out.push_back(elementwise(Term::kAttention, MemoryPart::kNorm, layers.layers, tokens, 4 * values,
+                            3 * kActivationBytes * values));
+  out.push_back(gemm(Term::kAttentionProj, layers.layers, tokens, model.hidden, value, format));
   if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, layers.layers, tokens));
 }
 

@@ -125,6 +125,8 @@ void read_delta_net(ConfigKeys& keys, ModelSpec& model) {
   const std::int64_t taps = keys.integer({"linear_conv_kernel_dim"}, kStateRange);
   const std::int64_t hidden = model.hidden;
   const std::int64_t conv_width = 2 * key_heads * key_dim + value_heads * value_dim;
+  model.linear.conv_width = conv_width;
+  model.linear.value_width = value_heads * value_dim;
   model.linear.state_elements = conv_width * (taps - 1) + value_heads * key_dim * value_dim;
   model.linear.mixer_weights =
       hidden * (conv_width + value_heads * value_dim)  // q, k, v and the gate z
@@ -139,6 +141,7 @@ void read_mamba(ConfigKeys& keys, ModelSpec& model) {
   const std::int64_t state = keys.integer({"mamba_d_state"}, kStateRange);
   const std::int64_t taps = keys.integer({"mamba_d_conv"}, kStateRange);
   const std::int64_t rank = keys.integer({"mamba_dt_rank"}, kRankRange);
+  model.linear.conv_width = model.linear.value_width = inner;
   model.linear.state_elements = inner * state + inner * (taps - 1);
   model.linear.mixer_weights = hidden * 2 * inner + inner * (taps + 1) +
                                inner * (rank + 2 * state) + rank * inner + inner + inner * state +

@@ -91,6 +91,8 @@ struct MlaSpec {
 struct LinearAttentionSpec {
   std::int64_t state_elements = 0;  ///< conv + SSM state per sequence and layer
   std::int64_t mixer_weights = 0;   ///< projections of one such layer
+  std::int64_t conv_width = 0;      ///< channels of its convolution
+  std::int64_t value_width = 0;     ///< inputs of its output projection
 };
 
 struct RouterSpec {

@@ -6,9 +6,9 @@ namespace moesim {
 namespace {
 
 /// Gated delta rule over chunks, as the flash-linear-attention kernels do it: sums of the gates,
-/// products of keys, triangular inverse, its two products, states, outputs, two norms and the
-/// convolution, instead of one attention call.
-constexpr int kLinearAttentionCalls = 10;
+/// products of keys, triangular inverse, its products, states, outputs and the norms of queries and
+/// of keys, instead of one attention call.
+constexpr int kLinearAttentionCalls = 8;
 
 bool quantises_activations(const Op& op) {
   if (op.kind != OpKind::kGemm && op.kind != OpKind::kGroupedGemm) return false;

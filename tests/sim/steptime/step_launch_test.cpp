@@ -86,7 +86,7 @@ TEST_CASE("without graphs and compiler, Python calls every operator of every lay
   CHECK(replayed.us(work(3, kNone, 3)) == 0);
 }
 
-TEST_CASE("quantised products are two calls, chunked linear attention ten") {
+TEST_CASE("quantised products are two calls, chunked linear attention eight") {
   ModelSpec model = three_layers();
   const auto calls = [](const ModelSpec& of) {
     const Shard shard = make_shard(of, Parallel{}, 0).shard;
