@@ -61,7 +61,9 @@ std::optional<int> stated_length(const std::string& notes) {
 /// Copies of the most used experts in place from the start, as in SGLang's published deployment:
 /// 32 of them (LMSYS, "Deploying DeepSeek with PD disaggregation and large-scale EP", 2025-05).
 void set_eplb(ServingPlan& plan) {
-  plan.keys.set("placement", "{eplb: {num_redundant_experts: 32}}");
+  plan.keys.set("placement",
+                "{eplb: {num_redundant_experts: 32, init_expert_location: routing, "
+                "step_interval: 0}}");
   plan.assumed.emplace_back("32 redundant experts");
 }
 

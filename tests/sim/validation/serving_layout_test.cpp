@@ -128,7 +128,8 @@ TEST_CASE("a prefill side runs full steps of prompts on every GPU") {
   CHECK(value_of(plan, "engine.all2all_backend") == "deepep_high_throughput");
   // SGLang counts over all ranks: 16 x 2000.
   CHECK(value_of(plan, "engine.chunked_prefill_size") == "32000");
-  CHECK(value_of(plan, "placement") == "{eplb: {num_redundant_experts: 32}}");
+  CHECK(value_of(plan, "placement").find("num_redundant_experts: 32") != std::string::npos);
+  CHECK(value_of(plan, "placement").find("init_expert_location: routing") != std::string::npos);
   CHECK(plan.load.requests == 16 * 16 * 2);  // 16 steps of two prompts on 16 ranks
   const ServingOutcome outcome = carry_out(plan);
   CHECK(outcome.run.problem == "");
