@@ -29,6 +29,7 @@ LatentParameters read_latent_parameters(const std::string& path) {
       static_cast<int>(in.integer_or("domains", parameters.domains, {.min = 1, .max = 1000}));
   parameters.classes =
       static_cast<int>(in.integer_or("classes", parameters.classes, {.min = 1, .max = 1000}));
+  parameters.layer_rho = in.number_or("layer_rho", parameters.layer_rho, {.min = 0, .max = 1});
   if (in.has("layers")) {
     parameters.by_layer_where = in.where("layers");
     for (Reader& layer : in.maps("layers")) {

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "scenarios/routing_table.h"
 #include "sim/base/diagnostic.h"
@@ -63,6 +66,43 @@ inline std::string describe(const RoutingTable& table) {
       text += " " + table.domains[s.domain].name + " of " + table.domains[s.domain].group;
   }
   return text;
+}
+
+/// What `a` says of `b`, two columns of experts: mutual information over the entropy of `b`.
+inline double information_share(const std::vector<int>& a, const std::vector<int>& b, int experts) {
+  const auto n = static_cast<std::size_t>(experts);
+  const double one = 1.0 / static_cast<double>(a.size());
+  std::vector<double> joint(n * n), of_a(n), of_b(n);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto x = static_cast<std::size_t>(a[i]), y = static_cast<std::size_t>(b[i]);
+    joint[x * n + y] += one;
+    of_a[x] += one;
+    of_b[y] += one;
+  }
+  double information = 0, entropy = 0;
+  for (std::size_t y = 0; y < n; ++y) {
+    if (of_b[y] > 0) entropy -= of_b[y] * std::log(of_b[y]);
+    for (std::size_t x = 0; x < n; ++x) {
+      const double p = joint[x * n + y];
+      if (p > 0) information += p * std::log(p / (of_a[x] * of_b[y]));
+    }
+  }
+  return information / entropy;
+}
+
+/// The same of the first choices `distance` layers apart, mean over layers, of all rows.
+inline double layer_information(const RoutingTable& table, int distance) {
+  const int pairs = table.shape().layers - distance;
+  double sum = 0;
+  for (int layer = 0; layer < pairs; ++layer) {
+    std::vector<int> a, b;
+    for (std::uint64_t row = 0; row < table.rows(); ++row) {
+      a.push_back(table.expert(row, layer, 0));
+      b.push_back(table.expert(row, layer + distance, 0));
+    }
+    sum += information_share(a, b, table.shape().experts);
+  }
+  return sum / pairs;
 }
 
 /// First mistake of a call that should throw InputError; empty if it does not.

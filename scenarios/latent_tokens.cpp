@@ -1,0 +1,215 @@
+#include "scenarios/latent_tokens.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "sim/base/check.h"
+
+namespace moesim {
+namespace {
+
+/// Shuffles `list` (R. Durstenfeld, CACM 7(7), 1964).
+void shuffle(std::span<int> list, Rng& rng) {
+  for (std::size_t left = list.size(); left > 1; --left)
+    std::swap(list[left - 1], list[rng.below(static_cast<std::uint32_t>(left))]);
+}
+
+std::vector<float> scaled(const std::vector<float>& values, double factor) {
+  std::vector<float> out(values);
+  for (float& value : out) value *= static_cast<float>(factor);
+  return out;
+}
+
+}  // namespace
+
+TopExperts::TopExperts(const RoutingShape& shape)
+    : shape_(shape), groups_(static_cast<std::size_t>(std::max(shape.groups, 1))) {}
+
+std::span<const int> TopExperts::of(std::span<const float> scores) {
+  best_.clear();
+  if (shape_.groups == 0) {
+    offer(scores, 0, shape_.experts);
+    return best_;
+  }
+  const int size = shape_.experts / shape_.groups;
+  for (int g = 0; g < shape_.groups; ++g) {
+    const auto own = scores.subspan(static_cast<std::size_t>(g) * static_cast<std::size_t>(size),
+                                    static_cast<std::size_t>(size));
+    float first = own[0], second = size == 1 ? 0 : -std::numeric_limits<float>::infinity();
+    for (const float score : own.subspan(1)) {
+      second = std::max(second, std::min(first, score));
+      first = std::max(first, score);
+    }
+    groups_[static_cast<std::size_t>(g)] = {-(first + second), g};
+  }
+  std::ranges::partial_sort(groups_, groups_.begin() + shape_.topk_groups);
+  for (int i = 0; i < shape_.topk_groups; ++i)
+    offer(scores, groups_[static_cast<std::size_t>(i)].second * size, size);
+  return best_;
+}
+
+void TopExperts::offer(std::span<const float> scores, int first, int count) {
+  const auto top_k = static_cast<std::size_t>(shape_.top_k);
+  const auto better = [&](int a, int b) {
+    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+  };
+  for (int e = first; e < first + count; ++e) {
+    if (best_.size() == top_k) {
+      if (!better(e, best_.back())) continue;
+      best_.pop_back();
+    }
+    best_.insert(std::ranges::upper_bound(best_, e, better), e);
+  }
+}
+
+LatentTokens::LatentTokens(const RoutingShape& shape, const LatentParameters& parameters,
+                           std::uint64_t seed)
+    : shape_(shape),
+      parameters_(parameters),
+      seed_(seed),
+      rho_(static_cast<float>(parameters.layer_rho)),
+      fresh_(static_cast<float>(std::sqrt(1 - parameters.layer_rho * parameters.layer_rho))),
+      log_rho_(std::log(rho_)),
+      log_fresh_(std::log(1 - rho_)),
+      normal_(shape.experts,
+              [rng = Rng(seed, "latent_normals")]() mutable { return rng.normal(); }),
+      gumbel_(
+          shape.experts,
+          [rng = Rng(seed, "latent_gumbels")]() mutable { return -std::log(rng.exponential()); }),
+      top_(shape),
+      domain_(static_cast<std::size_t>(parameters.domains) * experts()),
+      classes_(static_cast<std::size_t>(parameters.classes) * experts()),
+      score_(experts()),
+      noise_(experts()),
+      innovation_(experts()) {
+  double sum = 0;
+  for (int c = 1; c <= parameters.classes; ++c) class_below_.push_back(sum += 1.0 / c);
+}
+
+/// Experts of a group stay together, so that groups are as far apart in either order.
+std::vector<int> LatentTokens::permutation(std::uint64_t layer) const {
+  Rng rng(seed_, "latent_experts", layer);
+  const int groups = std::max(shape_.groups, 1);
+  const int size = shape_.experts / groups;
+  std::vector<int> order(static_cast<std::size_t>(groups));
+  std::iota(order.begin(), order.end(), 0);
+  shuffle(order, rng);
+  std::vector<int> experts;
+  for (const int group : order) {
+    const std::size_t first = experts.size();
+    for (int i = 0; i < size; ++i) experts.push_back(group * size + i);
+    shuffle(std::span(experts).subspan(first), rng);
+  }
+  return experts;
+}
+
+/// Standard normals of one layer become those of the next.
+void LatentTokens::go_on(std::vector<float>& values, Rng rng) const {
+  const bool first = layers_.empty();
+  for (float& value : values) {
+    const auto fresh = static_cast<float>(rng.normal());
+    value = first ? fresh : rho_ * value + fresh_ * fresh;
+  }
+}
+
+void LatentTokens::add_layer(const LatentSpread& spread, const std::vector<double>& popularity) {
+  const auto l = static_cast<std::uint64_t>(layers_.size());
+  MOESIM_CHECK(popularity.size() == experts(), "popularity of every expert");
+  go_on(domain_, Rng(seed_, "latent_domains", l));
+  go_on(classes_, Rng(seed_, "latent_classes", l));
+  Layer layer{spread, permutation(l), {}, {}, {}};
+  for (const int expert : layer.expert)
+    layer.base.push_back(
+        static_cast<float>(spread.layer * popularity[static_cast<std::size_t>(expert)]));
+  layer.domain = scaled(domain_, spread.domain);
+  layer.classes = scaled(classes_, spread.token_class);
+  layers_.push_back(std::move(layer));
+}
+
+int LatentTokens::sequence(RoutingTable& table, std::uint64_t first_row, std::uint32_t rows,
+                           std::uint64_t number) {
+  Rng rng(seed_, "latent_tokens", number);
+  const auto domain = static_cast<int>(rng.below(static_cast<std::uint32_t>(parameters_.domains)));
+  start(domain, number);
+  std::size_t token_class = draw_class(rng);
+  for (std::uint32_t i = 0; i < rows; ++i) {
+    if (i > 0 && rng.uniform() >= parameters_.class_stay) token_class = draw_class(rng);
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+      const std::uint64_t bits = rng.next();
+      score(l, token_class, gumbel_.run(bits));
+      const std::span<const int> best = top_.of(score_);
+      for (int rank = 0; rank < shape_.top_k; ++rank) {
+        const auto place = static_cast<std::size_t>(best[static_cast<std::size_t>(rank)]);
+        table.set(first_row + i, static_cast<int>(l), rank, layers_[l].expert[place]);
+      }
+      step(l, normal_.run(bits >> 32));
+    }
+  }
+  return domain;
+}
+
+std::size_t LatentTokens::draw_class(Rng& rng) const {
+  const double mark = rng.uniform() * class_below_.back();
+  return static_cast<std::size_t>(std::ranges::upper_bound(class_below_, mark) -
+                                  class_below_.begin());
+}
+
+/// What stays for the sequence, and its slow process at a typical value.
+void LatentTokens::start(int domain, std::uint64_t number) {
+  fixed_.assign(layers_.size() * experts(), 0);
+  slow_.assign(layers_.size() * experts(), 0);
+  std::vector<float> own(experts()), slow(experts());
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    const Layer& layer = layers_[l];
+    const float* const of_domain = &layer.domain[static_cast<std::size_t>(domain) * experts()];
+    Rng rng(seed_, "latent_sequences", (number << 16) + l);
+    const auto go_on_from = [&](float before) {
+      const auto fresh = static_cast<float>(rng.normal());
+      return l == 0 ? fresh : rho_ * before + fresh_ * fresh;
+    };
+    const auto sequence = static_cast<float>(layer.spread.sequence);
+    const auto slow_spread = static_cast<float>(layer.spread.slow);
+    for (std::size_t i = 0; i < experts(); ++i) {
+      own[i] = go_on_from(own[i]);
+      fixed_[l * experts() + i] = layer.base[i] + sequence * own[i] + of_domain[i];
+    }
+    for (std::size_t i = 0; i < experts(); ++i) {
+      slow[i] = go_on_from(slow[i]);
+      slow_[l * experts() + i] = slow_spread * slow[i];
+    }
+  }
+}
+
+void LatentTokens::score(std::size_t l, std::size_t token_class, const float* fresh) {
+  const float* const fixed = &fixed_[l * experts()];
+  const float* const slow = &slow_[l * experts()];
+  const float* const of_class = &layers_[l].classes[token_class * experts()];
+  float* const score = score_.data();
+  float* const noise = noise_.data();
+  const float keep = l == 0 ? -std::numeric_limits<float>::infinity() : log_rho_;
+  const float renew = l == 0 ? 0 : log_fresh_;
+  for (std::size_t i = 0; i < experts(); ++i) {
+    noise[i] = std::max(noise[i] + keep, fresh[i] + renew);
+    score[i] = fixed[i] + slow[i] + of_class[i] + noise[i];
+  }
+}
+
+/// The slow process one token on: x' = rho x + sigma sqrt(1 - rho^2) e.
+void LatentTokens::step(std::size_t l, const float* fresh) {
+  const LatentSpread& spread = layers_[l].spread;
+  const auto rho = static_cast<float>(spread.slow_rho);
+  const auto grow =
+      static_cast<float>(spread.slow * std::sqrt(1 - spread.slow_rho * spread.slow_rho));
+  const float keep = l == 0 ? 0 : rho_;
+  const float renew = l == 0 ? 1 : fresh_;
+  float* const slow = &slow_[l * experts()];
+  float* const innovation = innovation_.data();
+  for (std::size_t i = 0; i < experts(); ++i) {
+    innovation[i] = keep * innovation[i] + renew * fresh[i];
+    slow[i] = rho * slow[i] + grow * innovation[i];
+  }
+}
+
+}  // namespace moesim
