@@ -8,9 +8,19 @@
 namespace moesim {
 namespace {
 
-enum Column : std::size_t { kRequestId, kArrival, kPrompt, kOutput, kSession, kPriority, kColumns };
+enum Column : std::size_t {
+  kRequestId,
+  kArrival,
+  kPrompt,
+  kOutput,
+  kSession,
+  kPriority,
+  kDomain,
+  kColumns
+};
 constexpr std::array<const char*, kColumns> kNames = {
-    "request_id", "arrival_s", "prompt_tokens", "output_tokens", "session_id", "priority"};
+    "request_id", "arrival_s", "prompt_tokens", "output_tokens",
+    "session_id", "priority",  "domain"};
 constexpr std::size_t kRequired = 4;
 constexpr std::size_t kAbsent = ~std::size_t{0};
 
@@ -54,6 +64,7 @@ class CsvReader {
     result_.rows.reserve(text_.size() / kBytesPerRow);
     result_.has_priority = places_[kPriority] != kAbsent;
     result_.has_session = places_[kSession] != kAbsent;
+    result_.has_domain = places_[kDomain] != kAbsent;
     while (lines.next()) {
       split_csv(lines.line(), fields);
       if (fields.size() == columns) {
@@ -76,6 +87,7 @@ class CsvReader {
     row.prompt_tokens = check_tokens(fields[places_[kPrompt]], line, kNames[kPrompt], mistakes_);
     row.output_tokens = check_tokens(fields[places_[kOutput]], line, kNames[kOutput], mistakes_);
     if (result_.has_session) row.session = fields[places_[kSession]];
+    if (result_.has_domain) row.domain = trimmed(fields[places_[kDomain]]);
     if (result_.has_priority) row.priority = read_priority(fields[places_[kPriority]], line);
     result_.rows.push_back(row);
   }

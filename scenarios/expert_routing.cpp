@@ -35,7 +35,7 @@ constexpr std::array kFields{
     KindField{"path", " trace loads "},
     KindField{"mode", " trace "},
     KindField{"replace", " trace "},
-    KindField{"domain_mix", " trace "},
+    KindField{"domain_mix", " latent_logit trace "},
     KindField{"drift", " zipf power_law lognormal dirichlet latent_logit loads "},
 };
 

@@ -43,7 +43,7 @@ class ExpertRouting {
                                            std::uint64_t seed, std::uint64_t epoch) const = 0;
   /// How rows are given to tokens; `seed` is the scenario's unless the kind has its own.
   [[nodiscard]] virtual RoutingReplay::Options replay(std::uint64_t seed) const {
-    return {RoutingReplay::Mode::kSequence, true, seed, {}};
+    return {.seed = seed};
   }
   /// Tokens choose independently of their neighbours, given the layer: any rows do for any tokens.
   [[nodiscard]] virtual bool independent_tokens() const { return false; }

@@ -128,11 +128,19 @@ void LatentTokens::add_layer(const LatentSpread& spread, const std::vector<doubl
   layers_.push_back(std::move(layer));
 }
 
-int LatentTokens::sequence(RoutingTable& table, std::uint64_t first_row, std::uint32_t rows,
-                           std::uint64_t number) {
+int LatentTokens::domain_of(std::uint64_t number) const {
+  const auto domains = static_cast<std::uint64_t>(parameters_.domains);
+  std::vector<int> order(domains);
+  std::iota(order.begin(), order.end(), 0);
+  Rng rng(seed_, "latent_domain_order", number / domains);
+  shuffle(order, rng);
+  return order[number % domains];
+}
+
+void LatentTokens::sequence(RoutingTable& table, std::uint64_t first_row, std::uint32_t rows,
+                            std::uint64_t number) {
   Rng rng(seed_, "latent_tokens", number);
-  const auto domain = static_cast<int>(rng.below(static_cast<std::uint32_t>(parameters_.domains)));
-  start(domain, number);
+  start(domain_of(number), number);
   std::size_t token_class = draw_class(rng);
   for (std::uint32_t i = 0; i < rows; ++i) {
     if (i > 0 && rng.uniform() >= parameters_.class_stay) token_class = draw_class(rng);
@@ -147,7 +155,6 @@ int LatentTokens::sequence(RoutingTable& table, std::uint64_t first_row, std::ui
       step(l, normal_.run(bits >> 32));
     }
   }
-  return domain;
 }
 
 std::size_t LatentTokens::draw_class(Rng& rng) const {

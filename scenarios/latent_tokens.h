@@ -62,10 +62,12 @@ class LatentTokens {
 
   /// The next layer, first to last. `popularity` holds a standard normal score of every expert.
   void add_layer(const LatentSpread& spread, const std::vector<double>& popularity);
-  /// Fills rows of a sequence; the number is of its random streams. Returns its domain.
-  /// Precondition: all layers are there.
-  int sequence(RoutingTable& table, std::uint64_t first_row, std::uint32_t rows,
-               std::uint64_t number);
+  /// Domain of a sequence by its number: so many in a row as there are domains have each once.
+  [[nodiscard]] int domain_of(std::uint64_t number) const;
+  /// Fills rows of a sequence; the number is of its random streams. Precondition: all layers are
+  /// there.
+  void sequence(RoutingTable& table, std::uint64_t first_row, std::uint32_t rows,
+                std::uint64_t number);
 
  private:
   /// The terms of one layer that all sequences share; vectors in the order of terms, not experts.

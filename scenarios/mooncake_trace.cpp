@@ -8,7 +8,7 @@ namespace {
 
 /// One line as it stands, before its values are checked.
 struct MooncakeLine {
-  std::string_view timestamp, input, output, priority, id, session, hash_ids;
+  std::string_view timestamp, input, output, priority, id, session, hash_ids, domain;
   std::string_view unmodelled;  ///< a key that would change the order of events
 };
 
@@ -21,6 +21,7 @@ void take(const FlatObject& pair, MooncakeLine& line) {
   if (key == "hash_ids") line.hash_ids = pair.value();
   if (key == "request_id") line.id = pair.value();
   if (key == "session_id") line.session = pair.value();
+  if (key == "domain") line.domain = pair.value();
   if (key == "priority") line.priority = pair.value();
   const bool ordering = key == "wait_for" || key == "tool_wait_ms" || key == "delay_ms";
   if (ordering && pair.value() != "0" && pair.value() != "null" && pair.value() != "[]")
@@ -66,6 +67,8 @@ class MooncakeReader {
     row.output_tokens = check_tokens(line.output, number, "output_length", mistakes_);
     row.id = line.id;
     row.session = line.session;
+    row.domain = line.domain;
+    result_.has_domain = result_.has_domain || !line.domain.empty();
     result_.has_session = result_.has_session || !line.session.empty();
     read_priority(line.priority, number, row);
     row.blocks_begin = static_cast<std::uint32_t>(result_.blocks.size());

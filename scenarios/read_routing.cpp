@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,14 @@ void find_files(Reader& section, LoadContext& context, std::vector<Change>& chan
   if (!section.is_map("base")) return;
   Reader base = section.map("base");
   find_files(base, context, changes);
+}
+
+/// Where a kind, or one it is based on, lists mixes of domains by time.
+std::optional<Where> find_schedule(Reader& section) {
+  if (section.is_list("domain_mix")) return section.where("domain_mix");
+  if (!section.is_map("base")) return std::nullopt;
+  Reader base = section.map("base");
+  return find_schedule(base);
 }
 
 template <class Enum>
@@ -117,6 +126,7 @@ RoutingSpec read_routing(Reader& root, const RoutingShape& shape, LoadContext& c
   if (root.is_map("routing")) spec.policy.params = root.raw("routing");
   spec.fidelity = read_choice(in, "fidelity", kFidelities);
   read_capacity(in, spec);
+  spec.mix_schedule = find_schedule(in);
   const auto seed = in.optional_integer("seed", {.min = 0, .max = 9.2e18});
   if (seed) spec.seed = static_cast<std::uint64_t>(*seed);
   const bool sound = groups_hold_top_k(root, shape, context);

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <fmt/format.h>
+#include <map>
 #include <unordered_map>
 #include <utility>
 
@@ -130,6 +131,24 @@ void add_sessions(const TraceRows& rows, Window window, Workload& workload) {
   }
 }
 
+void add_domains(const TraceRows& rows, Window window, const std::string& name_of_file,
+                 Workload& workload) {
+  constexpr std::size_t kMost = 4096;  // as many experts as a layer may have: a domain each
+
+  std::map<std::string_view, std::uint16_t> index;
+  workload.domain.reserve(window.size());
+  for (std::size_t i = window.first; i < window.last; ++i) {
+    const std::string_view name = rows.rows[i].domain;
+    const auto next = static_cast<std::uint16_t>(index.size());
+    const auto place = name.empty() ? index.end() : index.try_emplace(name, next).first;
+    workload.domain.push_back(place == index.end() ? kNoDomain : place->second);
+    if (index.size() > next) workload.domain_names.emplace_back(name);
+    if (index.size() > kMost)
+      refuse_file(name_of_file, "domain", fmt::format("more than {} domains", kMost),
+                  "a domain is a kind of request, not the request itself");
+  }
+}
+
 /// The file's request ids, unless they are the row numbers.
 void add_names(const TraceRows& rows, Window window, Workload& workload) {
   bool numbered = true;
@@ -190,6 +209,7 @@ Workload parse_request_trace(const TraceText& text, const TraceSpec& spec) {
     if (rows.has_priority) workload.priority.push_back(row.priority);
   }
   if (rows.has_session) add_sessions(rows, window, workload);
+  if (rows.has_domain) add_domains(rows, window, text.trace_name, workload);
   add_names(rows, window, workload);
   if (rows.block_tokens > 0 && !spec.ignore_blocks) add_chains(rows, window, workload);
   workload.description = fmt::format(
@@ -216,8 +236,11 @@ std::string write_request_csv(const Workload& workload) {
   MOESIM_CHECK(workload.predecessor.empty() && !workload.closed_loop,
                "every request has an arrival of its own");
   const bool sessions = !workload.session.empty();
+  const bool domains = !workload.domain.empty();
   std::string out = "request_id,arrival_s,prompt_tokens,output_tokens";
-  out += sessions ? ",session_id\n" : "\n";
+  if (sessions) out += ",session_id";
+  if (domains) out += ",domain";
+  out += '\n';
   for (std::size_t i = 0; i < workload.size(); ++i) {
     out += workload.names.empty() ? std::to_string(i) : workload.names[i];
     out += ',';
@@ -225,6 +248,10 @@ std::string write_request_csv(const Workload& workload) {
     fmt::format_to(std::back_inserter(out), ",{},{}", workload.prompt_tokens[i],
                    workload.output_tokens[i]);
     if (sessions) fmt::format_to(std::back_inserter(out), ",{}", workload.session[i]);
+    if (domains) {
+      out += ',';
+      if (workload.domain[i] != kNoDomain) out += workload.domain_names[workload.domain[i]];
+    }
     out += '\n';
   }
   return out;

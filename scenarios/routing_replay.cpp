@@ -5,6 +5,8 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <numeric>
+#include <span>
+#include <utility>
 
 #include "sim/base/check.h"
 #include "sim/base/diagnostic.h"
@@ -103,45 +105,74 @@ bool is_of(const RoutingTable& table, const RoutedSequence& sequence, const std:
   return domain.name == name || domain.group == name;
 }
 
-[[noreturn]] void refuse_domain(const RoutingTable& table, const std::string& name) {
+/// `tag`: it is requests that are of the domain, not a mix.
+[[noreturn]] void refuse_domain(const RoutingTable& table, const std::string& name, bool tag) {
   std::vector<std::string> known;
   for (const RoutingDomain& domain : table.domains) {
-    if (std::find(known.begin(), known.end(), domain.group) == known.end())
-      known.push_back(domain.group);
+    for (const std::string& own : {domain.name, domain.group}) {
+      if (std::find(known.begin(), known.end(), own) == known.end()) known.push_back(own);
+    }
   }
-  refuse_mix(name, "the trace has no sequence of this domain or group",
-             known.empty() ? "it names no domains at all" : nearest_name_hint(name, known));
+  const std::string hint =
+      known.empty() ? "it names no domains at all" : nearest_name_hint(name, known);
+  if (!tag) refuse_mix(name, "the trace has no sequence of this domain or group", hint);
+  Diagnostic mistake;
+  mistake.key = "workload.trace";
+  mistake.problem = fmt::format("requests are of domain '{}', no sequence of the routing is", name);
+  mistake.hint = hint;
+  throw_input_error(std::move(mistake));
 }
 
 }  // namespace
 
-RoutingReplay::RoutingReplay(const RoutingTable& table, const Options& options)
-    : table_(&table), options_(options) {
+RoutingReplay::RoutingReplay(const RoutingTable& table, const Options& options,
+                             const Workload* requests)
+    : table_(&table),
+      options_(options),
+      domains_(options.domain_mix, requests, !table.domains.empty()) {
   MOESIM_CHECK(!table.sequences.empty(), "a table of routed tokens has sequences");
-  if (options.domain_mix.empty()) add_share(1, nullptr);
-  for (const auto& [name, weight] : options.domain_mix) {
-    if (!(weight >= 0) || !std::isfinite(weight))
-      refuse_mix(name, fmt::format("{} is no share", weight), "a number from 0 on");
-    if (weight > 0) add_share(weight, &name);
+  if (!options.domain_mix.empty() && !options.mix_names_domains && domains_.all_tagged())
+    refuse_mix("", "has no effect: every request has a domain of its own",
+               "leave it out, or the column domain of the trace");
+  for (const std::map<std::string, double>& shares : domains_.mixes()) add_mix(shares);
+  decode_before_ = prompt_before_ = {0};
+  for (const Source& source : sources_) {
+    decode_before_.push_back(decode_before_.back() + source.decode.rows);
+    prompt_before_.push_back(prompt_before_.back() + source.prompt.rows);
   }
-  if (shares_.empty()) refuse_mix("", "all shares are 0", "give at least one domain a share");
-  finish_shares();
 }
 
-/// Adds the sources of a domain or group (all without a name).
-void RoutingReplay::add_share(double weight, const std::string* name) {
-  Share share;
-  share.first = sources_.size();
-  for (std::size_t i = 0; i < table_->sequences.size(); ++i) {
-    const RoutedSequence& sequence = table_->sequences[i];
-    if (name != nullptr && !is_of(*table_, sequence, *name)) continue;
-    sources_.push_back(source_of(sequence, i));
-    prefill_from_decode_ = prefill_from_decode_ || sources_.back().prompt_is_decode;
+void RoutingReplay::add_mix(const std::map<std::string, double>& shares) {
+  Mix mix{shares_.size(), 0};
+  if (shares.empty()) add_share("", 1);
+  for (const auto& [name, weight] : shares) {
+    if (!(weight >= 0) || !std::isfinite(weight))
+      refuse_mix(name, fmt::format("{} is no share", weight), "a number from 0 on");
+    if (weight > 0) add_share(name, weight);
   }
-  share.count = sources_.size() - share.first;
-  if (share.count == 0) refuse_domain(*table_, *name);
-  share.below = weight;
+  mix.count = shares_.size() - mix.first;
+  if (mix.count == 0) refuse_mix("", "all shares are 0", "give at least one domain a share");
+  finish_shares(mix);
+  mixes_.push_back(mix);
+}
+
+/// Adds a share of a domain or group (all sequences without a name) to the mix being made.
+void RoutingReplay::add_share(const std::string& name, double weight) {
+  const auto [known, is_new] = known_.try_emplace(name);
+  Share& share = known->second;
+  if (is_new) {
+    share.first = sources_.size();
+    for (std::size_t i = 0; i < table_->sequences.size(); ++i) {
+      const RoutedSequence& sequence = table_->sequences[i];
+      if (!name.empty() && !is_of(*table_, sequence, name)) continue;
+      sources_.push_back(source_of(sequence, i));
+      prefill_from_decode_ = prefill_from_decode_ || sources_.back().prompt_is_decode;
+    }
+    share.count = sources_.size() - share.first;
+    if (share.count == 0) refuse_domain(*table_, name, mixes_.size() >= domains_.scheduled());
+  }
   shares_.push_back(share);
+  shares_.back().below = weight;
 }
 
 RoutingReplay::Source RoutingReplay::source_of(const RoutedSequence& sequence, std::size_t number) {
@@ -159,59 +190,74 @@ RoutingReplay::Source RoutingReplay::source_of(const RoutedSequence& sequence, s
   return source;
 }
 
-/// Turns weights into cumulated shares, and sums rows.
-void RoutingReplay::finish_shares() {
+/// Turns the weights of a mix into cumulated shares.
+void RoutingReplay::finish_shares(const Mix& mix) {
+  const std::span<Share> shares = std::span(shares_).subspan(mix.first, mix.count);
   const double total =
-      std::accumulate(shares_.begin(), shares_.end(), 0.0,
+      std::accumulate(shares.begin(), shares.end(), 0.0,
                       [](double sum, const Share& share) { return sum + share.below; });
   double sum = 0;
-  for (Share& share : shares_) {
+  for (Share& share : shares) {
     sum += share.below;
     share.below = sum / total;
     share.slots_below = static_cast<std::uint32_t>(std::llround(share.below * kMixBlock));
   }
-  shares_.back().below = 1;
-  shares_.back().slots_below = kMixBlock;
-  decode_before_ = prompt_before_ = {0};
-  for (const Source& source : sources_) {
-    decode_before_.push_back(decode_before_.back() + source.decode.rows);
-    prompt_before_.push_back(prompt_before_.back() + source.prompt.rows);
-  }
+  shares.back().below = 1;
+  shares.back().slots_below = kMixBlock;
 }
 
-/// The share a keyed draw falls into; nothing is drawn if there is one.
-const RoutingReplay::Share& RoutingReplay::share_of(std::uint64_t stream, std::uint64_t owner,
+/// The share of a mix that a keyed draw falls into; nothing is drawn if there is one.
+const RoutingReplay::Share& RoutingReplay::share_of(const Mix& mix, std::uint64_t stream,
+                                                    std::uint64_t owner,
                                                     std::uint64_t index) const {
-  if (shares_.size() == 1) return shares_.front();
+  const auto first = shares_.begin() + static_cast<std::ptrdiff_t>(mix.first);
+  if (mix.count == 1) return *first;
   const std::uint64_t key = keyed(options_.seed, stream, owner, index);
   const double u = static_cast<double>(key >> 11) * 0x1p-53;
-  const auto at = std::find_if(shares_.begin(), shares_.end() - 1,
-                               [u](const Share& share) { return u < share.below; });
-  return *at;
+  const auto last = first + static_cast<std::ptrdiff_t>(mix.count) - 1;
+  return *std::find_if(first, last, [u](const Share& share) { return u < share.below; });
+}
+
+const RoutingReplay::Share& RoutingReplay::share_of_request(std::uint64_t request) const {
+  return share_of(mixes_[domains_.mix_of(request)], kPickShare, request);
+}
+
+std::vector<double> RoutingReplay::sequence_shares(std::size_t mix) const {
+  std::vector<double> of(table_->sequences.size(), 0.0);
+  double below = 0;
+  for (std::size_t s = 0; s < mixes_[mix].count; ++s) {
+    const Share& share = shares_[mixes_[mix].first + s];
+    const double each =
+        (share.below - std::exchange(below, share.below)) / static_cast<double>(share.count);
+    for (std::size_t i = 0; i < share.count; ++i) of[sources_[share.first + i].sequence] += each;
+  }
+  return of;
 }
 
 /// The source of a request. Without replacement the requests of a block of kMixBlock have their
 /// shares exactly, so that a request's number within its share, and with it the place in the
-/// permutation, is a pure function of its id.
+/// permutation, is a pure function of its number within its mix.
 RoutingReplay::Draw RoutingReplay::draw(std::uint64_t request) const {
   const std::uint64_t seed = options_.seed;
   if (options_.replace) {
-    const Share& share = share_of(kPickShare, request);
+    const Share& share = share_of_request(request);
     const auto count = static_cast<std::uint32_t>(share.count);
     return {share.first + below(keyed(seed, kPickSequence, request), count), 0};
   }
-  const Share* share = &shares_.front();
-  std::uint64_t number = request;
-  if (shares_.size() > 1) {
-    const std::uint64_t block = request / kMixBlock;
+  const std::uint64_t which = domains_.mix_of(request);
+  const Mix& mix = mixes_[which];
+  const Share* share = &shares_[mix.first];
+  std::uint64_t number = domains_.number_of(request);
+  if (mix.count > 1) {
+    const std::uint64_t block = number / kMixBlock;
     const std::uint64_t slot =
-        permuted(request % kMixBlock, kMixBlock, keyed(seed, kPermuteMix, block));
+        permuted(number % kMixBlock, kMixBlock, keyed(seed, kPermuteMix, block, which));
     std::uint32_t begin = 0;
     while (slot >= share->slots_below) begin = share++->slots_below;
     number = block * (share->slots_below - begin) + (slot - begin);
   }
   const std::uint64_t epoch = number / share->count;
-  const std::uint64_t key = keyed(seed, kPermute, epoch, share->first);
+  const std::uint64_t key = keyed(seed, kPermute, epoch, which << 32 | share->first);
   return {share->first + permuted(number % share->count, share->count, key), epoch};
 }
 
@@ -259,7 +305,7 @@ std::uint64_t RoutingReplay::drawn_row(std::uint64_t key, bool prompt, const Sha
 std::uint64_t RoutingReplay::far_decode_row(const Walk& walk, std::uint32_t index) const {
   const std::uint64_t seed = options_.seed;
   if (options_.mode != Mode::kSequence)
-    return drawn_row(walk.request, false, share_of(kPickShare, walk.request), index, kDecodeRow);
+    return drawn_row(walk.request, false, share_of_request(walk.request), index, kDecodeRow);
   return wrapped(walk.decode_first, walk.decode_rows, std::uint64_t{index} - walk.decode_rows,
                  keyed(seed, kDecodeWrap, walk.request));
 }
@@ -267,7 +313,7 @@ std::uint64_t RoutingReplay::far_decode_row(const Walk& walk, std::uint32_t inde
 std::uint64_t RoutingReplay::prompt_row(const Walk& walk, std::uint32_t index) const {
   const std::uint64_t seed = options_.seed;
   if (options_.mode != Mode::kSequence)
-    return drawn_row(walk.request, true, share_of(kPickShare, walk.request), index, kPromptRow);
+    return drawn_row(walk.request, true, share_of_request(walk.request), index, kPromptRow);
   const std::uint64_t key = keyed(seed, kPromptWrap, walk.request);
   if (walk.prompt_is_decode) return wrapped(walk.decode_first, walk.decode_rows, index, key);
   if (index < walk.prompt_rows) return walk.prompt_first + index;
@@ -276,7 +322,7 @@ std::uint64_t RoutingReplay::prompt_row(const Walk& walk, std::uint32_t index) c
 
 std::uint64_t RoutingReplay::block_row(std::uint64_t block, std::uint32_t offset) const {
   const std::uint64_t seed = options_.seed;
-  const Share& share = share_of(kBlockSequence, block, 1);
+  const Share& share = share_of(mixes_[domains_.mix_of_block(block)], kBlockSequence, block, 1);
   if (options_.mode != Mode::kSequence) return drawn_row(block, true, share, offset, kBlockRow);
   const auto count = static_cast<std::uint32_t>(share.count);
   const Source& source = sources_[share.first + below(keyed(seed, kBlockSequence, block), count)];
@@ -289,8 +335,7 @@ std::uint64_t RoutingReplay::block_row(std::uint64_t block, std::uint32_t offset
 std::uint64_t RoutingReplay::layer_row(std::uint64_t request, bool prompt, std::uint32_t index,
                                        int layer) const {
   const std::uint64_t stream = kLayerRow + 2 * static_cast<std::uint64_t>(layer) + (prompt ? 1 : 0);
-  const Share& share = share_of(kPickShare, request);
-  return drawn_row(request, prompt, share, index, stream);
+  return drawn_row(request, prompt, share_of_request(request), index, stream);
 }
 
 }  // namespace moesim

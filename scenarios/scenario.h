@@ -124,6 +124,7 @@ struct RoutingSpec {
   Overflow overflow = Overflow::kDrop;
   CapacityScope capacity_scope = CapacityScope::kBatch;
   std::optional<std::uint64_t> seed;  ///< nullopt: the scenario's
+  std::optional<Where> mix_schedule;  ///< set if domain_mix changes with the time of arrival
 };
 
 struct SloSpec {

@@ -19,6 +19,7 @@ struct TraceRow {
   int line = 0;
   std::string_view id;
   std::string_view session;
+  std::string_view domain;                         ///< of its text; empty: not told
   std::uint32_t blocks_begin = 0, blocks_end = 0;  ///< range of TraceRows::blocks
 };
 
@@ -28,6 +29,7 @@ struct TraceRows {
   std::uint32_t block_tokens = 0;     ///< 0 = no identity
   bool has_priority = false;
   bool has_session = false;
+  bool has_domain = false;
 };
 
 /// Limits of a token count: more than any context we know of is a mistake.

@@ -363,6 +363,18 @@ void check_fidelity(const Rules& rules) {
   }
 }
 
+/// Mixes of domains by time ask when requests arrive.
+void check_mix_schedule(const Rules& rules) {
+  const std::optional<Where>& where = rules.scenario.routing.mix_schedule;
+  const WorkloadSpec& workload = rules.scenario.workload;
+  const std::string& arrivals = workload.arrival.policy.name;
+  if (!where || workload.trace || (arrivals != "closed_loop" && arrivals != "all_at_once")) return;
+  rules.context.diagnostics.add(
+      {*where, "routing.domain_mix",
+       fmt::format("mixes by time of arrival have no effect: {} says no times", arrivals),
+       "write one mix, or arrivals such as kind: poisson"});
+}
+
 /// A prefill or decode instance is one side of a split system; mixing sides needs their transfer.
 void check_roles(const Rules& rules) {
   for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
@@ -404,6 +416,7 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
     check_placement(rules);
     check_eplb(rules);
     check_fidelity(rules);
+    check_mix_schedule(rules);
     if (inputs.has_system) check_offload(inputs.scenario, inputs.offload, context);
   }
   check_roles(rules);

@@ -223,6 +223,15 @@ void check_warmup(const WorkloadSpec& spec, const Workload& workload) {
 
 }  // namespace
 
+std::vector<std::int64_t> earliest_arrivals(const Workload& workload) {
+  std::vector<std::int64_t> arrivals = workload.arrival_ns;
+  for (std::size_t row = 0; row < workload.predecessor.size(); ++row) {
+    const std::uint32_t before = workload.predecessor[row];
+    if (before != kNoRequest) arrivals[row] += arrivals[before];
+  }
+  return arrivals;
+}
+
 Workload make_workload(const WorkloadSpec& spec, std::uint64_t seed) {
   Workload workload = spec.trace ? read_request_trace(*spec.trace) : draw_workload(spec, seed);
   check_warmup(spec, workload);

@@ -17,6 +17,7 @@ struct ChainElement {
 };
 
 inline constexpr std::uint32_t kNoRequest = std::numeric_limits<std::uint32_t>::max();
+inline constexpr std::uint16_t kNoDomain = std::numeric_limits<std::uint16_t>::max();
 
 /// All requests of a run, as columns. Rows are in order of first possible arrival; follow-up turns
 /// and closed-loop requests have no arrival of their own (see `predecessor`, `max_concurrency`).
@@ -27,8 +28,11 @@ struct Workload {
   std::vector<std::uint32_t> output_tokens;  ///< >= 1
   std::vector<std::uint32_t>
       predecessor;  ///< empty, or per row: request whose end releases this one, or kNoRequest
-  std::vector<std::uint32_t> session;      ///< empty, or per row: session index
-  std::vector<std::int32_t> priority;      ///< empty, or per row: smaller is more urgent
+  std::vector<std::uint32_t> session;  ///< empty, or per row: session index
+  std::vector<std::int32_t> priority;  ///< empty, or per row: smaller is more urgent
+  std::vector<std::uint16_t>
+      domain;  ///< empty, or per row: index into domain_names, or kNoDomain; routing looks at it
+  std::vector<std::string> domain_names;
   std::vector<std::uint32_t> chain_begin;  ///< empty, or size()+1 offsets into `chain`
   std::vector<ChainElement> chain;
   std::uint32_t chain_ids = 0;          ///< ids are dense: 0 .. chain_ids-1
@@ -46,5 +50,10 @@ struct Workload {
 /// "output_tokens", "turns", "think_time": changing one never shifts another. Throws InputError for
 /// a bad trace.
 [[nodiscard]] Workload make_workload(const WorkloadSpec& spec, std::uint64_t seed);
+
+/// When each request arrives if serving takes no time: its own arrival; of a follow-up the one
+/// before it and the think time. Nanoseconds; does not decrease, unless in a closed loop, where all
+/// are 0.
+[[nodiscard]] std::vector<std::int64_t> earliest_arrivals(const Workload& workload);
 
 }  // namespace moesim

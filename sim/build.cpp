@@ -199,7 +199,7 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
       routing.fidelity == RoutingFidelity::kAuto ? RoutingFidelity::kSampled : routing.fidelity;
   if (routing.fidelity == RoutingFidelity::kRankExact) {
     const std::string obstacle =
-        rank_exact_obstacle(scenario, parallel, experts.placement, *experts.routing);
+        rank_exact_obstacle(scenario, parallel, experts.placement, *experts.routing, workload);
     if (!obstacle.empty()) {
       experts.fidelity = RoutingFidelity::kExact;
       warn("routing.fidelity: rank_exact runs as exact: " + obstacle);

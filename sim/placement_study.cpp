@@ -37,14 +37,19 @@ std::unique_ptr<ExpertRouting> make_routing(const Scenario& scenario) {
   return routing;
 }
 
-/// Load of some sequences of a table.
-Loads load_of(const RoutingTable& table, std::size_t first, std::size_t last) {
+/// Load of some sequences of a table, each as often as requests take it.
+Loads load_of(const RoutingTable& table, std::size_t first, std::size_t last,
+              const std::vector<double>& shares) {
   const RoutingShape& shape = table.shape();
-  std::vector<std::uint32_t> counts(static_cast<std::size_t>(shape.layers) *
-                                    static_cast<std::size_t>(shape.experts));
-  for (std::size_t s = first; s < last; ++s)
+  Loads loads(static_cast<std::size_t>(shape.layers) * static_cast<std::size_t>(shape.experts));
+  std::vector<std::uint32_t> counts(loads.size());
+  for (std::size_t s = first; s < last; ++s) {
+    std::ranges::fill(counts, 0U);
     count_run(table, table.sequences[s].first_row, table.sequences[s].rows, counts);
-  return {counts.begin(), counts.end()};
+    const double times = shares[s] * static_cast<double>(shares.size());
+    for (std::size_t i = 0; i < loads.size(); ++i) loads[i] += times * counts[i];
+  }
+  return loads;
 }
 
 /// What placements are planned on, and what they meet afterwards.
@@ -60,12 +65,27 @@ Windows windows_of(const Scenario& scenario) {
   const RoutingTable now = routing->table(shape, size, seed, 0);
   now.check_all_rows();
   const std::size_t all = now.sequences.size();
+  const RoutingReplay::Options replay = routing->replay(seed);
+  const auto shares = [&](const RoutingTable& table, std::size_t mix) {
+    return RoutingReplay(table, replay).sequence_shares(mix);
+  };
   if (std::isfinite(routing->epoch_s())) {
     const RoutingTable later = routing->table(shape, size, seed, 1);
-    return {load_of(now, 0, all), load_of(later, 0, later.sequences.size())};
+    return {load_of(now, 0, all, shares(now, 0)),
+            load_of(later, 0, later.sequences.size(), shares(later, 0))};
   }
-  const std::size_t half = std::max<std::size_t>(1, all / 2);
-  return {load_of(now, 0, half), load_of(now, all > 1 ? half : 0, all)};
+  // Domains come and go: planned on the first mix, judged on the last.
+  const std::vector<double> first = shares(now, 0);
+  if (replay.domain_mix.size() > 1)
+    return {load_of(now, 0, all, first),
+            load_of(now, 0, all, shares(now, replay.domain_mix.size() - 1))};
+  std::vector<std::size_t> used;
+  for (std::size_t s = 0; s < all; ++s) {
+    if (first[s] > 0) used.push_back(s);
+  }
+  const std::size_t half = used[used.size() / 2];
+  return {load_of(now, 0, used.size() > 1 ? half : all, first),
+          load_of(now, used.size() > 1 ? half : 0, all, first)};
 }
 
 struct Imbalance {

@@ -40,7 +40,8 @@ struct PlacementStudy {
 /// Compares placements for the scenario's first kind of instance: linear, round_robin where experts
 /// come in groups, and EPLB with each number of redundant experts (empty: none, and one more per
 /// rank). EPLB is planned on the load of the first half of the routing's sequences (its first
-/// epoch, if it drifts) and everything is judged by the second. Throws InputError if experts are
+/// epoch, if it drifts; its first mix of domains, if those change with time) and everything is
+/// judged by the second (the last mix). Throws InputError if experts are
 /// not whole on ranks.
 [[nodiscard]] PlacementStudy study_placements(const Scenario& scenario,
                                               const std::vector<int>& redundant);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "scenarios/domain_mix.h"
 #include "scenarios/expert_routing.h"
 #include "scenarios/latent_parameters.h"
 #include "scenarios/latent_tokens.h"
@@ -22,8 +23,12 @@ namespace {
 
 class LatentLogit final : public ExpertRouting {
  public:
-  LatentLogit(std::optional<std::string> file, int template_start, const LoadDrift& drift)
-      : file_(std::move(file)), template_start_(template_start), drift_(drift) {}
+  LatentLogit(std::optional<std::string> file, int template_start, const LoadDrift& drift,
+              std::vector<DomainMix> mix)
+      : file_(std::move(file)),
+        template_start_(template_start),
+        drift_(drift),
+        mix_(std::move(mix)) {}
 
   void check(const RoutingShape& shape) const override {
     const LatentParameters parameters = read();
@@ -36,20 +41,32 @@ class LatentLogit final : public ExpertRouting {
 
   [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
                                    std::uint64_t seed, std::uint64_t epoch) const override {
-    const LatentParameters parameters = read();
+    LatentParameters parameters = read();
+    const std::vector<std::string> names = names_of(mix_);
+    if (!names.empty()) parameters.domains = static_cast<int>(names.size());
     LatentTokens tokens(shape, parameters, seed);
     for (int l = 0; l < shape.layers; ++l) {
       const std::vector<double> first = normal_scores(shape.experts, seed, l);
       tokens.add_layer(spread_of(parameters, l, seed), drift_.scores(first, seed, l, epoch));
     }
     RoutingTable table = empty_table(shape, size);
-    for (RoutedSequence& sequence : table.sequences)
-      sequence.domain = static_cast<std::uint16_t>(
-          tokens.sequence(table, sequence.first_row, sequence.rows, sequence.source_id));
-    for (int d = 0; d < parameters.domains; ++d)
-      table.domains.push_back({d, fmt::format("domain_{}", d), "generated"});
+    for (RoutedSequence& sequence : table.sequences) {
+      tokens.sequence(table, sequence.first_row, sequence.rows, sequence.source_id);
+      sequence.domain = static_cast<std::uint16_t>(tokens.domain_of(sequence.source_id));
+    }
+    for (int d = 0; d < parameters.domains; ++d) {
+      const auto at = static_cast<std::size_t>(d);
+      if (names.empty()) {
+        table.domains.push_back({d, fmt::format("domain_{}", d), "generated"});
+      } else {
+        table.domains.push_back({d, names[at], names[at]});
+      }
+    }
     add_template(table, size, tokens);
     return table;
+  }
+  [[nodiscard]] RoutingReplay::Options replay(std::uint64_t seed) const override {
+    return {.seed = seed, .domain_mix = mix_, .mix_names_domains = true};
   }
   [[nodiscard]] double epoch_s() const override { return drift_.epoch_s(); }
 
@@ -94,6 +111,7 @@ class LatentLogit final : public ExpertRouting {
   std::optional<std::string> file_;
   int template_start_;
   LoadDrift drift_;
+  std::vector<DomainMix> mix_;  ///< its names are the domains; empty: those of the parameters
 };
 
 const Register<ExpertRouting> kLatentLogit{
@@ -104,8 +122,9 @@ const Register<ExpertRouting> kLatentLogit{
       // Replay never comes back to the first 32 rows of a sequence (RoutingReplay).
       const auto start =
           in.integer_or("template_start", 0, {.min = 0, .max = RoutingReplay::kTemplateRows});
-      return std::make_unique<LatentLogit>(std::move(file), static_cast<int>(start),
-                                           read_drift(in));
+      const LoadDrift drift = read_drift(in);
+      return std::make_unique<LatentLogit>(std::move(file), static_cast<int>(start), drift,
+                                           read_domain_mix(in).mixes);
     }};
 
 }  // namespace

@@ -1,11 +1,9 @@
-#include <algorithm>
 #include <fmt/format.h>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include "scenarios/domain_mix.h"
 #include "scenarios/expert_routing.h"
 #include "scenarios/routing_trace.h"
 #include "sim/base/reader.h"
@@ -19,8 +17,7 @@ struct Recording {
   Where where;
   std::string key;
   RoutingReplay::Options options;  ///< without the seed
-  Where where_mix;
-  std::string key_mix;
+  GivenMix mix;
 };
 
 /// Recorded tokens of the model itself, replayed (routing-traces.md 3). A trace of another model is
@@ -32,7 +29,7 @@ class Trace final : public ExpertRouting {
   void check(const RoutingShape& shape) const override {
     const RoutingTable table = read_routed_tokens(recording_.file);
     check_model(table, shape);
-    check_mix(table);
+    check_domain_names(recording_.mix, table.domains);
   }
   [[nodiscard]] RoutingTable table(const RoutingShape& /*shape*/, const TableSize& /*size*/,
                                    std::uint64_t /*seed*/, std::uint64_t /*epoch*/) const override {
@@ -62,20 +59,6 @@ class Trace final : public ExpertRouting {
     if (table.rows() == 0) fail("holds no tokens", "give another trace");
   }
 
-  void check_mix(const RoutingTable& table) const {
-    std::vector<std::string> names;
-    for (const RoutingDomain& domain : table.domains) {
-      for (const std::string& name : {domain.name, domain.group}) {
-        if (!name.empty() && std::ranges::find(names, name) == names.end()) names.push_back(name);
-      }
-    }
-    for (const auto& [name, share] : recording_.options.domain_mix) {
-      if (std::ranges::find(names, name) != names.end()) continue;
-      throw_input_error({recording_.where_mix, recording_.key_mix + "." + name,
-                         "the trace has no such domain", nearest_name_hint(name, names)});
-    }
-  }
-
   Recording recording_;
 };
 
@@ -83,17 +66,6 @@ RoutingReplay::Mode read_mode(Reader& in) {
   const std::string mode = in.choice_or("mode", {"sequence", "row", "independent"}, "sequence");
   if (mode == "row") return RoutingReplay::Mode::kRow;
   return mode == "independent" ? RoutingReplay::Mode::kIndependent : RoutingReplay::Mode::kSequence;
-}
-
-std::map<std::string, double> read_mix(Reader& in) {
-  std::map<std::string, double> mix;
-  if (!in.has("domain_mix")) return mix;
-  Reader section = in.map("domain_mix");
-  double sum = 0;
-  for (const std::string& name : section.keys())
-    sum += mix[name] = section.number(name, {.min = 0, .max = 1e6});
-  if (sum <= 0) in.fail("domain_mix", "leaves no domain", "write a share above 0, or leave it out");
-  return mix;
 }
 
 const Register<ExpertRouting> kTrace{"trace", "recorded tokens, replayed by sequence, row or layer",
@@ -104,9 +76,8 @@ const Register<ExpertRouting> kTrace{"trace", "recorded tokens, replayed by sequ
                                        recording.key = in.path("path");
                                        recording.options.mode = read_mode(in);
                                        recording.options.replace = in.boolean_or("replace", true);
-                                       recording.options.domain_mix = read_mix(in);
-                                       recording.where_mix = in.where("domain_mix");
-                                       recording.key_mix = in.path("domain_mix");
+                                       recording.mix = read_domain_mix(in);
+                                       recording.options.domain_mix = recording.mix.mixes;
                                        return std::make_unique<Trace>(std::move(recording));
                                      }};
 

@@ -52,6 +52,8 @@ void add_identity(const RunView& view, std::size_t row, Line& line) {
   const Workload& workload = view.workload;
   line.text("request_id", workload.names.empty() ? std::to_string(row) : workload.names[row]);
   if (!workload.session.empty()) line.text("session_id", std::to_string(workload.session[row]));
+  if (!workload.domain.empty() && workload.domain[row] != kNoDomain)
+    line.text("domain", workload.domain_names[workload.domain[row]]);
 }
 
 void add_tokens(const RunView& view, std::size_t row, Line& line) {

@@ -26,7 +26,7 @@ class ExactMoe final : public MoeModel {
       : stages_(std::move(setup.stages)),
         shape_(setup.shape),
         tables_(std::move(setup.routing), listed_shape(setup), setup.seed,
-                table_size(shape_, setup.mean_prompt, setup.mean_output)),
+                table_size(shape_, setup.mean_prompt, setup.mean_output), setup.workload),
         step_rows_(tables_, setup.workload),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "exact")) {
     if (setup.capacity) capacity_.emplace(*setup.capacity, shape_);

@@ -7,6 +7,7 @@
 #include "hardware/flows.h"
 #include "scenarios/load_table.h"
 #include "scenarios/routing_counts.h"
+#include "scenarios/workload.h"
 #include "sim/steptime/rank_rows.h"
 
 namespace moesim {
@@ -126,8 +127,21 @@ ExpertPlacement first_placement(const ModelSpec& model, const Parallel& parallel
                                       .loads = loads});
 }
 
+namespace {
+
+/// Whether requests take tokens by what they are about.
+bool follows_tags(const ExpertRouting& routing, const RoutingShape& shape,
+                  const Workload& requests) {
+  return !requests.domain.empty() &&
+         !routing.table(shape, {.sequences = 1, .prompt_rows = 1, .decode_rows = 1}, 1, 0)
+              .domains.empty();
+}
+
+}  // namespace
+
 std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parallel,
-                                const ExpertPlacement& placement, const ExpertRouting& routing) {
+                                const ExpertPlacement& placement, const ExpertRouting& routing,
+                                const Workload& requests) {
   if (!parallel.expert_parallel || parallel.moe_ep() == 1)
     return "experts are not spread over ranks";
   if (scenario.routing.capacity_factor)
@@ -136,8 +150,14 @@ std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parall
     return "offload needs to know which experts are used";
   if (scenario.placement.rebalances()) return "eplb moves experts during the run";
   if (placement.slots > placement.experts) return "there are copies of experts to choose from";
-  if (routing.replay(scenario.seed).mode == RoutingReplay::Mode::kIndependent)
+  const RoutingReplay::Options replay = routing.replay(scenario.seed);
+  if (replay.mode == RoutingReplay::Mode::kIndependent)
     return "mode independent gives tokens another row at every layer";
+  // Which of a rank's experts it is comes from draws of all requests alike.
+  if (replay.domain_mix.size() > 1)
+    return "domain_mix changes with time, and a rank's experts with it";
+  if (follows_tags(routing, routing_shape(scenario.model), requests))
+    return "requests have domains of their own, and a rank's experts go with them";
   const int most = (placement.slots + placement.ranks - 1) / placement.ranks;
   if (std::min(most, routing_shape(scenario.model).top_k) > RankRows::kMostChoices)
     return fmt::format("a rank may have more than {} of a token's choices", RankRows::kMostChoices);

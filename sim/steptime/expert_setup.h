@@ -14,6 +14,8 @@
 
 namespace moesim {
 
+struct Workload;
+
 /// Where the MoE group of one pipeline stage runs.
 struct ExpertSite {
   const Topology& topology;
@@ -55,10 +57,11 @@ struct ExpertSite {
                                               std::span<const double> loads);
 
 /// Why `routing.fidelity: rank_exact` cannot follow these experts and exact replay does it instead;
-/// empty if it can. `placement` is the one the run starts with.
+/// empty if it can. `placement` is the one the run starts with, `requests` are the run's.
 [[nodiscard]] std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parallel,
                                               const ExpertPlacement& placement,
-                                              const ExpertRouting& routing);
+                                              const ExpertRouting& routing,
+                                              const Workload& requests);
 
 /// Where the experts of every pipeline stage lie.
 struct StageParts {

@@ -27,10 +27,11 @@ class RankExactMoe final : public MoeModel {
         seed_(setup.seed),
         ends_(request_ends(setup)),
         tables_(std::move(setup.routing), shape_, seed_,
-                table_size(shape_, setup.mean_prompt, setup.mean_output)),
+                table_size(shape_, setup.mean_prompt, setup.mean_output), setup.workload),
         step_rows_(tables_, setup.workload),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "rank_exact")) {
     MOESIM_CHECK(!step_rows_.independent() && !setup.capacity, "tokens are rows of the table");
+    MOESIM_CHECK(tables_.replay().stretches().size() == 1, "draws are of all requests alike");
     one_kind_ = tables_.routing().independent_tokens() || tables_.routing().consecutive_rows();
     for (MoeStageSpec& stage : stages_) {
       copies_ = copies_ || stage.group.needs_copies();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -7,30 +8,43 @@
 
 namespace moesim {
 
+struct Workload;
+
 /// The table of routed tokens that is in force, and its replay: one for good, or with drift one
 /// after the other. Time may go back: instances that share a table run one after the other.
 class RoutingTables {
  public:
   RoutingTables(std::unique_ptr<ExpertRouting> routing, const RoutingShape& shape,
-                std::uint64_t seed, const TableSize& size);
-  /// Whether another table than the current one is in force at `now_ns`.
+                std::uint64_t seed, const TableSize& size, const Workload* requests = nullptr);
+  /// Whether another table than the current one is in force at `now_ns`, or requests arrive with
+  /// another mix of domains.
   [[nodiscard]] bool outdated(std::int64_t now_ns) const {
-    return now_ns < epoch_begin_ns_ || now_ns >= epoch_end_ns_;
+    return !table_in_.holds(now_ns) || !mix_in_.holds(now_ns);
   }
-  /// Makes the table of `now_ns` the current one; whether it changed. The one before is gone then.
+  /// Makes the table and the mix of `now_ns` the current ones; whether the table changed. The one
+  /// before is gone then.
   bool advance(std::int64_t now_ns);
   [[nodiscard]] const RoutingTable& table() const { return *table_; }
   [[nodiscard]] const RoutingReplay& replay() const { return *replay_; }
+  /// Requests that arrive with the mix of now; the nearest mix that has some.
+  [[nodiscard]] RequestDomains::Stretch requests() const;
   [[nodiscard]] const ExpertRouting& routing() const { return *routing_; }
 
  private:
+  /// Nanoseconds of the run, its end not included.
+  struct Period {
+    std::int64_t begin = 0, end = 0;
+    [[nodiscard]] bool holds(std::int64_t now_ns) const { return begin <= now_ns && now_ns < end; }
+  };
   void make(std::uint64_t epoch);
+  void find_mix(std::int64_t now_ns);
   std::unique_ptr<ExpertRouting> routing_;
   RoutingShape shape_;
   std::uint64_t seed_;
   TableSize size_;
-  std::uint64_t epoch_ = 0;
-  std::int64_t epoch_begin_ns_ = 0, epoch_end_ns_ = 0;
+  const Workload* requests_;
+  std::size_t mix_ = 0;  ///< of the replay's stretches
+  Period table_in_, mix_in_;
   std::unique_ptr<RoutingTable> table_;
   std::unique_ptr<RoutingReplay> replay_;
 };

@@ -15,7 +15,7 @@ struct Place {
   std::uint32_t at = 0, left = 0;
 };
 Place draw_place(const RowDraw& draw, Rng& rng, bool whole) {
-  const std::uint64_t token = rng.next() % draw.ends.back();
+  const std::uint64_t token = draw.skip + rng.next() % (draw.ends.back() - draw.skip);
   const auto end = std::ranges::upper_bound(draw.ends, token);
   const std::uint64_t begin = end == draw.ends.begin() ? 0 : *(end - 1);
   Place place;
@@ -42,10 +42,14 @@ RequestEnds request_ends(const MoeSetup& setup) {
 }
 
 RowDraw row_draw(const RoutingTables& tables, TokenKind kind, const RequestEnds& ends) {
+  const std::vector<std::uint64_t>& all = kind == TokenKind::kDecode ? ends.output : ends.prompt;
+  const RequestDomains::Stretch requests = tables.requests();
+  const bool some = requests.first < requests.last;  // else one request stands for all
   return {.table = &tables.table(),
           .replay = &tables.replay(),
           .kind = kind,
-          .ends = kind == TokenKind::kDecode ? ends.output : ends.prompt,
+          .ends = std::span(all).first(some ? requests.last : all.size()),
+          .skip = some && requests.first > 0 ? all[requests.first - 1] : 0,
           .consecutive = tables.routing().consecutive_rows(),
           .any_row = tables.routing().independent_tokens()};
 }

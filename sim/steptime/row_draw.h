@@ -33,11 +33,12 @@ struct RowDraw {
   const RoutingTable* table = nullptr;
   const RoutingReplay* replay = nullptr;
   TokenKind kind = TokenKind::kDecode;
-  std::span<const std::uint64_t> ends;  ///< RequestEnds::output or ::prompt
+  std::span<const std::uint64_t> ends;  ///< RequestEnds::output or ::prompt, up to a request
+  std::uint64_t skip = 0;               ///< tokens at the front that are of requests left out
   bool consecutive = false;             ///< only neighbouring rows have the intended load
   bool any_row = false;                 ///< tokens are independent: any row does for any of them
 };
-/// Of the table in force. `tables` and `ends` must outlive it.
+/// Of the table and the mix of domains in force. `tables` and `ends` must outlive it.
 [[nodiscard]] RowDraw row_draw(const RoutingTables& tables, TokenKind kind,
                                const RequestEnds& ends);
 

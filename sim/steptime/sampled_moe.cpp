@@ -33,7 +33,7 @@ class SampledMoe final : public MoeModel {
         seed_(setup.seed),
         ends_(request_ends(setup)),
         tables_(std::move(setup.routing), shape_, seed_,
-                table_size(shape_, setup.mean_prompt, setup.mean_output)),
+                table_size(shape_, setup.mean_prompt, setup.mean_output), setup.workload),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "sampled")) {
     one_kind_ = tables_.routing().independent_tokens() || tables_.routing().consecutive_rows();
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
@@ -113,7 +113,8 @@ class SampledMoe final : public MoeModel {
     share_[1].clear();
   }
 
-  /// What is known is summed up while the table it is from is still there.
+  /// Another table or another mix of domains. What is known is summed up while the table it is
+  /// from is still there.
   void restart(std::int64_t now_ns) {
     flush();
     tables_.advance(now_ns);

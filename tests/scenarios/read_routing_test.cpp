@@ -69,6 +69,24 @@ TEST_CASE("a file named by --set starts at the current folder") {
   std::filesystem::remove(here);
 }
 
+TEST_CASE("mixes of domains by time need arrivals that have one") {
+  const std::string text =
+      with_line(19,
+                "routing:\n"
+                "  kind: markov\n"
+                "  persistence: 0.5\n"
+                "  base:\n"
+                "    kind: latent_logit\n"
+                "    domain_mix: [{from_s: 0, shares: {a: 1}}, {from_s: 9, shares: {b: 1}}]");
+  CHECK(mistakes_of(text).empty());
+  CHECK(load_text(text).routing.mix_schedule->line == 24);
+  for (const char* arrivals : {"{kind: closed_loop, max_concurrency: 4}", "{kind: all_at_once}"}) {
+    const auto found = mistakes_of(text, {{"workload.arrival", arrivals}});
+    CHECK(compare(found, {{24, "routing.domain_mix", "says no times", "poisson"}}) == "");
+  }
+  CHECK_FALSE(load_text(small_scenario()).routing.mix_schedule.has_value());
+}
+
 TEST_CASE("groups that do not hold a token's experts are a mistake of the model") {
   std::string config =
       read_file(std::string(MOESIM_ROOT) + "/models/configs/deepseek-ai__DeepSeek-V2-Lite.json");

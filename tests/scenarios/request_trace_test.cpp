@@ -71,6 +71,30 @@ TEST_CASE("ids of their own, sessions and priorities are kept") {
   CHECK(workload.priority == std::vector<std::int32_t>{0, -2, 5});
 }
 
+TEST_CASE("domains are kept by name, and a row may have none") {
+  const char* const csv =
+      "request_id,arrival_s,prompt_tokens,output_tokens,domain\n"
+      "0,0.000000,1,1,math\n"
+      "1,1.000000,1,1,\n"
+      "2,2.000000,1,1,code\n"
+      "3,3.000000,1,1,math\n";
+  const Workload workload = parse(csv);
+  CHECK(workload.domain == std::vector<std::uint16_t>{0, kNoDomain, 1, 0});
+  CHECK(workload.domain_names == std::vector<std::string>{"math", "code"});
+  CHECK(write_request_csv(workload) == csv);
+  // Names count from the window on.
+  TraceSpec late;
+  late.start_s = 2;
+  CHECK(parse(csv, late).domain_names == std::vector<std::string>{"code", "math"});
+  const Workload mooncake = parse(
+      "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"domain\":\"law\"}\n"
+      "{\"timestamp\":1,\"input_length\":1,\"output_length\":1}\n");
+  CHECK(mooncake.domain == std::vector<std::uint16_t>{0, kNoDomain});
+  std::string many = "request_id,arrival_s,prompt_tokens,output_tokens,domain\n";
+  for (int i = 0; i < 5000; ++i) many += std::to_string(i) + ",0,1,1,d" + std::to_string(i) + "\n";
+  CHECK_THROWS_AS(parse(many), InputError);
+}
+
 TEST_CASE("block ids are a chain: an identity is the block and all before it") {
   const Workload workload = parse_both(kCsv, kBlocks);
   CHECK(workload.block_tokens == 512);

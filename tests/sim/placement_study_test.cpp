@@ -50,6 +50,17 @@ TEST_CASE("EPLB does not pay where experts are even") {
   CHECK(study.verdict.starts_with("EPLB does not pay"));
 }
 
+TEST_CASE("placements are planned for the domains that requests are of") {
+  // The same sequences of two domains; requests take those of one or of the other.
+  const auto packed = [](const char* mix) {
+    const std::string routing = std::string("{kind: latent_logit, domain_mix: ") + mix + "}";
+    return study_placements(skewed(routing), {0}).candidates[1].placement;
+  };
+  const ExpertPlacement code = packed("{code: 1, law: 0}");
+  CHECK(code == packed("{code: 5, law: 0}"));
+  CHECK_FALSE(code == packed("{code: 0, law: 1}"));
+}
+
 TEST_CASE("a study is the same every time") {
   const Scenario scenario = skewed("{kind: zipf, exponent: 0.7}");
   const PlacementStudy first = study_placements(scenario, {4});

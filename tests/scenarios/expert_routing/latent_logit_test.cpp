@@ -213,7 +213,7 @@ TEST_CASE("latent_logit: the token's class is one for all layers") {
     if (known < 0) known = table.expert(row, 1, 0);
     common += known == table.expert(row, 1, 0) ? 1 : 0;
   }
-  CHECK(common > 1300);  // about a sixth of 2000 if layers had classes of their own
+  CHECK(common > 1000);  // about a sixth of 2000 if layers had classes of their own
 }
 
 TEST_CASE("latent_logit: template_start sends the first output tokens of all one way") {
@@ -224,6 +224,32 @@ TEST_CASE("latent_logit: template_start sends the first output tokens of all one
     for (std::uint64_t i = 0; i < 3; ++i) CHECK(overlap(table, 5 + i, first + 5 + i, 1) == 1);
     CHECK(overlap(table, 0, first, 1) + overlap(table, 8, first + 8, 1) < 2);
   }
+}
+
+TEST_CASE("latent_logit: domains come equally often, and are as unlike as in the real trace") {
+  // In gpt-oss-20b a batch of one group of domains has 1.0 to 1.5 times the CV of a mixed one; a
+  // domain is narrower than a group.
+  const RoutingShape shape{4, 32, 4, 0, 0};
+  const auto batch_cv = [&](const std::string& mix) {
+    const auto routing = kind_of("{kind: latent_logit" + mix + "}");
+    const RoutingTable table = routing->table(shape, {120, 0, 50}, 1, 0);
+    std::vector<int> sequences(table.domains.size(), 0);
+    for (const RoutedSequence& sequence : table.sequences) ++sequences[sequence.domain];
+    CHECK(*std::ranges::max_element(sequences) == *std::ranges::min_element(sequences));
+    double sum = 0;
+    for (int layer = 0; layer < shape.layers; ++layer) sum += cv(counts_of(table, layer));
+    return sum / shape.layers;
+  };
+  const double mixed = batch_cv("");
+  const double one = batch_cv(", domain_mix: {law: 1}");
+  CHECK(one > 1.05 * mixed);
+  CHECK(one < 1.7 * mixed);
+  const auto routing = kind_of("{kind: latent_logit, domain_mix: {math: 1, code: 3}}");
+  const RoutingTable table = routing->table(shape, {4, 0, 5}, 1, 0);
+  REQUIRE(table.domains.size() == 2);
+  CHECK(table.domains[0].name == "code");
+  CHECK(table.domains[1].name == "math");
+  CHECK(routing->replay(1).domain_mix.front().shares.at("code") == 3);
 }
 
 TEST_CASE("latent_logit: popularity drifts, sequences stay what they are") {

@@ -34,7 +34,7 @@ TEST_CASE("trace: how rows are replayed") {
           ->replay(9);
   CHECK(row.mode == RoutingReplay::Mode::kRow);
   CHECK_FALSE(row.replace);
-  CHECK(row.domain_mix == std::map<std::string, double>{{"code", 1}, {"math", 2}});
+  CHECK(row.domain_mix == std::vector<DomainMix>{{0, {{"code", 1}, {"math", 2}}}});
   CHECK(kind_of("{kind: trace, path: x, mode: independent}")->replay(9).mode ==
         RoutingReplay::Mode::kIndependent);
 }
@@ -73,6 +73,17 @@ TEST_CASE("trace: a mix of domains names those of the trace, or their groups") {
         "domain_mix.maths: the trace has no such domain; did you mean 'math'?");
   CHECK(mix("{math: 0}").starts_with("domain_mix: leaves no domain"));
   CHECK(mix("{math: -1}").starts_with("domain_mix.math: -1 is outside"));
+  CHECK(mix("[{from_s: 0, shares: {math: 1}}, {from_s: 60, shares: {code: 1}}]").empty());
+  CHECK(mix("[{from_s: 0, shares: {math: 1}}, {from_s: 60, shares: {cod: 1}}]")
+            .starts_with("domain_mix.cod: the trace has no such domain"));
+  CHECK(
+      mix("[{from_s: 5, shares: {math: 1}}]").starts_with("domain_mix.0.from_s: nothing is said"));
+  CHECK(mix("[{from_s: 0, shares: {math: 1}}, {from_s: 0, shares: {code: 1}}]") ==
+        "domain_mix.1.from_s: 0 s is not after 0 s; write mixes in order of time");
+  CHECK(mix("[{from_s: 0}]").starts_with("domain_mix.0.shares: required key is missing"));
+  CHECK(
+      mix("[{from_s: 0, shares: {math: 0}}]").starts_with("domain_mix.0.shares: leaves no domain"));
+  CHECK(mix("[{from_s: 0, shares: {math: 1}, to_s: 4}]").starts_with("domain_mix.0.to_s: unknown"));
 }
 
 TEST_CASE("trace: a path starts at the scenario's folder and stays right when made again") {

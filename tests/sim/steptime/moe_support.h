@@ -74,6 +74,8 @@ struct Lockstep {
     std::vector<int> capture_sizes = {1, 2, 4, 8, 16};
     std::unique_ptr<EplbControl> eplb = nullptr;
     std::optional<CapacityRule> capacity = {};
+    std::unique_ptr<ExpertRouting> routing = nullptr;  ///< null: uniform
+    const Workload* workload = nullptr;
   };
   ModelSpec model = three_layers();
   StepTime step_time;
@@ -112,7 +114,8 @@ struct Lockstep {
                         std::make_unique<ByFunction>(options.us), std::move(dispatch), 132});
     }
     StepTime::Experts experts;
-    experts.routing = made<ExpertRouting>("uniform");
+    experts.routing = options.routing ? std::move(options.routing) : made<ExpertRouting>("uniform");
+    experts.workload = options.workload;
     experts.fidelity = options.fidelity;
     if (options.dp == 2) experts.placement = placed(2, 4, {{0, 1}, {2, 3}});
     if (options.dp == 4) experts.placement = placed(2, 4, {{0}, {1}, {2}, {3}});
