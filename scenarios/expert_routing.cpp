@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "models/model.h"
+#include "scenarios/step_replay.h"
 #include "sim/base/check.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
@@ -32,9 +33,12 @@ constexpr std::array kFields{
     KindField{"experts", " hot_expert "},
     KindField{"layers", " hot_expert "},
     KindField{"from_s", " hot_expert "},
-    KindField{"path", " trace loads "},
+    KindField{"path", " trace loads step_loads "},
     KindField{"mode", " trace "},
     KindField{"replace", " trace "},
+    KindField{"adapt", " step_loads "},
+    KindField{"order", " step_loads "},
+    KindField{"scaling", " step_loads "},
     KindField{"domain_mix", " latent_logit trace "},
     KindField{"drift", " zipf power_law lognormal dirichlet latent_logit loads "},
 };
@@ -51,6 +55,11 @@ std::string names_of(std::string_view kinds) {
 }
 
 }  // namespace
+
+std::unique_ptr<StepReplay> ExpertRouting::steps(const RoutingShape& /*shape*/,
+                                                 std::uint64_t /*seed*/) const {
+  return nullptr;
+}
 
 void ExpertRouting::draw(int /*layer*/, int /*tokens*/, int /*top_k*/, Rng& /*rng*/,
                          std::span<std::uint32_t> /*counts*/) const {

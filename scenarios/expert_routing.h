@@ -4,6 +4,7 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "scenarios/routing_replay.h"
 #include "scenarios/routing_table.h"
@@ -12,6 +13,7 @@
 namespace moesim {
 
 class Reader;
+class StepReplay;
 struct ModelSpec;
 
 /// How many tokens a generator is asked for.
@@ -51,6 +53,13 @@ class ExpertRouting {
   [[nodiscard]] virtual bool consecutive_rows() const { return false; }
   /// Length of a stretch of constant load; infinite without drift.
   [[nodiscard]] virtual double epoch_s() const { return std::numeric_limits<double>::infinity(); }
+
+  /// Loads of whole steps, for the kind that knows only those (`step_loads`): steps then take these
+  /// and no rows. Null for every other kind.
+  [[nodiscard]] virtual std::unique_ptr<StepReplay> steps(const RoutingShape& shape,
+                                                          std::uint64_t seed) const;
+  /// What the report should warn of when a model of this shape is routed so; empty: nothing.
+  [[nodiscard]] virtual std::string remark(const RoutingShape& /*shape*/) const { return ""; }
 
   /// All layers are alike and all experts exchangeable (kind `uniform`), so that counts of tokens
   /// per expert may be drawn without a table, by `draw`.

@@ -37,6 +37,7 @@ class RoutingReplay {
                 const Workload* requests = nullptr);
 
   [[nodiscard]] Mode mode() const { return options_.mode; }
+  [[nodiscard]] bool replaces() const { return options_.replace; }
   /// Prompts are routed like decode tokens of the same sequence: there are sequences without prompt
   /// rows.
   [[nodiscard]] bool prefill_from_decode() const { return prefill_from_decode_; }

@@ -52,7 +52,7 @@ RoutingTable read_routed_tokens(const std::filesystem::path& path) {
   RoutingTrace trace = read_routing_trace(path);
   if (auto* const table = std::get_if<RoutingTable>(&trace)) return std::move(*table);
   refuse_file(path.string(), "", "holds step loads, which do not say what each token chose",
-              "give a per-token trace");
+              "give a per-token trace; kind: step_loads replays steps");
 }
 
 }  // namespace moesim

@@ -1,12 +1,22 @@
 #include "scenarios/share_routing.h"
 
 #include "scenarios/expert_chooser.h"
+#include "scenarios/load_weights.h"
 #include "sim/base/random.h"
 
 namespace moesim {
 
 std::vector<double> ShareRouting::first_scores(const Layer& layer) const {
   return normal_scores(layer.shape.experts, layer.seed, layer.index);
+}
+
+std::vector<double> KnownLoads::first_scores(const Layer& layer) const {
+  return given_by_rank(ShareRouting::first_scores(layer), of(layer));
+}
+
+std::vector<double> KnownLoads::weights(const Layer& layer,
+                                        const std::vector<double>& scores) const {
+  return weights_for_loads(given_by_rank(of(layer), scores), layer.shape.top_k);
 }
 
 RoutingTable ShareRouting::table(const RoutingShape& shape, const TableSize& size,

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "scenarios/expert_routing.h"
@@ -34,6 +36,24 @@ class ShareRouting : public ExpertRouting {
 
  private:
   LoadDrift drift_;
+};
+
+/// Tokens whose loads are known, [layer][expert]: of a file, or of recorded steps.
+class KnownLoads final : public ShareRouting {
+ public:
+  KnownLoads(std::vector<std::vector<double>> loads, const LoadDrift& drift)
+      : ShareRouting(drift), loads_(std::move(loads)) {}
+
+ protected:
+  [[nodiscard]] std::vector<double> first_scores(const Layer& layer) const override;
+  [[nodiscard]] std::vector<double> weights(const Layer& layer,
+                                            const std::vector<double>& scores) const override;
+
+ private:
+  [[nodiscard]] const std::vector<double>& of(const Layer& layer) const {
+    return loads_[static_cast<std::size_t>(layer.index)];
+  }
+  std::vector<std::vector<double>> loads_;
 };
 
 }  // namespace moesim

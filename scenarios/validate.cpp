@@ -363,6 +363,21 @@ void check_fidelity(const Rules& rules) {
   }
 }
 
+/// Recorded steps say how many tokens an expert got, and nothing of any token.
+void check_step_loads(const Rules& rules) {
+  const RoutingSpec& routing = rules.scenario.routing;
+  if (routing.policy.name != "step_loads") return;
+  if (routing.capacity_factor) {
+    rules.root.fail("routing.capacity_factor",
+                    "loads of steps do not say which token finds no room",
+                    "leave it out, or write kind: loads");
+  }
+  if (routing.fidelity != RoutingFidelity::kAuto) {
+    rules.root.fail("routing.fidelity", "has no effect: every step takes a recorded one",
+                    "leave it out");
+  }
+}
+
 /// Mixes of domains by time ask when requests arrive.
 void check_mix_schedule(const Rules& rules) {
   const std::optional<Where>& where = rules.scenario.routing.mix_schedule;
@@ -416,6 +431,7 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
     check_placement(rules);
     check_eplb(rules);
     check_fidelity(rules);
+    check_step_loads(rules);
     check_mix_schedule(rules);
     if (inputs.has_system) check_offload(inputs.scenario, inputs.offload, context);
   }

@@ -1,39 +1,14 @@
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "scenarios/load_table.h"
-#include "scenarios/load_weights.h"
 #include "scenarios/share_routing.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
 
 namespace moesim {
 namespace {
-
-/// Loads that are known, of every layer.
-class KnownLoads final : public ShareRouting {
- public:
-  KnownLoads(std::vector<std::vector<double>> loads, const LoadDrift& drift)
-      : ShareRouting(drift), loads_(std::move(loads)) {}
-
- protected:
-  [[nodiscard]] std::vector<double> first_scores(const Layer& layer) const override {
-    return given_by_rank(ShareRouting::first_scores(layer), of(layer));
-  }
-  [[nodiscard]] std::vector<double> weights(const Layer& layer,
-                                            const std::vector<double>& scores) const override {
-    return weights_for_loads(given_by_rank(of(layer), scores), layer.shape.top_k);
-  }
-
- private:
-  [[nodiscard]] const std::vector<double>& of(const Layer& layer) const {
-    return loads_[static_cast<std::size_t>(layer.index)];
-  }
-  std::vector<std::vector<double>> loads_;
-};
 
 /// Independent tokens with the expert loads of a file: what is left of a trace when only counts
 /// were logged. Which experts a token takes together, and what its neighbours take, is not in them.

@@ -69,6 +69,8 @@ Json moe_json(const MoeSection& moe) {
   out["fidelity"] = moe.fidelity;
   if (moe.capacity_factor) out["capacity_factor"] = json_value(*moe.capacity_factor);
   if (moe.prefill_from_decode) out["prefill_rows"] = "from_decode";
+  if (moe.dispatch_estimated) out["dispatch"] = "estimated";
+  if (moe.sequence_epochs > 0) out["sequence_epochs"] = moe.sequence_epochs;
   out["ep_ranks"] = moe.ranks;
   if (!moe.placement.empty()) out["placement"] = moe.placement;
   if (moe.placement == "eplb") out["eplb"] = eplb_json(moe);

@@ -173,6 +173,8 @@ std::optional<MoeSection> make_moe(const RunView& view) {
   out.capacity_factor = scenario.routing.capacity_factor;
   out.ranks = stats.ranks;
   out.prefill_from_decode = stats.prefill_from_decode;
+  out.dispatch_estimated = stats.dispatch_estimated;
+  out.sequence_epochs = stats.sequence_epochs;
   std::vector<int> model_layers;
   for (int l = 0; l < scenario.model.num_layers(); ++l) {
     if (scenario.model.layers[static_cast<std::size_t>(l)].moe) model_layers.push_back(l);

@@ -147,11 +147,13 @@ struct MoeOffload {
   double copy_ms_per_step = 0;        ///< link time of the average rank, hidden or not
 };
 struct MoeSection {
-  std::string fidelity;   ///< exact, rank_exact or sampled
+  std::string fidelity;   ///< exact, rank_exact, sampled or steps
   std::string routing;    ///< kind
   std::string placement;  ///< linear, eplb, ...; empty where experts are not placed but cut
   int ranks = 1, redundant_experts = 0;
   bool eplb_async = false, prefill_from_decode = false;
+  bool dispatch_estimated = false;    ///< ranks a token reaches are a guess
+  std::uint64_t sequence_epochs = 0;  ///< as in MoeStats
   std::optional<double> capacity_factor;
   std::vector<MoeLayerReport> layers;
   std::optional<MoeStraggler> straggler;

@@ -62,6 +62,7 @@ class ExactMoe final : public MoeModel {
   [[nodiscard]] MoeStats stats() const override {
     MoeStats stats = stats_;
     stats.prefill_from_decode = tables_.replay().prefill_from_decode();
+    stats.sequence_epochs = tables_.sequence_epochs();
     return stats;
   }
   void set_placement(const ExpertPlacement& placement) override {
@@ -112,14 +113,7 @@ class ExactMoe final : public MoeModel {
 
   void remember(const MoeLayerCost& cost, int layer) {
     add_record(record_of(cost, stats_.ranks), 1, layer, stats_);
-    MoeLayerStats& sums = stats_.layers[static_cast<std::size_t>(layer)];
-    const auto tokens = static_cast<double>(counted_);
-    sums.tokens += tokens;
-    sums.assignments += tokens * shape_.top_k;
-    const auto counts = load_->layer(layer).counts;
-    double* const load = stats_.expert_load.data() +
-                         static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape_.experts);
-    for (std::size_t e = 0; e < counts.size(); ++e) load[e] += counts[e];
+    add_counts(load_->layer(layer).counts, counted_, shape_.top_k, layer, stats_);
   }
 
   std::vector<MoeStageSpec> stages_;

@@ -14,6 +14,7 @@
 
 namespace moesim {
 
+class StepReplay;
 struct StepWork;
 struct Workload;
 
@@ -50,12 +51,14 @@ struct MoeLayerStats {
 };
 
 struct MoeStats {
-  std::string fidelity;  ///< exact, rank_exact, sampled
+  std::string fidelity;  ///< exact, rank_exact, sampled, steps
   std::vector<MoeLayerStats> layers;
   std::vector<double> expert_load;  ///< [layer][logical expert] assignments
   std::vector<double> straggler;    ///< [rank] layers of steps in which it was the slowest
   int ranks = 1, experts = 0;
-  bool prefill_from_decode = false;  ///< the trace has no prompt rows
+  bool prefill_from_decode = false;   ///< the trace has no prompt rows
+  bool dispatch_estimated = false;    ///< ranks a token reaches were not recorded but guessed
+  std::uint64_t sequence_epochs = 0;  ///< times the trace's sequences were used; 0 with replacement
   struct Rebalance {
     std::uint64_t step = 0;
     double copy_ns = 0;                                ///< serving stopped, or beside it
@@ -134,5 +137,8 @@ struct MoeSetup {
 [[nodiscard]] std::unique_ptr<MoeModel> make_exact_moe(MoeSetup setup);
 /// Precondition: nothing stands in its way (rank_exact_obstacle in expert_setup.h).
 [[nodiscard]] std::unique_ptr<MoeModel> make_rank_exact_moe(MoeSetup setup);
+/// From counts of steps; the routing serves for what is hot (ExpertTier) alone.
+[[nodiscard]] std::unique_ptr<MoeModel> make_step_moe(MoeSetup setup,
+                                                      std::unique_ptr<StepReplay> steps);
 
 }  // namespace moesim

@@ -81,11 +81,22 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
       stats.expert_load[i] += other.expert_load[i];
   }
   stats.prefill_from_decode = stats.prefill_from_decode || other.prefill_from_decode;
+  stats.dispatch_estimated = stats.dispatch_estimated || other.dispatch_estimated;
+  stats.sequence_epochs = std::max(stats.sequence_epochs, other.sequence_epochs);
   for (const char* const lesser : {"sampled", "rank_exact"}) {
     if (stats.fidelity != lesser && other.fidelity != lesser) continue;
     stats.fidelity = lesser;
     break;
   }
+}
+
+void add_counts(std::span<const std::uint32_t> counts, std::size_t tokens, int top_k, int layer,
+                MoeStats& stats) {
+  MoeLayerStats& sums = stats.layers[static_cast<std::size_t>(layer)];
+  sums.tokens += static_cast<double>(tokens);
+  sums.assignments += static_cast<double>(tokens) * top_k;
+  double* const load = stats.expert_load.data() + static_cast<std::size_t>(layer) * counts.size();
+  for (std::size_t e = 0; e < counts.size(); ++e) load[e] += counts[e];
 }
 
 MoeStats empty_stats(const RoutingShape& shape, int ranks, const char* fidelity) {

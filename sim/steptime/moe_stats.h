@@ -19,6 +19,10 @@ struct MoeLayerRecord {
 /// Adds `times` steps like this to the statistics of a layer; `slowest` is whether some rank was.
 void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, MoeStats& stats);
 
+/// Adds `tokens` tokens of a step, counted by expert, to the statistics of a layer.
+void add_counts(std::span<const std::uint32_t> counts, std::size_t tokens, int top_k, int layer,
+                MoeStats& stats);
+
 /// Tells the tiers of all stages which experts are hot.
 void learn_tiers(const RoutingTable& table, std::span<MoeStageSpec> stages);
 

@@ -62,6 +62,7 @@ class RankExactMoe final : public MoeModel {
     MoeStats stats = stats_;
     add_uses(stats.expert_load);
     stats.prefill_from_decode = tables_.replay().prefill_from_decode();
+    stats.sequence_epochs = tables_.sequence_epochs();
     return stats;
   }
 

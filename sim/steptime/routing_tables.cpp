@@ -7,6 +7,8 @@
 #include <limits>
 #include <utility>
 
+#include "scenarios/workload.h"
+
 namespace moesim {
 namespace {
 
@@ -57,6 +59,15 @@ void RoutingTables::find_mix(std::int64_t now_ns) {
   mix_ = static_cast<std::size_t>(next - all.begin()) - 1;
   mix_in_.begin = mix_ == 0 ? 0 : begin_of(all[mix_]);
   mix_in_.end = next == all.end() ? std::numeric_limits<std::int64_t>::max() : begin_of(*next);
+}
+
+std::uint64_t RoutingTables::sequence_epochs() const {
+  const bool counted = !replay_->replaces() && replay_->mode() == RoutingReplay::Mode::kSequence;
+  if (!counted || requests_ == nullptr) return 0;
+  std::uint64_t epochs = 0;
+  for (std::size_t r = 0; r < requests_->size(); ++r)
+    epochs = std::max(epochs, replay_->epoch(r) + 1);
+  return epochs;
 }
 
 RequestDomains::Stretch RoutingTables::requests() const {

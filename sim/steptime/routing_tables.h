@@ -28,6 +28,9 @@ class RoutingTables {
   [[nodiscard]] const RoutingReplay& replay() const { return *replay_; }
   /// Requests that arrive with the mix of now; the nearest mix that has some.
   [[nodiscard]] RequestDomains::Stretch requests() const;
+  /// Without replacement: how often the run's requests use up the sequences of a mix at most, begun
+  /// ones counted; 0 with replacement, or without requests.
+  [[nodiscard]] std::uint64_t sequence_epochs() const;
   [[nodiscard]] const ExpertRouting& routing() const { return *routing_; }
 
  private:

@@ -74,6 +74,7 @@ class SampledMoe final : public MoeModel {
       layer.assignments = layer.tokens * shape_.top_k;
     }
     stats.prefill_from_decode = !one_kind_ && tables_.replay().prefill_from_decode();
+    stats.sequence_epochs = tables_.sequence_epochs();
     return stats;
   }
 

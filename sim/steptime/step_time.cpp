@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "scenarios/step_replay.h"
 #include "sim/base/check.h"
 #include "sim/steptime/expert_setup.h"
 #include "sim/steptime/host_calls.h"
@@ -136,6 +137,10 @@ void StepTime::make_moe(const ModelSpec& model, Experts experts) {
   }
   eplb_ = std::move(experts.eplb);
   placement_ = experts.placement;
+  if (auto steps = setup.routing->steps(setup.shape, seed_)) {
+    moe_ = make_step_moe(std::move(setup), std::move(steps));
+    return;
+  }
   switch (experts.fidelity) {
     case RoutingFidelity::kExact:
       moe_ = make_exact_moe(std::move(setup));

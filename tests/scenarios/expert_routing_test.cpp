@@ -27,7 +27,7 @@ const std::map<std::string, std::vector<std::string>>& sections() {
       {"dirichlet", {"{kind: dirichlet, concentration: 0.3, drift: {kind: ar1, half_life_s: 9}}"}},
       {"latent_logit",
        {"{kind: latent_logit, template_start: 2, drift: {kind: ar1, half_life_s: 60}}",
-        "{kind: latent_logit}"}},
+        "{kind: latent_logit, domain_mix: {a: 1, b: 1}}", "{kind: latent_logit}"}},
       {"markov",
        {"{kind: markov, persistence: 0.6, base: {kind: zipf, exponent: 1}}",
         "{kind: markov, persistence: 1}"}},
@@ -45,7 +45,7 @@ const std::vector<RoutingShape> kShapes = {
 };
 
 bool is_recorded(const std::string& kind) {
-  return kind == "trace" || kind == "loads";
+  return kind == "trace" || kind == "loads" || kind == "step_loads";
 }
 
 /// Ids below E, none twice in a row and layer.
@@ -177,6 +177,9 @@ TEST_CASE("a field belongs to the kinds that read it, and to no other") {
                                                      {"mode", "row"},
                                                      {"replace", "true"},
                                                      {"domain_mix", "{math: 1}"},
+                                                     {"adapt", "layers"},
+                                                     {"order", "keyed"},
+                                                     {"scaling", "multinomial"},
                                                      {"drift", "{kind: ar1, half_life_s: 1}"}};
   for (const std::string& kind : Registry<ExpertRouting>::names()) {
     for (const auto& entry : fields) {

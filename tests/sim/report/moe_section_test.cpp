@@ -1,8 +1,11 @@
 #include "sim/report/moe_section.h"
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
+#include "sim/report/json_moe.h"
 #include "tests/sim/report/report_support.h"
 #include "tests/sim/steptime/moe_support.h"
 
@@ -115,6 +118,8 @@ TEST_CASE("instances are told together: sums, means over all steps, the worst st
   }
   more.expert_load = {0, 0, 0, 80, 20, 20, 20, 20};
   more.straggler = {2, 22};
+  more.dispatch_estimated = true;
+  more.sequence_epochs = 3;
   more.rebalances = {{5, 1e6, 32, 2, 1.5}, {7, 1e6, 32, 2, 1.5}};
   HandMadeRun run(2);
   run.scenario.model = three_layers();
@@ -145,6 +150,22 @@ TEST_CASE("instances are told together: sums, means over all steps, the worst st
   CHECK(moe.rebalances[0].instance == "0");
   CHECK(moe.rebalances[2].instance == "1");
   CHECK(moe.rebalances[2].step == 7);
+  CHECK(moe.dispatch_estimated);
+  CHECK(moe.sequence_epochs == 3);
+}
+
+TEST_CASE("what was not recorded, and how often a recording was used, is said") {
+  MoeStats stats = four_steps();
+  const auto json = [&] {
+    return moe_json(Reported(stats, placed(2, 4, {{0, 1}, {2, 3}})).section).dump();
+  };
+  for (const char* key : {"prefill_rows", "dispatch\"", "sequence_epochs"})
+    CHECK(json().find(key) == std::string::npos);
+  stats.prefill_from_decode = stats.dispatch_estimated = true;
+  stats.sequence_epochs = 3;
+  CHECK(json().find(R"("prefill_rows":"from_decode")") != std::string::npos);
+  CHECK(json().find(R"("dispatch":"estimated")") != std::string::npos);
+  CHECK(json().find(R"("sequence_epochs":3)") != std::string::npos);
 }
 
 TEST_CASE("a dense model has no section") {

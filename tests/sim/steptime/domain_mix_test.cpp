@@ -62,6 +62,34 @@ std::vector<double> load_of_step(StepTime& step_time, std::size_t dp, std::int64
 
 }  // namespace
 
+TEST_CASE("without replacement it is told how often a recording was used up") {
+  class Once final : public ExpertRouting {
+   public:
+    [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
+                                     std::uint64_t seed, std::uint64_t epoch) const override {
+      RoutingTable table = TwoDomains().table(shape, size, seed, epoch);
+      table.domains.clear();
+      return table;
+    }
+    [[nodiscard]] RoutingReplay::Options replay(std::uint64_t seed) const override {
+      return {.replace = false, .seed = seed};
+    }
+  };
+  Workload all = requests();
+  for (auto* const column : {&all.prompt_tokens, &all.output_tokens}) column->resize(7);
+  all.arrival_ns.resize(7);
+  for (const auto fidelity :
+       {RoutingFidelity::kSampled, RoutingFidelity::kExact, RoutingFidelity::kRankExact}) {
+    CAPTURE(static_cast<int>(fidelity));
+    Lockstep one({.fidelity = fidelity, .routing = std::make_unique<Once>(), .workload = &all});
+    CHECK(one.step_time.moe_stats().sequence_epochs == 4);  // 7 requests, 2 sequences
+  }
+  Lockstep with({.fidelity = RoutingFidelity::kExact,
+                 .routing = std::make_unique<TwoDomains>(),
+                 .workload = &all});
+  CHECK(with.step_time.moe_stats().sequence_epochs == 0);
+}
+
 TEST_CASE("a schedule of domain mixes reaches steps, drawn or exact, also when time goes back") {
   const Workload all = requests();
   for (const auto fidelity : {RoutingFidelity::kSampled, RoutingFidelity::kExact}) {
