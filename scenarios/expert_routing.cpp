@@ -36,7 +36,7 @@ constexpr std::array kFields{
     KindField{"path", " trace loads step_loads "},
     KindField{"mode", " trace "},
     KindField{"replace", " trace "},
-    KindField{"adapt", " step_loads "},
+    KindField{"adapt", " trace step_loads "},
     KindField{"order", " step_loads "},
     KindField{"scaling", " step_loads "},
     KindField{"domain_mix", " latent_logit trace "},

@@ -137,6 +137,13 @@ int LatentTokens::domain_of(std::uint64_t number) const {
   return order[number % domains];
 }
 
+void LatentTokens::fill(RoutingTable& table) {
+  for (RoutedSequence& one : table.sequences) {
+    sequence(table, one.first_row, one.rows, one.source_id);
+    one.domain = static_cast<std::uint16_t>(domain_of(one.source_id));
+  }
+}
+
 void LatentTokens::sequence(RoutingTable& table, std::uint64_t first_row, std::uint32_t rows,
                             std::uint64_t number) {
   Rng rng(seed_, "latent_tokens", number);

@@ -64,6 +64,8 @@ class LatentTokens {
   void add_layer(const LatentSpread& spread, const std::vector<double>& popularity);
   /// Domain of a sequence by its number: so many in a row as there are domains have each once.
   [[nodiscard]] int domain_of(std::uint64_t number) const;
+  /// Fills all sequences of a table, and says their domains. Precondition: all layers are there.
+  void fill(RoutingTable& table);
   /// Fills rows of a sequence; the number is of its random streams. Precondition: all layers are
   /// there.
   void sequence(RoutingTable& table, std::uint64_t first_row, std::uint32_t rows,

@@ -98,6 +98,8 @@ void read_kind(Reader& in, const RoutingShape& shape, LoadContext& context) {
   if (shape.layers == 0 || context.diagnostics.size() > before) return;
   try {
     routing->check(shape);
+    const std::string remark = routing->remark(shape);
+    if (!remark.empty()) context.warnings.push_back(remark);
   } catch (const InputError& error) {
     for (const Diagnostic& diagnostic : error.diagnostics()) context.diagnostics.add(diagnostic);
   }

@@ -50,10 +50,7 @@ class LatentLogit final : public ExpertRouting {
       tokens.add_layer(spread_of(parameters, l, seed), drift_.scores(first, seed, l, epoch));
     }
     RoutingTable table = empty_table(shape, size);
-    for (RoutedSequence& sequence : table.sequences) {
-      tokens.sequence(table, sequence.first_row, sequence.rows, sequence.source_id);
-      sequence.domain = static_cast<std::uint16_t>(tokens.domain_of(sequence.source_id));
-    }
+    tokens.fill(table);
     for (int d = 0; d < parameters.domains; ++d) {
       const auto at = static_cast<std::size_t>(d);
       if (names.empty()) {

@@ -3,8 +3,12 @@
 #include <string>
 #include <utility>
 
+#include "scenarios/adapt_trace.h"
 #include "scenarios/domain_mix.h"
 #include "scenarios/expert_routing.h"
+#include "scenarios/latent_fit.h"
+#include "scenarios/latent_tokens.h"
+#include "scenarios/load_drift.h"
 #include "scenarios/routing_trace.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
@@ -18,10 +22,11 @@ struct Recording {
   std::string key;
   RoutingReplay::Options options;  ///< without the seed
   GivenMix mix;
+  Adapt adapt = Adapt::kNone;
 };
 
 /// Recorded tokens of the model itself, replayed (routing-traces.md 3). A trace of another model is
-/// refused: its expert ids would mean nothing.
+/// refused: its expert ids would mean nothing. What may be adapted is said by `adapt`.
 class Trace final : public ExpertRouting {
  public:
   explicit Trace(Recording recording) : recording_(std::move(recording)) {}
@@ -31,9 +36,24 @@ class Trace final : public ExpertRouting {
     check_model(table, shape);
     check_domain_names(recording_.mix, table.domains);
   }
-  [[nodiscard]] RoutingTable table(const RoutingShape& /*shape*/, const TableSize& /*size*/,
-                                   std::uint64_t /*seed*/, std::uint64_t /*epoch*/) const override {
-    return read_routed_tokens(recording_.file);
+  [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
+                                   std::uint64_t seed, std::uint64_t /*epoch*/) const override {
+    RoutingTable own = read_routed_tokens(recording_.file);
+    if (fits(own.shape(), shape)) return own;
+    return recording_.adapt == Adapt::kLayers ? with_layers(own, shape.layers)
+                                              : like(own, shape, size, seed);
+  }
+  [[nodiscard]] std::string remark(const RoutingShape& shape) const override {
+    const RoutingShape own = read_routed_tokens(recording_.file).shape();
+    if (fits(own, shape)) return "";
+    if (recording_.adapt == Adapt::kLayers)
+      return fmt::format("routing: the {} layers of the trace serve {}, in proportion", own.layers,
+                         shape.layers);
+    return fmt::format(
+        "routing: the trace is of top-{} of {} experts in {} layers, not top-{} of {} in {}: "
+        "tokens "
+        "are a generator's, fitted to it",
+        own.top_k, own.experts, own.layers, shape.top_k, shape.experts, shape.layers);
   }
   [[nodiscard]] RoutingReplay::Options replay(std::uint64_t seed) const override {
     RoutingReplay::Options options = recording_.options;
@@ -43,20 +63,41 @@ class Trace final : public ExpertRouting {
 
  private:
   void check_model(const RoutingTable& table, const RoutingShape& shape) const {
-    const RoutingShape& own = table.shape();
     const auto fail = [&](const std::string& problem, const std::string& hint) {
       throw_input_error({recording_.where, recording_.key, problem, hint});
     };
-    if (own.layers != shape.layers || own.experts != shape.experts || own.top_k != shape.top_k) {
-      fail(
-          fmt::format("its tokens choose {} of {} experts in {} layers, the model's {} of {} in {}",
-                      own.top_k, own.experts, own.layers, shape.top_k, shape.experts, shape.layers),
-          "give a trace of this model, or a generator such as kind: latent_logit");
-    }
+    const Mismatch mismatch = mismatch_of(table.shape(), shape, recording_.adapt, true);
+    if (!mismatch.problem.empty()) fail(mismatch.problem, mismatch.hint);
     if (table.physical)
       fail("its ids are of stored copies, not of the model's experts",
            "convert it with the map of its copies first");
     if (table.rows() == 0) fail("holds no tokens", "give another trace");
+    const bool fitted = recording_.adapt == Adapt::kExperts && !fits(table.shape(), shape);
+    if (fitted && overlaps_of(table, 2).empty())
+      fail("is too short to fit a generator to: two sequences of nine tokens are needed",
+           "give a longer trace");
+  }
+
+  static bool fits(const RoutingShape& own, const RoutingShape& model) {
+    return mismatch_of(own, model, Adapt::kNone, true).problem.empty();
+  }
+
+  /// Tokens of a generator fitted to the trace: its domains, and of each layer the fit of the layer
+  /// as deep in it.
+  static RoutingTable like(const RoutingTable& own, const RoutingShape& shape,
+                           const TableSize& size, std::uint64_t seed) {
+    LatentParameters parameters = fit_latent(own);
+    if (!own.domains.empty()) parameters.domains = static_cast<int>(own.domains.size());
+    LatentTokens tokens(shape, parameters, seed);
+    for (int l = 0; l < shape.layers; ++l) {
+      const int traced = traced_layer(l, shape.layers, own.shape().layers);
+      tokens.add_layer(parameters.by_layer[static_cast<std::size_t>(traced)],
+                       normal_scores(shape.experts, seed, l));
+    }
+    RoutingTable table = empty_table(shape, size);
+    tokens.fill(table);
+    table.domains = own.domains;
+    return table;
   }
 
   Recording recording_;
@@ -76,6 +117,7 @@ const Register<ExpertRouting> kTrace{"trace", "recorded tokens, replayed by sequ
                                        recording.key = in.path("path");
                                        recording.options.mode = read_mode(in);
                                        recording.options.replace = in.boolean_or("replace", true);
+                                       recording.adapt = read_adapt(in, true);
                                        recording.mix = read_domain_mix(in);
                                        recording.options.domain_mix = recording.mix.mixes;
                                        return std::make_unique<Trace>(std::move(recording));

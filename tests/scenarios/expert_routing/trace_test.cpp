@@ -48,7 +48,7 @@ TEST_CASE("trace: a trace of another model, of copies or of loads is refused") {
   CHECK(mistake_of(good, kShape).empty());
   CHECK(mistake_of(good, {3, 5, 2, 0, 0}) ==
         "path: its tokens choose 2 of 5 experts in 2 layers, the model's 2 of 5 in 3; give a trace "
-        "of this model, or a generator such as kind: latent_logit");
+        "of this model, or write adapt: layers");
   CHECK_FALSE(mistake_of(good, {2, 5, 1, 0, 0}).empty());
   RoutingTable physical = small_table();
   physical.physical = true;
