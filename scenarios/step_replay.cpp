@@ -135,7 +135,7 @@ void StepReplay::cap(std::uint32_t most, std::span<std::uint32_t> counts) {
   if (excess == 0) return;
   order_.resize(counts.size());
   std::iota(order_.begin(), order_.end(), 0U);
-  std::ranges::stable_sort(order_, {}, [&](std::uint32_t e) { return counts[e]; });
+  std::ranges::sort(order_, {}, [&](std::uint32_t e) { return std::pair(counts[e], e); });
   // The least loaded are raised together to the level of the next.
   std::uint32_t level = counts[order_.front()];
   for (std::uint32_t raised = 1; excess > 0; ++raised) {

@@ -53,6 +53,17 @@ TEST_CASE("what did not happen to a request is absent") {
   CHECK_FALSE(lines[2].contains("arrival_ms"));
 }
 
+TEST_CASE("a request's domain is told where its trace told it") {
+  HandMadeRun run;
+  run.complete({0, 0, 10, 20}, 5, 2);
+  run.complete({0, 0, 10, 20}, 5, 2);
+  run.workload.domain = {1, kNoDomain};
+  run.workload.domain_names = {"code", "math"};
+  const std::vector<json> lines = lines_of(run);
+  CHECK(lines[0]["domain"] == "math");
+  CHECK_FALSE(lines[1].contains("domain"));
+}
+
 TEST_CASE("names and sessions of a trace are kept, whatever they contain") {
   HandMadeRun run;
   run.complete({0, 0, 10, 20}, 5, 2);
