@@ -52,6 +52,7 @@ Outcome outcome(const Scenario& scenario) {
 
 }  // namespace
 
+// Acceptance check 4 of routing-traces.md 6.
 TEST_CASE("every scheduler and placement sends the same tokens to the same experts") {
   // Without padding, dummies and wasted steps the tokens computed are those of the requests.
   const std::string routing = "kind: zipf, exponent: 0.8, fidelity: exact";

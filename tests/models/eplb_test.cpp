@@ -89,8 +89,9 @@ TEST_CASE("nodes that do not share the ranks equally are no reason to balance by
   CHECK(rebalance(loads, {.slots = 10, .groups = 2, .nodes = 2, .ranks = 5}) == global);
 }
 
-// routing-traces 6, check 8: a reference run gave 0.005, worst of 30 draws 0.011, and 0.96 once
-// half of the variance of the logarithm was new (0.98 over 200 draws of a second implementation).
+// Acceptance check 8 of routing-traces.md 6: a reference run gave 0.005, worst of 30 draws 0.011,
+// and 0.96 once half of the variance of the logarithm was new (0.98 over 200 draws of a second
+// implementation).
 TEST_CASE("lognormal loads over 36 ranks are level on the load they were balanced for") {
   constexpr int kDraws = 200;
   constexpr double kSigma = 1.05;

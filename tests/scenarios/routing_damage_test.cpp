@@ -47,6 +47,7 @@ int flip_bytes(const std::string& good, int flips, std::uint64_t seed) {
   return unseen;
 }
 
+// Acceptance check 1 of routing-traces.md 6, its second half.
 TEST_CASE("every truncation of a file is refused") {
   for (const MrtCodec codec : {MrtCodec::kNone, MrtCodec::kZstd, MrtCodec::kZlib}) {
     const std::string good = write_mrt(small_table(), {.codec = codec, .rows_per_chunk = 2});

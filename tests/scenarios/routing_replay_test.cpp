@@ -189,6 +189,7 @@ Lockstep lockstep(const RoutingTable& table, const std::vector<RoutingReplay::Wa
   return {sum.expert_max / layers, sum.distinct / layers, sum.ranks4 / layers, sum.ranks8 / layers};
 }
 
+// Acceptance check 3 of routing-traces.md 6.
 TEST_CASE("64 requests in lockstep load experts as the recording does") {
   const auto path = routing_data("gpt_oss_20b_tokens.mrt");
   if (is_missing(path)) return;
@@ -239,6 +240,7 @@ double adjacent_overlap(const RoutingTable& table, const RoutingReplay& replay) 
   return static_cast<double>(shared) / static_cast<double>(all);
 }
 
+// Acceptance check 5 of routing-traces.md 6, with the next case.
 TEST_CASE("row mode loses the likeness of neighbours, sequence mode keeps it") {
   const auto path = routing_data("gpt_oss_20b_tokens.mrt");
   if (is_missing(path)) return;

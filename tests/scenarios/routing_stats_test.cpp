@@ -126,6 +126,7 @@ double difference(const std::vector<double>& a, const json& b) {
 }
 constexpr double kRounding = 5.1e-5;  ///< the file has four decimals
 
+// Acceptance check 2 of routing-traces.md 6.
 TEST_CASE("statistics of the real trace are those published with it, to four decimals") {
   const auto path = routing_data("gpt_oss_20b_tokens.mrt");
   if (is_missing(path)) return;

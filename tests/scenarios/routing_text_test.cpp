@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <string>
+#include <vector>
 
 #include "scenarios/routing_trace.h"
 #include "tests/scenarios/routing_support.h"
@@ -14,6 +15,30 @@ const std::string kHeader =
 Diagnostic mistake_in(const std::string& text) {
   return first_mistake([&] { static_cast<void>(parse_routing_trace(text, "x")); });
 }
+
+/// A text that is refused: where, and why.
+struct Refused {
+  std::string text;
+  int line;
+  const char* key;
+  const char* problem;
+};
+void check(const std::vector<Refused>& cases) {
+  for (const Refused& c : cases) {
+    CAPTURE(c.text);
+    const Diagnostic mistake = mistake_in(c.text);
+    CHECK_MESSAGE(mistake.problem.find(c.problem) != std::string::npos, mistake.problem);
+    CHECK(mistake.key == c.key);
+    CHECK(mistake.where.line == c.line);
+  }
+}
+
+/// A row of sequence 0, and a sequence line before it.
+std::string row(const std::string& ids, const std::string& more = "") {
+  return "{\"seq\":0,\"e\":" + ids + more + "}\n";
+}
+const std::string kOne = kHeader + "{\"seq\":0,\"rows\":1}\n";
+const std::string kGood = "[[0,1],[2,1]]";
 
 TEST_CASE("JSONL needs no more than the keys the format requires") {
   const auto table = std::get<RoutingTable>(parse_routing_trace(
@@ -32,42 +57,27 @@ TEST_CASE("JSONL needs no more than the keys the format requires") {
 }
 
 TEST_CASE("JSONL traces that are refused") {
-  const std::string one = kHeader + "{\"seq\":0,\"rows\":1}\n";
-  const struct {
-    std::string text;
-    int line;
-    const char* key;
-    const char* problem;
-  } cases[] = {
+  check({
       {"{\"format\":\"x\"}\n", 1, "format", "is not moe-routing-trace"},
       {"{\"format\":\"moe-routing-trace\",\"version\":2}\n", 1, "version", "is not 1"},
       {kHeader, 1, "", "no rows"},
       {kHeader + "[1]\n", 2, "", "is not a JSON object"},
       {kHeader + "{\"seq\":0\n", 2, "", "is not a JSON object"},
       {kHeader + "{\"rows\":1}\n", 2, "seq", "is missing"},
-      {one + "{\"seq\":0,\"e\":[[0,1],[2,3]]}\n{\"seq\":0,\"rows\":1}\n", 4, "seq",
-       "not above the one before"},
+      {kOne + row(kGood) + "{\"seq\":0,\"rows\":1}\n", 4, "seq", "not above the one before"},
       {kHeader + "{\"seq\":0}\n", 2, "rows", "is missing"},
-      {kHeader + "{\"seq\":0,\"e\":[[0,1],[2,3]]}\n", 2, "seq", "a row before its sequence line"},
-      {one + "{\"seq\":1,\"e\":[[0,1],[2,3]]}\n", 3, "seq", "is not 0"},
-      {one + "{\"seq\":0,\"e\":[[0,1]]}\n", 3, "e", "is not a list of 2 layers"},
-      {one + "{\"seq\":0,\"e\":[[0,1],[2]]}\n", 3, "e", "layer 1 is not a list of 2 ids"},
-      {one + "{\"seq\":0,\"e\":[[0,1],[2,4]]}\n", 3, "e", "layer 1: '4' is no expert"},
-      {one + "{\"seq\":0,\"e\":[[0,1],[2,-1]]}\n", 3, "e", "layer 1: '-1' is no expert"},
-      {one + "{\"seq\":0,\"e\":[[0,0],[2,1]]}\n", 3, "e", "layer 0: expert 0 twice"},
-      {one + "{\"seq\":0,\"e\":[[0,1],[2,1]],\"w\":[[1,1],[1]]}\n", 3, "w", "is not a weight"},
-      {one + "{\"seq\":0,\"e\":[[0,1],[2,1]]}\n{\"seq\":0,\"e\":[[0,1],[2,1]]}\n", 4, "rows",
-       "sequence 0 has 2 rows, not 1"},
-      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":2}\n{\"seq\":0,\"e\":[[0,1],[2,1]]}\n", 3,
-       "prompt_rows", "more than the sequence has rows"},
-  };
-  for (const auto& row : cases) {
-    CAPTURE(row.text);
-    const Diagnostic mistake = mistake_in(row.text);
-    CHECK_MESSAGE(mistake.problem.find(row.problem) != std::string::npos, mistake.problem);
-    CHECK(mistake.key == row.key);
-    CHECK(mistake.where.line == row.line);
-  }
+      {kHeader + row(kGood), 2, "seq", "a row before its sequence line"},
+      {kOne + "{\"seq\":1,\"e\":[[0,1],[2,3]]}\n", 3, "seq", "is not 0"},
+      {kOne + row("[[0,1]]"), 3, "e", "is not a list of 2 layers"},
+      {kOne + row("[[0,1],[2]]"), 3, "e", "layer 1 is not a list of 2 ids"},
+      {kOne + row("[[0,1],[2,4]]"), 3, "e", "layer 1: '4' is no expert"},
+      {kOne + row("[[0,1],[2,-1]]"), 3, "e", "layer 1: '-1' is no expert"},
+      {kOne + row("[[0,0],[2,1]]"), 3, "e", "layer 0: expert 0 twice"},
+      {kOne + row(kGood, ",\"w\":[[1,1],[1]]"), 3, "w", "is not a weight"},
+      {kOne + row(kGood) + row(kGood), 4, "rows", "sequence 0 has 2 rows, not 1"},
+      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":2}\n" + row(kGood), 3, "prompt_rows",
+       "more than the sequence has rows"},
+  });
 }
 
 const std::string kSteps =
@@ -85,12 +95,7 @@ TEST_CASE("CSV step loads keep numbers and times, and zero where nothing is said
 }
 
 TEST_CASE("CSV step loads that are refused") {
-  const struct {
-    std::string text;
-    int line;
-    const char* key;
-    const char* problem;
-  } cases[] = {
+  check({
       {"# format=x version=1 mode=step_load n_layers=1 n_experts=2 top_k=1\n", 1, "format",
        "is 'x'"},
       {"# format=moe-routing-trace version=1 mode=step_load n_experts=2 top_k=1\n", 1, "n_layers",
@@ -106,14 +111,7 @@ TEST_CASE("CSV step loads that are refused") {
       {kSteps + "0,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, "expert", "expert 0 twice in step 0"},
       {kSteps + "1,0,0,1,0,0,2\n0,0,0,1,0,0,2\n", 4, "step", "0 after 1"},
       {kSteps + "1,0,0,1,0,0,1\n1,0,0,2,0,1,1\n", 4, "step", "other times or tokens"},
-  };
-  for (const auto& row : cases) {
-    CAPTURE(row.text);
-    const Diagnostic mistake = mistake_in(row.text);
-    CHECK_MESSAGE(mistake.problem.find(row.problem) != std::string::npos, mistake.problem);
-    CHECK(mistake.key == row.key);
-    CHECK(mistake.where.line == row.line);
-  }
+  });
 }
 
 TEST_CASE("anything else is no routing trace") {

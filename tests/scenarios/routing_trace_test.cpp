@@ -84,6 +84,7 @@ TEST_CASE("step loads survive MRT and CSV") {
   CHECK(steps(write_mrt(loads)).free_sum);
 }
 
+// Acceptance check 1 of routing-traces.md 6; damage is in routing_damage_test.cpp.
 TEST_CASE("the three pairs of test vectors read equal") {
   const auto jsonl = routing_data("gpt_oss_20b_sample.tokens.jsonl");
   if (is_missing(jsonl)) return;

@@ -4,6 +4,7 @@
 
 using namespace moesim;
 
+// Acceptance check 9 of routing-traces.md 6, its second half.
 TEST_CASE("hot_expert(0.896) at one expert a token: its share, and its part of the rest") {
   const auto routing = kind_of("{kind: hot_expert, fraction: 0.896}");
   const RoutingTable table = routing->table({4, 64, 1, 0, 0}, {40, 0, 500}, 3, 0);

@@ -75,9 +75,9 @@ Measured measure(const RoutingTable& table) {
 }  // namespace
 
 TEST_CASE("latent_logit reproduces what its parameters were fitted to, within 5 %") {
-  // Acceptance check 6. generator_calibration.json: parameters and "got" of fits mean, layer0 and
-  // layer12, 100 sequences of 200 tokens, 32 experts, top-4, ten seeds. Layers are tied as shipped:
-  // each alone must not notice.
+  // Acceptance check 6 of routing-traces.md 6. generator_calibration.json: parameters and "got" of
+  // fits mean, layer0 and layer12, 100 sequences of 200 tokens, 32 experts, top-4, ten seeds.
+  // Layers are tied as shipped: each alone must not notice.
   struct Case {
     const char* why;
     const char* parameters;

@@ -4,6 +4,7 @@
 
 using namespace moesim;
 
+// Acceptance check 6 of routing-traces.md 6, its second half.
 TEST_CASE("lognormal(1.05): the rank loads of DeepSeek-R1 at EP32, mean of 30 seeds") {
   // literature_targets.json, r1_ep32 (TensorRT-LLM, wide_ep/ep_load_balancer/README.md): standard
   // deviation 491.651 of a mean of 1024, (max - mean) / mean 1.564, averaged over 58 layers.

@@ -26,6 +26,7 @@ Repeats repeats_of(const RoutingTable& table) {
 
 }  // namespace
 
+// Acceptance check 7 of routing-traces.md 6.
 TEST_CASE("markov: Mixtral's published repeats of consecutive tokens") {
   // arXiv:2401.04088, table 5: layer 15 repeats the first choice in 24 to 28 %, first or second in
   // 62 to 67 %; layer 0 in 14 to 15 % and 45 to 50 %. By hand: first = p + (1 - p) / 8, and no

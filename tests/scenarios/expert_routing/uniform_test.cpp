@@ -85,6 +85,7 @@ TEST_CASE("the same stream gives the same counts, and moves on") {
   CHECK(first != drawn(*routing, {64, 6}, 100, one));
 }
 
+// Acceptance check 9 of routing-traces.md 6.
 TEST_CASE("uniform tables: the spread of loads is what drawing without repeats leaves") {
   // A token takes an expert or not: variance T p (1 - p) with p = K/E, so the counts' coefficient
   // of variation is sqrt((E - K) / (K T)): 0.0871 here. (Drawing with repeats would give 0.0884.)
