@@ -20,8 +20,8 @@ struct Overlaps {
 /// Parameters by layer of the latent-logit generator (routing-traces.md 4.1) whose tokens overlap
 /// like those of a trace, all four ways at every layer. In units of the logit, so that they may
 /// serve another number of experts. What four numbers do not tell keeps the proportions of the
-/// shipped fit: domain to sequence, class to slow process, class_stay. A second for 24 layers of 32
-/// experts, three for 58 of 256. Precondition: the trace has overlaps.
+/// shipped fit: domain to sequence, class to slow process, class_stay. Two seconds for 24 layers of
+/// 32 experts, four for 58 of 256. Precondition: the trace has overlaps.
 [[nodiscard]] LatentParameters fit_latent(const RoutingTable& trace);
 
 }  // namespace moesim

@@ -37,8 +37,8 @@ struct LatentParameters {
   double first_layer = 0.333;
   /// How much of every term but popularity goes on from one layer to the next: correlation of the
   /// normal ones. Fitted to what first choices of gpt-oss-20b's tokens say about those of later
-  /// layers, 0.35 of their entropy one layer on, 0.23 eight and 0.20 twenty on; this gives 0.34,
-  /// 0.26 and 0.20 (153 sequences of 200 tokens, two seeds). The law of a single layer does not
+  /// layers, 0.35 of their entropy one layer on, 0.23 eight and 0.20 twenty on; this gives 0.35,
+  /// 0.25 and 0.20 (153 sequences of 200 tokens, three seeds). The law of a single layer does not
   /// depend on it.
   double layer_rho = 0.99;
   std::vector<LatentSpread> by_layer;  ///< instead of `spread` and the factors, if not empty
