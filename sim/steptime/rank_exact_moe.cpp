@@ -46,8 +46,9 @@ class RankExactMoe final : public MoeModel {
   [[nodiscard]] bool wants_tokens() const override { return true; }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
-    if (tables_.advance(step.now_ns)) {
-      flush(stats_.expert_load);
+    if (tables_.outdated(step.now_ns)) {
+      flush(stats_.expert_load);  // while the table that its rows are of is still there
+      tables_.advance(step.now_ns);
       restart();
     }
     step_rows_.list(step);

@@ -1,5 +1,5 @@
-// Recorded tokens, mixes of their domains and recorded loads: what counting by ranks makes of them,
-// against exact replay.
+// Recorded tokens, mixes of their domains, and loads that change: what counting by ranks makes of
+// them, against exact replay.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -107,7 +107,7 @@ double mean_tpot_ms(const std::string& requests, const std::string& routing) {
 
 }  // namespace
 
-TEST_CASE("counting by ranks sees exact replay's loads of recorded tokens and their mixes") {
+TEST_CASE("counting by ranks sees exact replay's loads of recorded tokens, mixes and drift") {
   const Folder folder;
   const std::string trace =
       "kind: trace, path: " + folder.write("t.mrt", write_mrt(two_domains(kLayers, kExperts)));
@@ -129,6 +129,8 @@ TEST_CASE("counting by ranks sees exact replay's loads of recorded tokens and th
       {"other experts", other + ", adapt: experts, domain_mix: {narrow: 3, wide: 1}"},
       {"loads of recorded steps under another kind",
        "kind: markov, persistence: 0.1, base: {kind: step_loads, path: " + steps + "}"},
+      {"load that drifts", "kind: zipf, exponent: 0.8, drift: {kind: step, half_life_s: 12}"},
+      {"an expert that gets hot", "kind: hot_expert, fraction: 0.5, from_s: 28"},
   };
   for (const Case& c : cases) {
     CAPTURE(std::string(c.why));
