@@ -98,9 +98,9 @@ inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum)
           layer.provenance};
 }
 
-/// Prices the routed experts of steps, and remembers what it saw. Three ways: draws made beforehand
-/// (sampled), or every token of every step by itself, with its experts (exact) or only its ranks
-/// (rank_exact).
+/// Prices the routed experts of steps, and remembers what it saw. Four ways: draws made beforehand
+/// (sampled), every token of every step by itself, with its experts (exact) or only its ranks
+/// (rank_exact), or loads of recorded steps (steps).
 class MoeModel {
  public:
   virtual ~MoeModel() = default;
