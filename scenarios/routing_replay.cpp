@@ -234,6 +234,18 @@ std::vector<double> RoutingReplay::sequence_shares(std::size_t mix) const {
   return of;
 }
 
+std::vector<double> RoutingReplay::shares_of_run(std::size_t requests) const {
+  std::vector<double> drawn(mixes_.size(), 0.0), of(table_->sequences.size(), 0.0);
+  for (std::size_t r = 0; r < requests; ++r) drawn[domains_.mix_of(r)] += 1;
+  for (std::size_t mix = 0; mix < drawn.size(); ++mix) {
+    if (drawn[mix] == 0) continue;
+    const std::vector<double> shares = sequence_shares(mix);
+    for (std::size_t s = 0; s < of.size(); ++s)
+      of[s] += shares[s] * drawn[mix] / static_cast<double>(requests);
+  }
+  return of;
+}
+
 /// The source of a request. Without replacement the requests of a block of kMixBlock have their
 /// shares exactly, so that a request's number within its share, and with it the place in the
 /// permutation, is a pure function of its number within its mix.

@@ -61,6 +61,8 @@ class RoutingReplay {
   }
   /// Share of each sequence of the table among the requests of a mix of the schedule.
   [[nodiscard]] std::vector<double> sequence_shares(std::size_t mix) const;
+  /// The same among the first `requests` of the run, whatever mixes they are drawn with.
+  [[nodiscard]] std::vector<double> shares_of_run(std::size_t requests) const;
   /// Row of the `index`-th output token (from 0) of a request; modes sequence and row.
   [[nodiscard]] std::uint64_t decode_row(const Walk& walk, std::uint32_t index) const {
     if (options_.mode == Mode::kSequence && index < walk.decode_rows)

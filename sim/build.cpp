@@ -189,7 +189,7 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
     if (!loads) {
       const TableSize size =
           table_size(routing_shape(scenario.model), experts.mean_prompt, experts.mean_output);
-      loads = first_loads(scenario, *experts.routing, size);
+      loads = first_loads(scenario, *experts.routing, size, workload);
     }
     experts.placement =
         first_placement(scenario.model, parallel, scenario.placement, experts.node_of_rank, *loads);

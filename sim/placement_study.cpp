@@ -10,7 +10,6 @@
 #include "hardware/topology.h"
 #include "models/eplb.h"
 #include "scenarios/expert_routing.h"
-#include "scenarios/routing_counts.h"
 #include "sim/base/check.h"
 #include "sim/base/diagnostic.h"
 #include "sim/base/reader.h"
@@ -37,21 +36,6 @@ std::unique_ptr<ExpertRouting> make_routing(const Scenario& scenario) {
   return routing;
 }
 
-/// Load of some sequences of a table, each as often as requests take it.
-Loads load_of(const RoutingTable& table, std::size_t first, std::size_t last,
-              const std::vector<double>& shares) {
-  const RoutingShape& shape = table.shape();
-  Loads loads(static_cast<std::size_t>(shape.layers) * static_cast<std::size_t>(shape.experts));
-  std::vector<std::uint32_t> counts(loads.size());
-  for (std::size_t s = first; s < last; ++s) {
-    std::ranges::fill(counts, 0U);
-    count_run(table, table.sequences[s].first_row, table.sequences[s].rows, counts);
-    const double times = shares[s] * static_cast<double>(shares.size());
-    for (std::size_t i = 0; i < loads.size(); ++i) loads[i] += times * counts[i];
-  }
-  return loads;
-}
-
 /// What placements are planned on, and what they meet afterwards.
 struct Windows {
   Loads plan, judge;
@@ -71,21 +55,21 @@ Windows windows_of(const Scenario& scenario) {
   };
   if (std::isfinite(routing->epoch_s())) {
     const RoutingTable later = routing->table(shape, size, seed, 1);
-    return {load_of(now, 0, all, shares(now, 0)),
-            load_of(later, 0, later.sequences.size(), shares(later, 0))};
+    return {sequence_loads(now, 0, all, shares(now, 0)),
+            sequence_loads(later, 0, later.sequences.size(), shares(later, 0))};
   }
   // Domains come and go: planned on the first mix, judged on the last.
   const std::vector<double> first = shares(now, 0);
   if (replay.domain_mix.size() > 1)
-    return {load_of(now, 0, all, first),
-            load_of(now, 0, all, shares(now, replay.domain_mix.size() - 1))};
+    return {sequence_loads(now, 0, all, first),
+            sequence_loads(now, 0, all, shares(now, replay.domain_mix.size() - 1))};
   std::vector<std::size_t> used;
   for (std::size_t s = 0; s < all; ++s) {
     if (first[s] > 0) used.push_back(s);
   }
   const std::size_t half = used[used.size() / 2];
-  return {load_of(now, 0, used.size() > 1 ? half : all, first),
-          load_of(now, used.size() > 1 ? half : 0, all, first)};
+  return {sequence_loads(now, 0, used.size() > 1 ? half : all, first),
+          sequence_loads(now, used.size() > 1 ? half : 0, all, first)};
 }
 
 struct Imbalance {

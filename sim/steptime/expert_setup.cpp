@@ -91,8 +91,23 @@ std::unique_ptr<DispatchBackend> make_group_dispatch(const ModelSpec& model,
   return make_dispatch(backend, setup);
 }
 
+std::vector<double> sequence_loads(const RoutingTable& table, std::size_t first, std::size_t last,
+                                   const std::vector<double>& shares) {
+  const RoutingShape& shape = table.shape();
+  std::vector<double> loads(static_cast<std::size_t>(shape.layers) *
+                            static_cast<std::size_t>(shape.experts));
+  std::vector<std::uint32_t> counts(loads.size());
+  for (std::size_t s = first; s < last; ++s) {
+    std::ranges::fill(counts, 0U);
+    count_run(table, table.sequences[s].first_row, table.sequences[s].rows, counts);
+    const double times = shares[s] * static_cast<double>(shares.size());
+    for (std::size_t i = 0; i < loads.size(); ++i) loads[i] += times * counts[i];
+  }
+  return loads;
+}
+
 std::vector<double> first_loads(const Scenario& scenario, const ExpertRouting& routing,
-                                const TableSize& size) {
+                                const TableSize& size, const Workload& requests) {
   const std::string& init = scenario.placement.init_expert_location;
   if (scenario.placement.name != "eplb" || init == "trivial") return {};
   const RoutingShape shape = routing_shape(scenario.model);
@@ -102,9 +117,14 @@ std::vector<double> first_loads(const Scenario& scenario, const ExpertRouting& r
       loads.insert(loads.end(), layer.begin(), layer.end());
     return loads;
   }
-  const RoutingTable table =
-      routing.table(shape, size, scenario.routing.seed.value_or(scenario.seed), 0);
+  const std::uint64_t seed = scenario.routing.seed.value_or(scenario.seed);
+  const RoutingTable table = routing.table(shape, size, seed, 0);
   table.check_all_rows();
+  const RoutingReplay::Options options = routing.replay(seed);
+  if (requests.size() > 0 && (!options.domain_mix.empty() || !requests.domain.empty())) {
+    const RoutingReplay replay(table, options, &requests);
+    return sequence_loads(table, 0, table.sequences.size(), replay.shares_of_run(requests.size()));
+  }
   std::vector<std::uint32_t> counts(static_cast<std::size_t>(shape.layers) *
                                     static_cast<std::size_t>(shape.experts));
   count_run(table, 0, table.rows(), counts);

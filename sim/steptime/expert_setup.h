@@ -43,11 +43,19 @@ struct ExpertSite {
                                                                    const std::string& backend,
                                                                    const ExpertSite& site);
 
+/// Load of sequences first .. last - 1 of a table, [layer][expert], each as often as `shares` says
+/// (RoutingReplay::sequence_shares); alike they count once.
+[[nodiscard]] std::vector<double> sequence_loads(const RoutingTable& table, std::size_t first,
+                                                 std::size_t last,
+                                                 const std::vector<double>& shares);
+
 /// Loads that eplb plans the first placement on, [layer][expert]: those of the
-/// run's own routing, a table of `size`, or of a file; empty if there is nothing to plan on. Throws
-/// InputError for a file that does not fit the model or rows of a trace that are damaged.
+/// run's own routing, a table of `size` as the run's requests draw from it, or of a file; empty if
+/// there is nothing to plan on. Throws InputError for a file that does not fit the model or rows of
+/// a trace that are damaged.
 [[nodiscard]] std::vector<double> first_loads(const Scenario& scenario,
-                                              const ExpertRouting& routing, const TableSize& size);
+                                              const ExpertRouting& routing, const TableSize& size,
+                                              const Workload& requests);
 
 /// Where experts lie when the run starts; `loads` as above. Throws InputError for a placement file
 /// that does not fit the model.
