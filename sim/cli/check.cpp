@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <exception>
 #include <filesystem>
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "hardware/profile.h"
+#include "hardware/profile_physics.h"
 #include "hardware/system.h"
 #include "models/hf_config.h"
 #include "scenarios/load.h"
@@ -34,7 +36,8 @@ std::string extension(const fs::path& path) {
 [[noreturn]] void unknown_kind(const std::string& file) {
   Diagnostic mistake;
   mistake.where.file = file;
-  mistake.problem = "is neither a scenario, a system, a kernel profile, a model config nor a trace";
+  mistake.problem =
+      "is neither a scenario, a system, a kernel profile, a model config nor a trace";
   mistake.hint =
       "a scenario has schema_version and workload, a system gpu, a kernel profile framework and "
       "ops, "
@@ -64,6 +67,29 @@ std::string check_routing(const RoutingTrace& trace) {
                      table.sequences.size());
 }
 
+void warn(const std::string& file, const std::string& text) {
+  std::cerr << fmt::format("{}: warning: {}\n", file, text);
+}
+
+std::string check_profile(const std::string& text, const std::string& file) {
+  const KernelProfile profile = read_profile(text, file);
+  const std::vector<std::string> systems = shipped_systems();
+  if (std::ranges::find(systems, profile.system) == systems.end()) {
+    warn(file, fmt::format("system {} is not shipped: its physics are not judged", profile.system));
+  } else {
+    Diagnostics errors;
+    for (PhysicsFinding& found : check_physics(profile, load_system(profile.system, "", {}))) {
+      if (found.error)
+        errors.add({{file, 0, 0}, found.key, found.problem, found.hint});
+      else
+        warn(file, fmt::format("{}: {}; {}", found.key, found.problem, found.hint));
+    }
+    errors.throw_if_any();
+  }
+  return fmt::format("kernel profile {}/{}-{} of {} curves", profile.system, profile.framework,
+                     profile.version, profile.curves.size());
+}
+
 /// Loads a file as what it is; says what it was.
 std::string check_file(const std::string& file) {
   const std::string kind = extension(file);
@@ -81,11 +107,7 @@ std::string check_file(const std::string& file) {
   const auto has = [&](const char* key) { return document.get(key).has_value(); };
   if (has("architectures") || has("model_type"))
     return fmt::format("model {}", read_hf_config(text, file, file).model_type);
-  if (has("framework") && has("ops")) {
-    const KernelProfile profile = read_profile(text, file);
-    return fmt::format("kernel profile {}/{}-{} of {} curves", profile.system, profile.framework,
-                       profile.version, profile.curves.size());
-  }
+  if (has("framework") && has("ops")) return check_profile(text, file);
   if (has("gpu") && !has("workload"))
     return fmt::format("system {}", load_system(fs::absolute(file), "", {file, 0, 0}).name);
   if (has("schema_version") || has("workload") || has("deployment"))
