@@ -17,7 +17,7 @@ void read_gemm_rows(KernelTable& table, KernelSamples& out) {
     if (sample.shape.weight_bytes == 0)
       table.mistake(row, "dtype", "unknown number format '" + sample.dtype + "'");
     sample.shape_key = table.text(row, {"n"}) + "x" + table.text(row, {"k"});
-    sample.seconds = table.number(row, {"latency_us"}) * 1e-6;
+    sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;
     out.samples.push_back(std::move(sample));
   }
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "calibrate/import/aic_columns.h"
 #include "calibrate/import/kernel_rows.h"
 #include "sim/base/files.h"
 
@@ -13,8 +14,6 @@ namespace moesim {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr std::size_t kMostMistakes = 20;
 
 // Systems as file names end: "_a100_sxm", "_b200_sxm", "_gb200".
 std::string system_in(const std::string& stem) {
@@ -64,6 +63,11 @@ KernelTable::KernelTable(CsvTable table, const fs::path& path)
   const std::string stem = path.stem().string();
   system_ = system_in(stem);
   family_ = system_.empty() ? stem : stem.substr(0, stem.size() - system_.size() - 1);
+  if (has("system") && rows() > 0) system_ = text(0, {"system"});
+  for (std::size_t row = 0; row < rows() && has("system"); ++row) {
+    if (text(row, {"system"}) != system_)
+      mistake(row, "system", "a table is of one system; the first row's is '" + system_ + "'");
+  }
 }
 
 bool KernelTable::has(std::string_view column) const {
@@ -105,7 +109,7 @@ double KernelTable::positive(std::size_t row, std::initializer_list<std::string_
 }
 
 void KernelTable::mistake(std::size_t row, const std::string& column, const std::string& problem) {
-  if (diagnostics_.size() >= kMostMistakes) return;
+  if (diagnostics_.size() >= kMostTableMistakes) return;
   const CsvRow& cells = table_.rows()[row];
   const auto place = table_.column(column);
   diagnostics_.add({table_.where(cells.cells[place.value_or(0)]), column, problem,
@@ -120,7 +124,9 @@ namespace {
 
 /// Nothing if the table is of no known kind.
 std::optional<KernelSamples> read_if_known(const fs::path& path) {
-  KernelTable table(CsvTable::parse(read_file(path), path.string()), path);
+  CsvTable csv = CsvTable::parse(read_file(path), path.string());
+  if (is_aic_table(csv)) csv = in_our_columns(csv);
+  KernelTable table(std::move(csv), path);
   for (const Kind& kind : kinds()) {
     if (!std::ranges::all_of(kind.columns, [&](std::string_view c) { return table.has(c); }))
       continue;
@@ -151,7 +157,9 @@ KernelSamples read_kernel_tables(const std::vector<fs::path>& paths) {
     if (fs::is_directory(path, error)) {
       files.clear();
       for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
-        if (entry.path().extension() == ".csv") files.push_back(entry.path());
+        // AIConfigurator's collectors write gemm_perf.txt and so on.
+        const std::string name = entry.path().filename().string();
+        if (name.ends_with(".csv") || name.ends_with("_perf.txt")) files.push_back(entry.path());
       }
       std::ranges::sort(files);
     }

@@ -10,11 +10,14 @@
 
 namespace moesim {
 
+/// A file may hold a mistake in every row: more than these are not told.
+inline constexpr std::size_t kMostTableMistakes = 20;
+
 /// A CSV of kernel measurements, read by column name. Mistakes are collected, not thrown.
 class KernelTable {
  public:
   /// `family` and `system` are read from the file's name where it has the form FAMILY_SYSTEM.csv
-  /// ("moe_h100_sxm.csv"), else left empty.
+  /// ("moe_h100_sxm.csv"), else left empty; a column `system` goes before the name.
   KernelTable(CsvTable table, const std::filesystem::path& path);
 
   [[nodiscard]] const std::string& system() const { return system_; }
@@ -44,8 +47,8 @@ class KernelTable {
 };
 
 /// Reads one measurement table: the public tables of operator latencies (gemm, moe, attention_*,
-/// mla_*, nccl, custom_allreduce, deepep_*, quantize), Vidur's and the vLLM layer profiles. The
-/// kind is recognised by its columns. Rows of kinds that no form describes are skipped and told in
+/// mla_*, nccl, custom_allreduce, deepep_*, quantize), in our columns or AIConfigurator's, Vidur's
+/// and the vLLM layer profiles. The kind is recognised by its columns. Rows of kinds that no form describes are skipped and told in
 /// `notes`. Throws InputError for a table of no known kind and for every mistake in one.
 struct KernelSamples {
   std::vector<KernelSample> samples;
@@ -53,7 +56,7 @@ struct KernelSamples {
 };
 [[nodiscard]] KernelSamples read_kernel_table(const std::filesystem::path& path);
 
-/// A folder's tables in the order of their paths, or one file.
+/// A folder's tables (.csv, and AIConfigurator's _perf.txt) in the order of their paths, or one file.
 [[nodiscard]] KernelSamples read_kernel_tables(const std::vector<std::filesystem::path>& paths);
 
 }  // namespace moesim

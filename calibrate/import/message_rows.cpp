@@ -47,7 +47,7 @@ KernelSample message(KernelTable& table, std::size_t row, const char* op,
   sample.shape.bytes = table.number(row, {"bytes"});
   // The size is left out with the shape: neighbouring sizes of one sweep tell it all but exactly.
   sample.shape_key = table.text(row, {"gpus"}) + " GPUs, " + table.text(row, {"bytes"});
-  sample.seconds = table.number(row, {"latency_us"}) * kMicro;
+  sample.seconds = table.positive(row, {"latency_us"}) * kMicro;
   return sample;
 }
 
@@ -92,7 +92,7 @@ void read_vidur_network(KernelTable& table, KernelSamples& out) {
   for (std::size_t row = 0; row < table.rows(); ++row) {
     const std::string network = table.text(row, {"network"});
     const std::string op = table.text(row, {"op"});
-    const double nodes = table.number(row, {"gpus"}) / table.number(row, {"gpus_per_node"});
+    const double nodes = table.number(row, {"gpus"}) / table.positive(row, {"gpus_per_node"});
     const bool a100 = network == "a100_dgx";
     if (!a100 && network != "h100_dgx") continue;
     if (nodes <= 1 && op != "send_recv") continue;
@@ -140,7 +140,7 @@ KernelSample expert_message(KernelTable& table, std::size_t row, bool low_latenc
     sample.shape_key += table.text(row, {column}) + " ";
   const std::string name = dispatch ? "dispatch" : "combine";
   const std::string notify = name + "_notify_us";
-  sample.seconds = (table.number(row, {name + "_us"}) + table.number(row, {notify}, 0)) * kMicro;
+  sample.seconds = (table.positive(row, {name + "_us"}) + table.number(row, {notify}, 0)) * kMicro;
   return sample;
 }
 

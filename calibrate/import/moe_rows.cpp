@@ -86,7 +86,7 @@ void read_collected(KernelTable& table, KernelSamples& out) {
     shape.matrices = table.number(row, {"gated"}, 1) != 0 ? 3 : 2;
     sample.shape_key = fmt::format("h{} i{} m{} k{} e{}/{} tp{}", shape.hidden, shape.inter * tp,
                                    shape.matrices, layer.topk, layer.experts, layer.ep, tp);
-    sample.seconds = table.number(row, {"latency_us"}) * 1e-6;
+    sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;
     sample.suspect = table.number(row, {"suspect"}, 0) != 0;
     if (layer.experts % layer.ep != 0) {
       table.mistake(row, "ep", "does not divide the experts");
@@ -162,7 +162,7 @@ void read_profile(KernelTable& table, KernelSamples& out) {
     shape.above_64 = std::max(0.0, shape.pairs - 64 * shape.active);
     shape.above_256 = std::max(0.0, shape.pairs - 256 * shape.active);
     sample.shape_key = fmt::format("active {}", shape.active);
-    sample.seconds = table.number(row, {"time_us"}) * 1e-6;
+    sample.seconds = table.positive(row, {"time_us"}) * 1e-6;
     out.samples.push_back(std::move(sample));
   }
 }

@@ -26,6 +26,7 @@ KernelSample stream(const std::string& kernel, double rows, double row_bytes, do
 // the scales adds; both together are the dynamic quantisation in front of an fp8 GEMM.
 void read_quantize(KernelTable& table, KernelSamples& out) {
   std::map<std::pair<double, double>, double> fixed;
+  std::size_t halves = 0;
   for (const bool dynamic : {false, true}) {
     for (std::size_t row = 0; row < table.rows(); ++row) {
       const std::string op = table.text(row, {"op"});
@@ -34,20 +35,29 @@ void read_quantize(KernelTable& table, KernelSamples& out) {
       if ((op == "compute_scale") != dynamic) continue;
       const double m = table.number(row, {"m"});
       const double k = table.number(row, {"k"});
-      double seconds = table.number(row, {"latency_us"}) * kMicro;
+      // What the scales add may be nothing; a kernel takes time.
+      double seconds = kMicro * (dynamic ? table.number(row, {"latency_us"})
+                                         : table.positive(row, {"latency_us"}));
       if (!dynamic) fixed[{m, k}] = seconds;
       if (dynamic) {
         const auto base = fixed.find({m, k});
-        if (base == fixed.end()) continue;  // half of a measurement
+        if (base == fixed.end()) {  // half of a measurement
+          ++halves;
+          continue;
+        }
         seconds += base->second;
       }
       KernelSample sample =
           stream(dynamic ? "quantize_dynamic" : "quantize_static", m, quantize_bytes(k), seconds);
       sample.system = table.system();
+      sample.framework = table.text(row, {"src"});
       sample.dtype = table.text(row, {"dtype"});
       out.samples.push_back(std::move(sample));
     }
   }
+  if (halves > 0)
+    out.notes.push_back(table.path().string() + ": " + std::to_string(halves) +
+                        " rows of compute_scale left out: no scale_matrix of their size beside");
 }
 
 // Vidur's profiles: PyTorch kernel times of an engine of 2024, whole microseconds. Its GEMMs are
@@ -69,6 +79,7 @@ void read_vidur_mlp(KernelTable& table, KernelSamples& out) {
     const bool gated = table.number(row, {"gated"}) > 0;
     const auto add = [&](const char* kernel, const char* column, double row_bytes) {
       const double us = table.number(row, {column});
+      if (us <= 0) return;  // under half a microsecond: no digit left
       KernelSample sample = stream(kernel, tokens, row_bytes, us * kMicro);
       sample.system = system;
       // Half of the last digit is 17 % of 3 us: shorter times say too little.
@@ -125,7 +136,7 @@ void read_layers(KernelTable& table, KernelSamples& out) {
     const std::string layer = table.text(row, {"layer"});
     if (copied(layer) && profile.tp > profile.tp_first) continue;
     const double rows = table.number(row, {"tokens", "sequences"});
-    const double seconds = table.number(row, {"time_us"}) * kMicro;
+    const double seconds = table.positive(row, {"time_us"}) * kMicro;
     KernelSample sample;
     if (const auto [n, k] = weight_of(layer, profile); n > 0) {
       sample.op = "gemm";

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sim/base/diagnostic.h"
@@ -29,6 +30,11 @@ class CsvTable {
   /// Throws InputError with the first 20 mistakes.
   [[nodiscard]] static CsvTable parse(std::string_view text, const std::string& file_name);
 
+  /// A table made of another; cells keep the places they had there. Every row is as long as the
+  /// header, and no name stands twice in it.
+  CsvTable(std::string file_name, std::vector<std::string> header, std::vector<CsvRow> rows)
+      : file_name_(std::move(file_name)), header_(std::move(header)), rows_(std::move(rows)) {}
+
   [[nodiscard]] const std::string& file_name() const { return file_name_; }
   [[nodiscard]] const std::vector<std::string>& header() const { return header_; }
   [[nodiscard]] const std::vector<CsvRow>& rows() const { return rows_; }
@@ -38,6 +44,7 @@ class CsvTable {
   [[nodiscard]] Where where(const CsvRow::Cell& cell) const;
 
  private:
+  CsvTable() = default;
   std::string file_name_;
   std::vector<std::string> header_;
   std::vector<CsvRow> rows_;
