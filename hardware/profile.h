@@ -20,6 +20,7 @@ struct KernelProfile {
     std::string name;  ///< repository or table
     std::string commit;
     std::string license;
+    friend bool operator==(const Source&, const Source&) = default;
   };
   struct Provenance {
     std::string date, tool;

@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
+#include <map>
 #include <optional>
 
+#include "calibrate/fit/sample_file.h"
 #include "calibrate/import/aic_columns.h"
 #include "calibrate/import/kernel_rows.h"
 #include "sim/base/files.h"
+#include "sim/base/sha256.h"
 
 namespace moesim {
 
@@ -26,7 +30,12 @@ std::string system_in(const std::string& stem) {
   return "";
 }
 
+constexpr const char* kAic = "aic_ops";
+constexpr const char* kVidur = "vidur_ops";
+constexpr const char* kVllm = "vllm_layer_profile";
+
 struct Kind {
+  const char* importer;
   std::vector<std::string_view> columns;  ///< all must be there
   void (*read)(KernelTable&, KernelSamples&);
 };
@@ -34,24 +43,24 @@ struct Kind {
 // The first that fits; more telling columns first.
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> kKinds{
-      {{"dispatch_us"}, read_message_rows},
-      {{"nccl", "bytes"}, read_message_rows},
-      {{"mode", "gpus", "bytes"}, read_message_rows},
-      {{"network", "bytes"}, read_message_rows},
-      {{"topk", "tokens", "inter"}, read_moe_rows},
-      {{"activated_experts"}, read_moe_rows},
-      {{"kv_heads", "seq_len"}, read_attention_rows},
-      {{"kv_heads", "past_len"}, read_attention_rows},
-      {{"n_decode", "kv_decode"}, read_attention_rows},
-      {{"t_skew_us"}, read_attention_rows},
-      {{"heads", "seq_len"}, read_mla_rows},
-      {{"heads", "past_len"}, read_mla_rows},
-      {{"op", "heads", "tokens"}, read_mla_rows},
-      {{"m", "n", "k"}, read_gemm_rows},
-      {{"op", "m", "k"}, read_stream_rows},
-      {{"input_layernorm_us"}, read_stream_rows},
-      {{"layer", "tokens"}, read_stream_rows},
-      {{"layer", "sequences"}, read_stream_rows},
+      {kAic, {"dispatch_us"}, read_message_rows},
+      {kAic, {"nccl", "bytes"}, read_message_rows},
+      {kAic, {"mode", "gpus", "bytes"}, read_message_rows},
+      {kVidur, {"network", "bytes"}, read_message_rows},
+      {kAic, {"topk", "tokens", "inter"}, read_moe_rows},
+      {kVllm, {"activated_experts"}, read_moe_rows},
+      {kAic, {"kv_heads", "seq_len"}, read_attention_rows},
+      {kAic, {"kv_heads", "past_len"}, read_attention_rows},
+      {kVllm, {"n_decode", "kv_decode"}, read_attention_rows},
+      {kVllm, {"t_skew_us"}, read_attention_rows},
+      {kAic, {"heads", "seq_len"}, read_mla_rows},
+      {kAic, {"heads", "past_len"}, read_mla_rows},
+      {kAic, {"op", "heads", "tokens"}, read_mla_rows},
+      {kAic, {"m", "n", "k"}, read_gemm_rows},
+      {kAic, {"op", "m", "k"}, read_stream_rows},
+      {kVidur, {"input_layernorm_us"}, read_stream_rows},
+      {kVllm, {"layer", "tokens"}, read_stream_rows},
+      {kVllm, {"layer", "sequences"}, read_stream_rows},
   };
   return kKinds;
 }
@@ -120,61 +129,134 @@ void KernelTable::throw_if_any() {
   diagnostics_.throw_if_any();
 }
 
-namespace {
-
-/// Nothing if the table is of no known kind.
-std::optional<KernelSamples> read_if_known(const fs::path& path) {
-  CsvTable csv = CsvTable::parse(read_file(path), path.string());
-  if (is_aic_table(csv)) csv = in_our_columns(csv);
-  KernelTable table(std::move(csv), path);
-  for (const Kind& kind : kinds()) {
-    if (!std::ranges::all_of(kind.columns, [&](std::string_view c) { return table.has(c); }))
-      continue;
-    KernelSamples samples;
-    kind.read(table, samples);
-    table.throw_if_any();
-    return samples;
-  }
-  return std::nullopt;
+const std::vector<KernelImporter>& kernel_importers() {
+  static const std::vector<KernelImporter> kImporters{
+      {kAic, "tables of AIConfigurator's collectors, in its columns or ours"},
+      {kVidur, "Vidur's profiles of MLP kernels and networks"},
+      {kVllm, "layer profiles of vLLM: CARD-MODEL/tpN/*.csv beside meta.yaml"}};
+  return kImporters;
 }
 
-}  // namespace
+namespace {
 
-KernelSamples read_kernel_table(const fs::path& path) {
-  std::optional<KernelSamples> samples = read_if_known(path);
-  if (samples) return *std::move(samples);
+const Kind* kind_of(const KernelTable& table) {
+  for (const Kind& kind : kinds()) {
+    if (std::ranges::all_of(kind.columns, [&](std::string_view c) { return table.has(c); }))
+      return &kind;
+  }
+  return nullptr;
+}
+
+[[noreturn]] void no_known_kind(const fs::path& path) {
   throw_input_error({{path.string(), 1, 1},
                      "",
                      "no kernel measurements of a known kind",
                      "its columns tell the kind: see calibrate/README.md"});
 }
 
-KernelSamples read_kernel_tables(const std::vector<fs::path>& paths) {
+KernelSamples from_sample_file(const std::string& text, const fs::path& path) {
+  SampleFile read = read_samples(text, path.string());
+  KernelSamples out;
+  out.files = {{path, sha256(text)}};
+  out.samples = std::move(read.samples);
+  for (const std::string& warning : read.warnings)
+    out.notes.push_back(path.string() + ": " + warning);
+  out.date = read.date;
+  out.sources = std::move(read.sources);
+  out.measured = read.measured > 0;
+  out.imported = read.imported > 0;
+  return out;
+}
+
+/// A table, or why it is none of `importer`'s.
+struct TableOrNot {
+  std::optional<KernelSamples> samples;
+  std::string importer;  ///< whose it is; "" nobody's
+};
+
+TableOrNot read_if_known(const fs::path& path, const std::string& importer) {
+  const std::string text = read_file(path);
+  if (is_sample_file(text) && importer.empty()) return {from_sample_file(text, path), ""};
+  if (is_sample_file(text))
+    throw_input_error({{path.string(), 1, 1},
+                       "",
+                       "holds samples already, nothing to import",
+                       "moesim fit and moesim check read it"});
+  CsvTable csv = CsvTable::parse(text, path.string());
+  if (is_aic_table(csv)) csv = in_our_columns(csv);
+  KernelTable table(std::move(csv), path);
+  const Kind* kind = kind_of(table);
+  if (kind == nullptr) return {};
+  if (!importer.empty() && importer != kind->importer) return {std::nullopt, kind->importer};
+  KernelSamples samples;
+  samples.files = {{path, sha256(text)}};
+  samples.imported = true;
+  kind->read(table, samples);
+  table.throw_if_any();
+  return {std::move(samples), kind->importer};
+}
+
+void append(KernelSamples& all, KernelSamples&& one) {
+  std::ranges::move(one.samples, std::back_inserter(all.samples));
+  std::ranges::move(one.notes, std::back_inserter(all.notes));
+  std::ranges::move(one.files, std::back_inserter(all.files));
+  for (KernelProfile::Source& source : one.sources) {
+    if (std::ranges::find(all.sources, source) == all.sources.end())
+      all.sources.push_back(std::move(source));
+  }
+  all.date = std::max(all.date, one.date);  // YYYY-MM-DD
+  all.measured |= one.measured;
+  all.imported |= one.imported;
+}
+
+std::vector<fs::path> tables_of(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return {path};
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
+    // AIConfigurator's collectors write gemm_perf.txt and so on.
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".csv") || name.ends_with("_perf.txt")) files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+}  // namespace
+
+KernelSamples read_kernel_table(const fs::path& path, const std::string& importer) {
+  TableOrNot read = read_if_known(path, importer);
+  if (read.samples) return *std::move(read.samples);
+  if (read.importer.empty()) no_known_kind(path);
+  throw_input_error({{path.string(), 1, 1},
+                     "",
+                     "a table of " + read.importer + ", not of " + importer,
+                     "moesim import " + read.importer + " reads it"});
+}
+
+KernelSamples read_kernel_tables(const std::vector<fs::path>& paths, const std::string& importer) {
   KernelSamples all;
+  std::map<std::string, std::size_t> of_others;
   for (const fs::path& path : paths) {
-    std::vector<fs::path> files{path};
-    std::error_code error;
-    if (fs::is_directory(path, error)) {
-      files.clear();
-      for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
-        // AIConfigurator's collectors write gemm_perf.txt and so on.
-        const std::string name = entry.path().filename().string();
-        if (name.ends_with(".csv") || name.ends_with("_perf.txt")) files.push_back(entry.path());
-      }
-      std::ranges::sort(files);
-    }
+    const std::vector<fs::path> files = tables_of(path);
     for (const fs::path& file : files) {
       // A folder may hold other things; a file that was named may not be one.
-      std::optional<KernelSamples> known = read_if_known(file);
-      if (!known && files.size() > 1) {
-        all.notes.push_back(file.filename().string() + ": not a table of kernels, skipped");
+      if (files.size() == 1) {
+        append(all, read_kernel_table(file, importer));
         continue;
       }
-      KernelSamples one = known ? *std::move(known) : read_kernel_table(file);
-      std::ranges::move(one.samples, std::back_inserter(all.samples));
-      std::ranges::move(one.notes, std::back_inserter(all.notes));
+      TableOrNot read = read_if_known(file, importer);
+      if (read.samples) {
+        append(all, *std::move(read.samples));
+      } else if (read.importer.empty()) {
+        all.notes.push_back(file.filename().string() + ": not a table of kernels, skipped");
+      } else {
+        ++of_others[read.importer];
+      }
     }
   }
+  for (const auto& [name, count] : of_others)
+    all.notes.push_back(std::to_string(count) + " tables of " + name + " skipped");
   return all;
 }
 

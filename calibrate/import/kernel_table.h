@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "calibrate/fit/sample.h"
+#include "hardware/profile.h"
 #include "sim/base/csv.h"
 
 namespace moesim {
@@ -46,17 +47,42 @@ class KernelTable {
   Diagnostics diagnostics_;
 };
 
-/// Reads one measurement table: the public tables of operator latencies (gemm, moe, attention_*,
-/// mla_*, nccl, custom_allreduce, deepep_*, quantize), in our columns or AIConfigurator's, Vidur's
-/// and the vLLM layer profiles. The kind is recognised by its columns. Rows of kinds that no form describes are skipped and told in
-/// `notes`. Throws InputError for a table of no known kind and for every mistake in one.
+/// The kinds of tables `moesim import` takes, and the name of the importer for each.
+struct KernelImporter {
+  const char* name;  ///< "aic_ops"
+  const char* description;
+};
+[[nodiscard]] const std::vector<KernelImporter>& kernel_importers();
+
 struct KernelSamples {
   std::vector<KernelSample> samples;
   std::vector<std::string> notes;
+  struct File {
+    std::filesystem::path path;
+    std::string sha256;
+  };
+  std::vector<File> files;  ///< those read, in order; not those skipped
+  /// What sample files (calibrate/fit/sample_file.h) say of their origin; tables say nothing.
+  std::string date;                            ///< the latest
+  std::vector<KernelProfile::Source> sources;  ///< each once, in the order met
+  bool measured = false;                       ///< has samples that were not imported
+  bool imported = false;
 };
-[[nodiscard]] KernelSamples read_kernel_table(const std::filesystem::path& path);
 
-/// A folder's tables (.csv, and AIConfigurator's _perf.txt) in the order of their paths, or one file.
-[[nodiscard]] KernelSamples read_kernel_tables(const std::vector<std::filesystem::path>& paths);
+/// Reads one measurement table: the public tables of operator latencies (gemm, moe, attention_*,
+/// mla_*, nccl, custom_allreduce, deepep_*, quantize), in our columns or AIConfigurator's, Vidur's
+/// and the vLLM layer profiles. The kind is recognised by its columns; `importer` restricts it to
+/// one importer's ("" for any). Also reads a file of samples, unless
+/// an importer is named. Rows of kinds that
+/// no form describes are skipped and told in `notes`. Throws InputError for a table of no known
+/// kind, of another importer's and for every mistake in one.
+[[nodiscard]] KernelSamples read_kernel_table(const std::filesystem::path& path,
+                                              const std::string& importer = "");
+
+/// A folder's tables (.csv, and AIConfigurator's _perf.txt) in the order of their paths, or one
+/// file. Tables of a folder that are of another importer are skipped and told. Files of samples are
+/// read where they are named, not in folders: one beside its tables would count them twice.
+[[nodiscard]] KernelSamples read_kernel_tables(const std::vector<std::filesystem::path>& paths,
+                                               const std::string& importer = "");
 
 }  // namespace moesim

@@ -25,7 +25,7 @@ usage: moesim <command> [options]
   memory SCENARIO        GPU memory by part, KV room; no simulation
   check  FILE...         report every mistake in scenarios, systems, models or traces
   diff   A.json B.json   what changed between two reports, and why
-  import KIND FILE...    convert a foreign trace or model (moesim list importers)
+  import KIND FILE...    convert a foreign trace, model or table (moesim list importers)
   routing VERB [FILE]    describe, convert, generate routing traces; compare placements
   list   [WHAT]          models, systems, links, collectives, schedulers, importers ...
   fit SAMPLES...         measured kernels to a kernel profile
@@ -113,7 +113,8 @@ const std::array kCommands{
     CommandSpec{
         "check",
         "FILE...",
-        "Report every mistake in scenarios, systems, model configs, request and routing traces.",
+        "Report every mistake in scenarios, systems, model configs, traces, kernel profiles and\n"
+        "samples, and what no kernel can do in the last two.",
         1,
         kMany,
         {}},
@@ -123,18 +124,20 @@ const std::array kCommands{
                 2,
                 2,
                 {add_format}},
-    CommandSpec{"fit",
-                "SAMPLES...",
-                "Fit a kernel profile to measured kernels (tables or folders of them).",
-                1,
-                kMany,
-                {add_fit_options, add_quiet}},
-    CommandSpec{"import",
-                "KIND FILE...",
-                "Convert a foreign trace or model to our format (moesim list importers).",
-                2,
-                kMany,
-                {add_import_options, add_quiet}},
+    CommandSpec{
+        "fit",
+        "SAMPLES...",
+        "Fit a kernel profile to measured kernels: files of samples, tables, folders of tables.",
+        1,
+        kMany,
+        {add_fit_options, add_quiet}},
+    CommandSpec{
+        "import",
+        "KIND FILE...",
+        "Convert a foreign trace, model or table of kernels to our format (moesim list importers).",
+        2,
+        kMany,
+        {add_import_options, add_quiet}},
     CommandSpec{"list",
                 "[WHAT]",
                 "What is shipped and registered; everything, or one kind.",

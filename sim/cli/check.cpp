@@ -9,6 +9,8 @@
 #include <variant>
 #include <vector>
 
+#include "calibrate/fit/sample_file.h"
+#include "calibrate/fit/sample_physics.h"
 #include "hardware/profile.h"
 #include "hardware/profile_physics.h"
 #include "hardware/system.h"
@@ -37,7 +39,7 @@ std::string extension(const fs::path& path) {
   Diagnostic mistake;
   mistake.where.file = file;
   mistake.problem =
-      "is neither a scenario, a system, a kernel profile, a model config nor a trace";
+      "is neither a scenario, a system, a kernel profile, a model config, samples nor a trace";
   mistake.hint =
       "a scenario has schema_version and workload, a system gpu, a kernel profile framework and "
       "ops, "
@@ -71,6 +73,13 @@ void warn(const std::string& file, const std::string& text) {
   std::cerr << fmt::format("{}: warning: {}\n", file, text);
 }
 
+std::string check_samples(const std::string& text, const std::string& file) {
+  const SampleFile read = read_samples(text, file);
+  for (const std::string& warning : read.warnings) warn(file, warning);
+  for (const std::string& finding : check_sample_physics(read.samples)) warn(file, finding);
+  return fmt::format("{} kernel samples", read.samples.size());
+}
+
 std::string check_profile(const std::string& text, const std::string& file) {
   const KernelProfile profile = read_profile(text, file);
   const std::vector<std::string> systems = shipped_systems();
@@ -95,13 +104,16 @@ std::string check_file(const std::string& file) {
   const std::string kind = extension(file);
   if (kind == ".mrt") return check_routing(read_routing_trace(file));
   if (kind == ".csv" || kind == ".jsonl") {
-    if (std::string content = read_file(file); is_routing_trace(content))
+    std::string content = read_file(file);
+    if (is_sample_file(content)) return check_samples(content, file);
+    if (is_routing_trace(content))
       return check_routing(parse_routing_trace(std::move(content), file));
     TraceSpec trace;
     trace.path = file;
     return fmt::format("trace of {} requests", read_request_trace(trace).size());
   }
   const std::string text = read_file(file);  // once: it may be standard input
+  if (is_sample_file(text)) return check_samples(text, file);
   if (is_routing_trace(text)) return check_routing(parse_routing_trace(text, file));
   const Document document = Document::parse(text, file);
   const auto has = [&](const char* key) { return document.get(key).has_value(); };

@@ -10,6 +10,7 @@
 #include "sim/base/files.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
+#include "sim/cli/sources.h"
 #include "sim/report/report.h"
 
 namespace moesim {
@@ -25,14 +26,21 @@ std::pair<std::string, std::string> framework_and_version(const std::string& nam
   return {name.substr(0, dash), name.substr(dash + 1)};
 }
 
-/// "repository,commit,licence".
-KernelProfile::Source source_of(const std::string& text) {
-  const std::size_t first = text.find(',');
-  const std::size_t second = first == std::string::npos ? first : text.find(',', first + 1);
-  if (second == std::string::npos)
-    throw UsageError(fmt::format("fit: --source '{}' is not NAME,COMMIT,LICENCE", text));
-  return {text.substr(0, first), text.substr(first + 1, second - first - 1),
-          text.substr(second + 1)};
+/// Where the samples are from: the command line, else what their files say.
+void set_provenance(const Arguments& args, const KernelSamples& read, KernelProfile& profile) {
+  KernelProfile::Provenance& out = profile.provenance;
+  out.tool = fmt::format("moesim fit {}", tool_version());
+  out.notes = args.notes;
+  if (read.imported || !read.measured) out.origin.emplace_back("imported");
+  if (read.measured) out.origin.emplace_back("measured");
+  out.date = args.date.empty() ? read.date : args.date;
+  out.sources = read.sources;
+  if (!args.sources.empty()) out.sources.clear();
+  for (const std::string& source : args.sources) out.sources.push_back(source_of("fit", source));
+  if (out.date.empty())
+    throw UsageError("fit: no --date, and the samples do not say when they were measured");
+  if (out.sources.empty())
+    throw UsageError("fit: no --source, and the samples do not say where they are from");
 }
 
 }  // namespace
@@ -41,15 +49,10 @@ int fit_command(const Arguments& args) {
   KernelProfile profile;
   profile.system = args.system;
   std::tie(profile.framework, profile.version) = framework_and_version(args.kernels);
-  profile.provenance.date = args.date;
-  profile.provenance.tool = fmt::format("moesim fit {}", tool_version());
-  profile.provenance.origin = {"imported"};
-  profile.provenance.notes = args.notes;
-  for (const std::string& source : args.sources)
-    profile.provenance.sources.push_back(source_of(source));
   const SystemSpec system =
       load_system(args.system, std::filesystem::current_path(), {"--system", 0, 0});
   const KernelSamples read = read_kernel_tables({args.inputs.begin(), args.inputs.end()});
+  set_provenance(args, read, profile);
   const std::vector<KernelSample> samples =
       select_samples(read.samples, profile.system, profile.framework);
   if (samples.empty())

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -15,16 +16,30 @@
 namespace moesim {
 namespace {
 
-std::unique_ptr<Importer> find_importer(const std::string& kind) {
+/// What the command line says of the measurements, as parameters of an importer.
+std::string parameters_of(const Arguments& args) {
+  nlohmann::json parameters = nlohmann::json::object();
+  if (!args.date.empty()) parameters["date"] = args.date;
+  if (!args.sources.empty()) parameters["source"] = args.sources;
+  return parameters.dump();
+}
+
+std::unique_ptr<Importer> find_importer(const Arguments& args) {
+  const std::string& kind = args.inputs.front();
   const Registry<Importer>::Entry* entry = Registry<Importer>::find(kind);
   if (entry == nullptr) {
     throw UsageError(fmt::format("import: unknown kind '{}'; {}", kind,
                                  nearest_name_hint(kind, Registry<Importer>::names())));
   }
-  const Document no_parameters = Document::parse("{}", "import");
+  const Document given = Document::parse(parameters_of(args), "import");
   Diagnostics diagnostics;
-  Reader parameters(no_parameters, diagnostics);
-  return entry->make(parameters);
+  Reader parameters(given, diagnostics);
+  std::unique_ptr<Importer> importer = entry->make(parameters);
+  parameters.reject_unknown_keys();
+  if (!diagnostics.empty())
+    throw UsageError(fmt::format(
+        "import: --source and --date have no effect on {}; they are for tables of kernels", kind));
+  return importer;
 }
 
 /// "" is the file the user named; ".blocks.jsonl" lies beside it under the same stem.
@@ -38,7 +53,7 @@ std::filesystem::path output_path(const std::string& out, const std::string& suf
 }  // namespace
 
 int import_command(const Arguments& args) {
-  const std::unique_ptr<Importer> importer = find_importer(args.inputs.front());
+  const std::unique_ptr<Importer> importer = find_importer(args);
   const std::vector<std::filesystem::path> files(args.inputs.begin() + 1, args.inputs.end());
   const std::string out = args.out.value_or("-");
   const Importer::Result result = importer->convert(files);

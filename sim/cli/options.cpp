@@ -84,10 +84,27 @@ void add_run_options(CLI::App& app, Parsed& parsed) {
   add_jobs(app, parsed);
 }
 
-void add_import_options(CLI::App& app, Parsed& parsed) {
+/// --source and --date, which importers of kernel tables and fits take.
+void add_origin_options(CLI::App& app, Parsed& parsed, const char* group) {
+  app.add_option("--source", parsed.args.sources,
+                 "NAME,COMMIT,LICENCE of a measurement; repeatable")
+      ->allow_extra_args(false)
+      ->type_name("TEXT")
+      ->group(group);
+  app.add_option("--date", parsed.args.date, "when the measurements were published, YYYY-MM-DD")
+      ->type_name("DATE")
+      ->group(group);
+}
+
+void add_output_option(CLI::App& app, Parsed& parsed) {
   app.add_option("-o,--out", parsed.out, "file to write; - is standard output [-]")
       ->type_name("FILE")
       ->group("output");
+}
+
+void add_import_options(CLI::App& app, Parsed& parsed) {
+  add_origin_options(app, parsed, "tables of kernels");
+  add_output_option(app, parsed);
 }
 
 void add_routing_options(CLI::App& app, Parsed& parsed) {
@@ -120,7 +137,7 @@ void add_routing_options(CLI::App& app, Parsed& parsed) {
       ->check(CLI::Range(0, 4096))
       ->type_name("N")
       ->group("routing");
-  add_import_options(app, parsed);
+  add_output_option(app, parsed);
 }
 
 void add_generate_options(CLI::App& app, Parsed& parsed) {
@@ -158,16 +175,7 @@ void add_fit_options(CLI::App& app, Parsed& parsed) {
       ->required()
       ->type_name("NAME")
       ->group("fit");
-  app.add_option("--source", parsed.args.sources,
-                 "NAME,COMMIT,LICENCE of a measurement; repeatable")
-      ->allow_extra_args(false)
-      ->required()
-      ->type_name("TEXT")
-      ->group("fit");
-  app.add_option("--date", parsed.args.date, "when the measurements were published, YYYY-MM-DD")
-      ->required()
-      ->type_name("DATE")
-      ->group("fit");
+  add_origin_options(app, parsed, "fit");
   app.add_option("--notes", parsed.args.notes, "a sentence for the profile")
       ->type_name("TEXT")
       ->group("fit");

@@ -21,7 +21,7 @@ KernelSamples read(const std::string& name, const std::string& text) {
   const fs::path file = fs::temp_directory_path() / "moesim_aic_test" / name;
   fs::create_directories(file.parent_path());
   write_file(file, text);
-  return read_kernel_table(file);
+  return read_kernel_table(file, "aic_ops");
 }
 
 /// Everything that says what a sample is of.
