@@ -22,6 +22,13 @@ MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks) {
           static_cast<float>(tier.ahead_ns / ranks)};
 }
 
+void take_since(const std::vector<double>& total, std::vector<double>& taken,
+                std::vector<double>& load) {
+  load = total;
+  for (std::size_t i = 0; i < taken.size(); ++i) load[i] -= taken[i];
+  taken = total;
+}
+
 void learn_tiers(const RoutingTable& table, std::span<MoeStageSpec> stages) {
   for (MoeStageSpec& stage : stages) {
     if (stage.group.tier() != nullptr) stage.group.tier()->learn(table);

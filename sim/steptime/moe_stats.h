@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "sim/steptime/moe_model.h"
 
@@ -22,6 +23,10 @@ void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, Mo
 /// Adds `tokens` tokens of a step, counted by expert, to the statistics of a layer.
 void add_counts(std::span<const std::uint32_t> counts, std::size_t tokens, int top_k, int layer,
                 MoeStats& stats);
+
+/// Loads of experts since they were last taken; `taken` remembers, empty at first.
+void take_since(const std::vector<double>& total, std::vector<double>& taken,
+                std::vector<double>& load);
 
 /// Tells the tiers of all stages which experts are hot.
 void learn_tiers(const RoutingTable& table, std::span<MoeStageSpec> stages);

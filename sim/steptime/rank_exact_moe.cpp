@@ -75,9 +75,7 @@ class RankExactMoe final : public MoeModel {
 
   void take_load(std::vector<double>& load) override {
     flush(stats_.expert_load);
-    load = stats_.expert_load;
-    for (std::size_t i = 0; i < taken_.size(); ++i) load[i] -= taken_[i];
-    taken_ = stats_.expert_load;
+    take_since(stats_.expert_load, taken_, load);
   }
 
  private:

@@ -85,12 +85,8 @@ class SampledMoe final : public MoeModel {
   }
 
   void take_load(std::vector<double>& load) override {
-    load.assign(stats_.expert_load.size(), 0.0);
     flush();
-    for (std::size_t i = 0; i < load.size(); ++i) {
-      load[i] = stats_.expert_load[i] - (taken_.empty() ? 0 : taken_[i]);
-    }
-    taken_ = stats_.expert_load;
+    take_since(stats_.expert_load, taken_, load);
   }
 
  private:

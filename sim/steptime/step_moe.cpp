@@ -63,11 +63,7 @@ class StepMoe final : public MoeModel {
     for (MoeStageSpec& stage : stages_) stage.group.set_placement(placement);
   }
   void take_load(std::vector<double>& load) override {
-    load = stats_.expert_load;
-    if (!taken_.empty()) {
-      for (std::size_t i = 0; i < load.size(); ++i) load[i] -= taken_[i];
-    }
-    taken_ = stats_.expert_load;
+    take_since(stats_.expert_load, taken_, load);
   }
 
  private:

@@ -9,6 +9,10 @@ namespace {
 
 constexpr int kEngine = 9, kInstance = 12, kEnd = 19;
 
+void check(const std::vector<LineCase>& cases) {
+  CHECK(differences(cases) == "");
+}
+
 TEST_CASE("mistakes in expert parallelism") {
   check({
       {"SGLang: the product must be the group",

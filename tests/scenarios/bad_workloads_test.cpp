@@ -7,6 +7,10 @@
 namespace moesim {
 namespace {
 
+void check(const std::vector<LineCase>& cases) {
+  CHECK(differences(cases) == "");
+}
+
 TEST_CASE("mistakes in arrivals") {
   check({
       {"no kind",

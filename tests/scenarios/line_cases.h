@@ -16,11 +16,14 @@ struct LineCase {
   std::vector<Expected> expected;
 };
 
-inline void check(const std::vector<LineCase>& cases) {
+/// What the cases report that they should not, or do not that they should; "" if all are right.
+inline std::string differences(const std::vector<LineCase>& cases) {
+  std::string text;
   for (const LineCase& c : cases) {
-    CAPTURE(std::string(c.why));
-    CHECK(compare(mistakes_of(with_line(c.line, c.text)), c.expected) == "");
+    const std::string wrong = compare(mistakes_of(with_line(c.line, c.text)), c.expected);
+    if (!wrong.empty()) text += "\n" + std::string(c.why) + "\n" + wrong;
   }
+  return text;
 }
 
 }  // namespace moesim

@@ -17,7 +17,7 @@ void sglang_defaults(Situation& s) {
 }
 
 void check_sglang(const std::vector<StepCase>& cases) {
-  check(cases, sglang_defaults);
+  CHECK(differences(cases, sglang_defaults) == "");
 }
 
 void overlap(Situation& s) {

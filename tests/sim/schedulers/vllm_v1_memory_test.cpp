@@ -8,6 +8,14 @@
 using namespace moesim;
 using namespace moesim::reference;
 
+namespace {
+
+void check(const std::vector<StepCase>& cases) {
+  CHECK(differences(cases) == "");
+}
+
+}  // namespace
+
 TEST_CASE("admission stops at the first request that does not fit") {
   check({
       {"head-of-line blocking by memory: 2 would fit, but 1 is before it",

@@ -8,6 +8,14 @@
 using namespace moesim;
 using namespace moesim::reference;
 
+namespace {
+
+void check(const std::vector<StepCase>& cases) {
+  CHECK(differences(cases) == "");
+}
+
+}  // namespace
+
 TEST_CASE("the budget goes to running requests in list order, then to the queue") {
   check({
       {"a prompt is computed in chunks of the budget; the last one samples",
