@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <limits>
 
 namespace moesim {
 
@@ -25,7 +27,9 @@ struct CountGrid {
     const int shift = octave - octave_bits;
     const int low = count >> shift << shift;
     const int index = ((octave - exact_bits) << octave_bits) + ((low - (1 << octave)) >> shift);
-    return {low, low + (1 << shift), static_cast<std::size_t>((1 << exact_bits) + index)};
+    // The last step of all would end one beyond what an int holds.
+    const int step = std::min(1 << shift, std::numeric_limits<int>::max() - low);
+    return {low, low + step, static_cast<std::size_t>((1 << exact_bits) + index)};
   }
   /// Slots of a table for every count there is.
   [[nodiscard]] std::size_t slots() const {

@@ -1,6 +1,7 @@
 #include "sim/steptime/count_grid.h"
 
 #include <doctest/doctest.h>
+#include <limits>
 #include <vector>
 
 using namespace moesim;
@@ -28,6 +29,9 @@ TEST_CASE("every count lies between two of the grid, whose numbers follow each o
       CHECK(within_octave <= near.low);
       before = near;
     }
-    CHECK(grid.at(2'000'000'000).slot < grid.slots());
+    const int most = std::numeric_limits<int>::max();
+    CHECK(grid.at(most).slot < grid.slots());
+    CHECK(grid.at(most).high == most);
+    CHECK(grid.at(most).low < most);
   }
 }
