@@ -117,46 +117,6 @@ void append_norms(const Shard& shard, int repeat, int tokens, std::vector<Op>& o
                             4 * elements * kActivationBytes));
 }
 
-void append_gqa_projections(const Shard& shard, const LayerClass& layers, int tokens,
-                            std::vector<Op>& out) {
-  const ModelSpec& model = *shard.model;
-  const AttentionSlice slice = attention_slice(shard, layers.spec);
-  const NumberFormat format = model.precisions.attention;
-  const int repeat = layers.layers * (layers.spec.cross_attention ? 2 : 1);
-  out.push_back(gemm(Term::kAttentionProj, repeat, tokens, slice.qkv_width, model.hidden, format));
-  const double rotary_width = slice.head_dim * (slice.heads + slice.kv_heads);
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, repeat, tokens, 0,
-                            2 * kActivationBytes * tokens * rotary_width));
-  const double kv_width = slice.kv_heads * (slice.head_dim + slice.v_head_dim);
-  const double stored =
-      static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec, slice).value());
-  out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, repeat, tokens, 0,
-                            tokens * (kActivationBytes * kv_width + stored)));
-  out.push_back(gemm(Term::kAttentionProj, repeat, tokens, model.hidden, slice.out_width, format));
-  if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, repeat, tokens));
-}
-
-void append_mixer(const Shard& shard, const LayerClass& layers, int tokens, std::vector<Op>& out) {
-  const ModelSpec& model = *shard.model;
-  const LinearAttentionSpec& linear = model.linear;
-  const std::int64_t tp = shard.parallel.tp;
-  // Two products, in and out; the small ones between them are counted with the first. Between them
-  // the convolution, one kernel, and the gated norm, another; the recurrence is the attention.
-  const std::int64_t value = std::max<std::int64_t>(1, linear.value_width / tp);
-  const std::int64_t in =
-      std::max<std::int64_t>(1, linear.mixer_weights / tp / model.hidden - value);
-  const NumberFormat format = model.precisions.attention;
-  out.push_back(gemm(Term::kAttentionProj, layers.layers, tokens, in, model.hidden, format));
-  const double channels = static_cast<double>(tokens) * static_cast<double>(linear.conv_width / tp);
-  out.push_back(elementwise(Term::kAttention, MemoryPart::kState, layers.layers, tokens,
-                            2 * channels, 2 * kActivationBytes * channels));
-  const double values = static_cast<double>(tokens) * static_cast<double>(value);
-  out.push_back(elementwise(Term::kAttention, MemoryPart::kNorm, layers.layers, tokens, 4 * values,
-                            3 * kActivationBytes * values));
-  out.push_back(gemm(Term::kAttentionProj, layers.layers, tokens, model.hidden, value, format));
-  if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, layers.layers, tokens));
-}
-
 namespace {
 
 void append_gated(const Shard& shard, Term term, int repeat, int tokens, int width,
@@ -184,8 +144,8 @@ void append_router(const Shard& shard, const LayerClass& layers, int tokens, std
   const ModelSpec& model = *shard.model;
   const LayerSpec& layer = layers.spec;
   const int n = layers.layers;
-  out.push_back(gemm(Term::kRouter, n, tokens, layer.num_experts + (model.shared_gate ? 1 : 0),
-                     model.hidden, model.precisions.activation));
+  out.push_back(
+      gemm(Term::kRouter, n, tokens, layer.num_experts, model.hidden, model.precisions.activation));
   const double scores = static_cast<double>(tokens) * layer.num_experts;
   const double chosen = static_cast<double>(tokens) * layer.top_k;
   constexpr double kPairBytes = 8;  // a 4-byte id and a 4-byte weight
@@ -201,6 +161,25 @@ void append_router(const Shard& shard, const LayerClass& layers, int tokens, std
                             pairs * model.hidden, (pairs + tokens) * row));
 }
 
+/// Of the gate on the shared expert a product of one column and its sigmoid times the output; the
+/// output is then added to the routed experts' sum.
+void append_shared_sum(const Shard& shard, const LayerClass& layers, int tokens,
+                       std::vector<Op>& out) {
+  const ModelSpec& model = *shard.model;
+  if (layers.spec.shared_intermediate == 0 || !layers.spec.moe) return;
+  const double elements = static_cast<double>(tokens) * model.hidden;
+  constexpr int kTwoInOneOut = 3;
+  const double bytes = kTwoInOneOut * kActivationBytes * elements;
+  if (model.shared_gate) {
+    out.push_back(gemm(Term::kSharedExpert, layers.layers, tokens, 1, model.hidden,
+                       model.precisions.activation));
+    out.push_back(elementwise(Term::kSharedExpert, MemoryPart::kActivation, layers.layers, tokens,
+                              4 * elements, bytes));
+  }
+  out.push_back(elementwise(Term::kElementwise, MemoryPart::kActivation, layers.layers, tokens,
+                            elements, bytes));
+}
+
 }  // namespace
 
 void append_ffn(const Shard& shard, const LayerClass& layers, int tokens, std::vector<Op>& out) {
@@ -210,6 +189,7 @@ void append_ffn(const Shard& shard, const LayerClass& layers, int tokens, std::v
                       ? (tokens + shard.parallel.tp - 1) / shard.parallel.tp
                       : tokens;
   append_gated(shard, Term::kSharedExpert, layers.layers, own, shard.shared_slice(layer), out);
+  append_shared_sum(shard, layers, own, out);
   if (layer.moe) append_router(shard, layers, tokens, out);
   if (shard.parallel.tp == 1) return;
   Op exchange = hidden_all_reduce(shard, layers.layers, tokens);

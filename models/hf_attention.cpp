@@ -127,10 +127,11 @@ void read_delta_net(ConfigKeys& keys, ModelSpec& model) {
   const std::int64_t conv_width = 2 * key_heads * key_dim + value_heads * value_dim;
   model.linear.conv_width = conv_width;
   model.linear.value_width = value_heads * value_dim;
+  model.linear.gate_width = 2 * value_heads;
   model.linear.state_elements = conv_width * (taps - 1) + value_heads * key_dim * value_dim;
   model.linear.mixer_weights =
       hidden * (conv_width + value_heads * value_dim)  // q, k, v and the gate z
-      + hidden * 2 * value_heads                       // beta and decay
+      + hidden * model.linear.gate_width               // beta and decay
       + conv_width * taps + value_heads * value_dim * hidden;
 }
 

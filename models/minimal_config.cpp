@@ -18,7 +18,7 @@ constexpr const char* kKept[] = {
     "num_attention_heads", "n_heads", "num_heads", "num_key_value_heads", "num_attention_groups", "attn_config",
     "head_dim", "d_kv", "attention_head_dim", "v_head_dim", "global_head_dim", "num_global_key_value_heads",
     "swa_num_attention_heads", "swa_num_key_value_heads", "swa_head_dim", "swa_v_head_dim",
-    "attention_bias", "qkv_bias", "attn_output_gate",
+    "attention_bias", "qkv_bias", "attn_output_gate", "use_qk_norm",
     "sliding_window", "sliding_window_size", "use_sliding_window", "max_window_layers", "layer_types",
     "attention_chunk_size", "no_rope_layers", "no_rope_layer_interval", "hybrid_layer_pattern",
     "full_attention_interval", "attn_layer_period", "attn_layer_offset",

@@ -93,6 +93,7 @@ struct LinearAttentionSpec {
   std::int64_t mixer_weights = 0;   ///< projections of one such layer
   std::int64_t conv_width = 0;      ///< channels of its convolution
   std::int64_t value_width = 0;     ///< inputs of its output projection
+  std::int64_t gate_width = 0;      ///< delta net: outputs of the small projection (beta and decay)
 };
 
 struct RouterSpec {
@@ -129,6 +130,7 @@ struct ModelSpec {
   int v_head_dim = 0;  ///< V dimension per head; equals head_dim unless the model says otherwise
   bool tied_embeddings = false;
   bool attention_gate = false;  ///< Qwen3-Next: the query projection also makes an output gate
+  bool qk_norm = false;         ///< queries and keys are normalised before the rotary embedding
   bool qk_bias = false;         ///< QKV (and router) biases present, counted as `other`
   bool expert_bias = false;     ///< gpt-oss: biases in experts and output projection as well
   bool shared_gate = false;     ///< Qwen: a gate on the shared expert, H weights by the router

@@ -47,7 +47,8 @@ enum class OpKind : std::uint8_t {
 /// others.
 enum class MemoryPart : std::uint8_t {
   kOther,
-  kNorm,
+  kNorm,       ///< of the hidden state, with its residual
+  kInnerNorm,  ///< of queries, keys, latents or values
   kRotary,
   kKvWrite,
   kActivation,  ///< gate times up

@@ -51,6 +51,17 @@ struct LaunchCost {
   /// Not compiled, no graph: Python and PyTorch per operator called (hardware/README.md, "eager
   /// prompts").
   double eager_call_us = 0;
+  /// What eager_call_us becomes, and eager_layer_us nothing, under enforce_eager, which turns the
+  /// compiler off too; 0: there was none to turn off.
+  double uncompiled_call_us = 0;
+
+  [[nodiscard]] LaunchCost uncompiled() const {
+    LaunchCost cost = *this;
+    if (uncompiled_call_us == 0) return cost;
+    cost.eager_layer_us = 0;
+    cost.eager_call_us = uncompiled_call_us;
+    return cost;
+  }
 };
 
 /// Rules of SGLang's scheduler that vLLM's has not (serving-semantics 8.1).
@@ -81,6 +92,9 @@ enum class PromptGraphs {
   kOwn,   ///< a list of their own, in pieces
 };
 
+/// On which GPUs the sum over ranks adds the residual and normalises too, in one kernel.
+enum class FusedNorms { kNowhere, kHopper, kBlackwell, kBoth };
+
 /// How SGLang sets mem_fraction_static when nobody does.
 enum class StaticFraction {
   kByTensorParallel,  ///< 0.88 on one GPU to 0.79 on 16
@@ -99,6 +113,9 @@ struct EngineProfile {
   bool full_graphs = true;    ///< decodes run in one graph, else in pieces
   int graph_sizes_rule = 51;  ///< vLLM: 51 (V12 on) or 67 (V09, V11) sizes for max 512
   PromptGraphs prompt_graphs = PromptGraphs::kSame;
+  FusedNorms fused_norms = FusedNorms::kNowhere;
+  /// `model_type`s it is done for, comma-separated; "" = all.
+  std::string fused_norm_models;
   bool pad_to_graph = true;  ///< batches are padded to a captured size, else they must have it
   int block_size = 16;
   bool chunked_prefill = true;

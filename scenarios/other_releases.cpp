@@ -32,6 +32,10 @@ struct SglangRow {
   int small_card_graphs;    ///< 16 in S53, 24 in S518; between them (U)
   PromptGraphs prompts;     ///< S518 captures graphs for prompts; since 0.5.12 (U)
   double call_us;           ///< Python per operator of a prompt without graphs; see below
+  /// FlashInfer's all-reduce with norm, switched on by itself: on Blackwell taken back in January
+  /// 2026 and given back later, on Hopper missing in between (sgl-project/sglang pull requests
+  /// 17474 and 28789; which release has which is (U)).
+  FusedNorms fused_norms;
 };
 
 // Python per operator: what short prompts of DeepSeek-R1 take longer than their kernels, in
@@ -39,14 +43,16 @@ struct SglangRow {
 // (hardware/README.md, "eager prompts"): 78 us in 0.5.5, 94 and 112 us in 0.5.9. Other releases as
 // the nearest.
 
+using N = FusedNorms;
+
 // clang-format off
 constexpr SglangRow kSglangRows[] = {
-  {{0, 4, 0},  StaticFraction::kByTensorParallel, 20,  8, PromptGraphs::kNone, 75},
-  {{0, 5, 3},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75},
-  {{0, 5, 5},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75},
-  {{0, 5, 9},  StaticFraction::kReserved,          0, 24, PromptGraphs::kNone, 90},
-  {{0, 5, 12}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90},
-  {{0, 5, 18}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90},
+  {{0, 4, 0},  StaticFraction::kByTensorParallel, 20,  8, PromptGraphs::kNone, 75, N::kNowhere},
+  {{0, 5, 3},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75, N::kNowhere},
+  {{0, 5, 5},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75, N::kBoth},
+  {{0, 5, 9},  StaticFraction::kReserved,          0, 24, PromptGraphs::kNone, 90, N::kHopper},
+  {{0, 5, 12}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90, N::kBlackwell},
+  {{0, 5, 18}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90, N::kBoth},
 };
 // clang-format on
 
@@ -56,6 +62,8 @@ EngineProfile sglang_profile(const SglangRow& row) {
   profile.extra_step = true;
   profile.block_size = 1;  // page_size
   profile.prompt_graphs = row.prompts;
+  profile.fused_norms = row.fused_norms;
+  profile.fused_norm_models = "deepseek_v3,kimi_k2,gpt_oss,glm4_moe,qwen3_moe";
   profile.retract_decode_steps = row.retract_steps;
   profile.small_card_graphs = row.small_card_graphs;
   profile.static_fraction = row.fraction;
@@ -101,6 +109,7 @@ EngineProfile trtllm_profile(const TrtllmRow& row) {
   profile.chunked_prefill = false;  // llmapi enable_chunked_prefill, trtllm-build context chunks
   profile.full_graphs = row.graphs;
   profile.prompt_graphs = PromptGraphs::kNone;
+  if (row.call_us > 0) profile.fused_norms = FusedNorms::kBoth;
   profile.pad_to_graph = false;  // cuda_graph_config.enable_padding
   profile.block_size = row.block_size;
   profile.gpu_memory_utilization = 0.9;  // free_gpu_memory_fraction

@@ -267,6 +267,7 @@ class Resolver {
     spec_.enforce_eager = pick("enforce_eager", keys_.enforce_eager, none);
     memory.enforce_eager = spec_.enforce_eager;
     if (spec_.enforce_eager) {
+      spec_.profile.launch = spec_.profile.launch.uncompiled();
       if (keys_.cudagraph_capture_sizes) {
         fail(context_, keys_.cudagraph_capture_sizes, "has no effect with enforce_eager: true",
              "leave one of the two out");

@@ -157,7 +157,8 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
         {make_shard(scenario.model, parallel, stage).shard,
          make_kernels(scenario, info, std::move(place), *collectives.back(), noise),
          make_group_dispatch(scenario.model, parallel, info.engine.all2all_backend, site),
-         system.gpu.sm_count});
+         system.gpu.sm_count,
+         fused_norm_bytes(info.engine.profile, scenario.model, system.gpu.sm_version, parallel)});
   }
   step_times.push_back(std::make_unique<StepTime>(scenario.model, std::move(stages), info.memory.kv,
                                                   info.engine, experts_of(info, group),

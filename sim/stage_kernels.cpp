@@ -24,6 +24,24 @@ KernelChoice kernel_choice(const Scenario& scenario, const InstanceInfo& info, s
   return choice;
 }
 
+double fused_norm_bytes(const EngineProfile& profile, const ModelSpec& model, int sm_version,
+                        const Parallel& parallel) {
+  constexpr int kHopper = 90, kBlackwell = 100, kConsumer = 120;
+  const bool hopper = sm_version == kHopper;
+  const bool blackwell = sm_version >= kBlackwell && sm_version < kConsumer;
+  const FusedNorms where = profile.fused_norms;
+  const bool here = (hopper && (where == FusedNorms::kHopper || where == FusedNorms::kBoth)) ||
+                    (blackwell && (where == FusedNorms::kBlackwell || where == FusedNorms::kBoth));
+  const std::string names = ',' + profile.fused_norm_models + ',';
+  const bool known = profile.fused_norm_models.empty() ||
+                     names.find(',' + model.model_type + ',') != std::string::npos;
+  if (!here || !known || parallel.tp < 2 || parallel.sequence_parallel()) return 0;
+  constexpr double kMb = 1e6;
+  if (parallel.tp == 2) return 64 * kMb;
+  if (parallel.tp <= 4) return (hopper ? 2 : 32) * kMb;
+  return (hopper ? 0.5 : 1) * kMb;
+}
+
 std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const InstanceInfo& info,
                                           StagePlace place, const Collectives& collectives,
                                           const FamilyNoise& noise) {

@@ -23,6 +23,12 @@ struct StagePlace {
 [[nodiscard]] KernelChoice kernel_choice(const Scenario& scenario, const InstanceInfo& info,
                                          std::size_t node);
 
+/// Largest all-reduce of hidden states, bytes, that adds the residual and normalises in the same
+/// kernel; 0: none does. Sizes of FlashInfer's kernels (serving-semantics 4.4), which are
+/// TensorRT-LLM's.
+[[nodiscard]] double fused_norm_bytes(const EngineProfile& profile, const ModelSpec& model,
+                                      int sm_version, const Parallel& parallel);
+
 /// The kernels of one pipeline stage: measured profiles, unless the scenario asks for the
 /// datasheet.
 [[nodiscard]] std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario,

@@ -74,12 +74,14 @@ class MlaMoe final : public FamilyBase {
     // Engines fuse the two down-projections; both are replicated on every rank.
     const std::int64_t down = mla.q_rank + latent_width;
     out.push_back(gemm(Term::kAttentionProj, n, tokens, down, model.hidden, format));
+    // Norms of both latents, side by side.
+    const double latents =
+        static_cast<double>(tokens) * static_cast<double>(mla.q_rank + mla.kv_rank);
+    out.push_back(elementwise(Term::kElementwise, MemoryPart::kInnerNorm, n, tokens, 5 * latents,
+                              2 * kActivationBytes * latents));
     const std::int64_t query_input = mla.q_rank > 0 ? mla.q_rank : model.hidden;
     out.push_back(gemm(Term::kAttentionProj, n, tokens, query_width, query_input, format));
-    if (mla.index_heads > 0) {
-      const std::int64_t index_width = std::int64_t{mla.index_heads} * mla.index_dim;
-      out.push_back(gemm(Term::kAttentionProj, n, tokens, index_width, mla.q_rank, format));
-    }
+    if (mla.index_heads > 0) append_indexer(shard, layers, tokens, out);
     const double rotary = static_cast<double>(tokens) * mla.rope_dim * (shard.heads + 1);
     out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, n, tokens, 0,
                               2 * kActivationBytes * rotary));
@@ -90,6 +92,32 @@ class MlaMoe final : public FamilyBase {
     const std::int64_t out_width = std::int64_t{shard.heads} * mla.v_dim;
     out.push_back(gemm(Term::kAttentionProj, n, tokens, model.hidden, out_width, format));
     if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, n, tokens));
+  }
+
+  /// The indexer of sparse attention (DeepSeek-V3.2, arXiv 2512.02556, section 2.1): queries from
+  /// the latent, one key a token and a weight a head from the hidden state, the key's norm, rotary
+  /// embedding and quantisation of both, and the choice of the best keys by their scores.
+  static void append_indexer(const Shard& shard, const LayerClass& layers, int tokens,
+                             std::vector<Op>& out) {
+    const ModelSpec& model = *shard.model;
+    const MlaSpec& mla = model.mla;
+    const int n = layers.layers;
+    const std::int64_t width = std::int64_t{mla.index_heads} * mla.index_dim;
+    const NumberFormat plain = model.precisions.activation;
+    out.push_back(
+        gemm(Term::kAttentionProj, n, tokens, width, mla.q_rank, model.precisions.attention));
+    out.push_back(gemm(Term::kAttentionProj, n, tokens, mla.index_dim, model.hidden, plain));
+    out.push_back(gemm(Term::kAttentionProj, n, tokens, mla.index_heads, model.hidden, plain));
+    const double keys = static_cast<double>(tokens) * mla.index_dim;
+    const double both = keys + static_cast<double>(tokens) * static_cast<double>(width);
+    const auto stream = [&](MemoryPart part, double elements) {
+      out.push_back(
+          elementwise(Term::kElementwise, part, n, tokens, 0, 2 * kActivationBytes * elements));
+    };
+    stream(MemoryPart::kInnerNorm, keys);
+    stream(MemoryPart::kRotary, both);
+    stream(MemoryPart::kRotary, both);
+    stream(MemoryPart::kInnerNorm, static_cast<double>(tokens) * mla.index_topk);
   }
 
   static Op latent_op(const Shard& shard, const LayerClass& layers, OpKind kind) {

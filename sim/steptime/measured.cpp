@@ -264,6 +264,7 @@ KernelTime Measured::streamed(const Op& op) const {
         if (fused_write) return {Seconds(0), Provenance::kMeasured};
         break;
       case MemoryPart::kNorm:
+      case MemoryPart::kInnerNorm:
         curve = &norm_;
         break;
       case MemoryPart::kRotary:

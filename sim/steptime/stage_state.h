@@ -19,6 +19,7 @@ struct StepTime::StageState {
   std::vector<int>
       kv_group;  ///< per class: index into StepWork::decode_context, -1 for layers without KV
   std::unique_ptr<DispatchBackend> dispatch;
+  double fused_norm_bytes = 0;
   int sms = 132;  ///< of the GPU, for work beside communication kernels
   std::vector<std::unique_ptr<ExpertPool>> experts;  ///< per class, null for dense layers; or empty
   std::vector<std::unique_ptr<Memo>> by_tokens, by_rows;  ///< null until first asked for

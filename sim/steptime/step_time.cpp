@@ -23,6 +23,16 @@ int group_of(const LayerSpec& layer, const KvLayout& kv) {
   return kv.groups.empty() || layer.attention == AttentionKind::kLinear ? -1 : 0;
 }
 
+/// Whether the sums over ranks are small enough for the kernel that adds the residual and
+/// normalises in passing.
+bool normalised_by_all_reduce(double limit, std::span<const Op> ops) {
+  double message = 0;
+  for (const Op& op : ops) {
+    if (op.kind == OpKind::kAllReduce) message = std::max(message, op.message_bytes);
+  }
+  return message > 0 && message <= limit;
+}
+
 /// [tokens] -> the smallest of `sizes` (ascending) that holds them.
 std::vector<int> padding_table(const std::vector<int>& sizes) {
   std::vector<int> table(sizes.empty() ? 0 : static_cast<std::size_t>(sizes.back()) + 1);
@@ -57,6 +67,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
     state->kernels = std::move(stage.kernels);
     state->dispatch = std::move(stage.dispatch);
     state->sms = stage.sms;
+    state->fused_norm_bytes = stage.fused_norm_bytes;
     state->classes = layer_classes(state->shard);
     state->by_tokens.resize(
         static_cast<std::size_t>(std::max(engine_.max_num_batched_tokens, engine_.max_num_seqs)) +
@@ -188,7 +199,11 @@ const StepTime::Memo& StepTime::token_memo(StageState& stage, int tokens) {
   Memo& memo = small ? *(stage.by_tokens[slot] = std::make_unique<Memo>()) : stage.large;
   stage.scratch.clear();
   family_->token_ops(stage.shard, tokens, stage.scratch);
-  for (const Op& op : stage.scratch) add_op(*stage.kernels, op, memo);
+  const bool fused = normalised_by_all_reduce(stage.fused_norm_bytes, stage.scratch);
+  for (const Op& op : stage.scratch) {
+    if (fused && op.part == MemoryPart::kNorm && op.kind == OpKind::kElementwise) continue;
+    add_op(*stage.kernels, op, memo);
+  }
   return memo;
 }
 

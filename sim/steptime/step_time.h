@@ -90,6 +90,7 @@ class StepTime final : public StepPricer {
     std::unique_ptr<KernelModel> kernels;
     std::unique_ptr<DispatchBackend> dispatch;  ///< null: every rank has all tokens
     int sms = 132;                              ///< of its GPUs
+    double fused_norm_bytes = 0;  ///< all-reduces of at most so many bytes normalise too
   };
   /// How tokens choose experts, and where those lie.
   struct Experts {
