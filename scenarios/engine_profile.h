@@ -114,6 +114,9 @@ struct EngineProfile {
   ApiCost api;
   /// Shared experts overlap the routed ones in steps of at most so many tokens.
   int shared_expert_stream_tokens = 0;
+  /// Weights in a format that the card cannot multiply are unpacked by Marlin kernels and
+  /// multiplied in 16 bit; false: the engine refuses them.
+  bool weight_only_fp8 = true, weight_only_fp4 = true;
   LaunchCost launch;
 };
 
