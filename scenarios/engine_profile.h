@@ -44,7 +44,6 @@ struct ApiCost {
 /// CPU launch cost of one forward pass: serving-semantics 4.5 "Launch cost".
 struct LaunchCost {
   double full_us = 15;             ///< replay of a full graph
-  double per_node_us = 1;          ///< device side, per kernel in a graph
   double piece_us = 10;            ///< one piecewise graph launch, L+1 of them
   double piece_attention_us = 55;  ///< eager attention between pieces, per layer
   double eager_layer_us = 100;     ///< compiled, no graph: CPU per layer
