@@ -118,15 +118,28 @@ double generation(int sm_version) {
 /// than another framework, that more than another card of the generation.
 constexpr double kOtherFramework = 2, kOtherCard = 1, kGeneration = 2, kOtherDtype = 5,
                  kLaterKernel = 0.3, kOtherKernel = 1.5;
+constexpr const char* kUngated = "nongated";
+
+/// How far a curve is from what was asked for.
+struct Distance {
+  bool framework = false, card = false, dtype = false, kernel = false;
+  double generations = 0;
+  double cost = 0;
+
+  [[nodiscard]] bool borrows() const { return framework || card || dtype || kernel; }
+};
 
 /// Spread that borrowing adds (standard deviation of the logarithm). H100 to H200 lands within
-/// 5-8 % median (steptime.md 1), which is 0.1; the others are assumed.
-double borrowing_spread(bool framework, bool card, double generations, bool dtype) {
+/// 5-8 % median (steptime.md 1), which is 0.1. Two kernels for the same experts on one card are
+/// 0.32 (bf16 on H100 and H200) to 0.46 (blocks of fp8 on H200) apart, Triton against CUTLASS, root
+/// mean square over the cases that both tables have. The others are assumed.
+double borrowing_spread(const Distance& away) {
   double variance = 0;
-  if (framework) variance += 0.15 * 0.15;
-  if (card) variance += 0.1 * 0.1;
-  variance += generations * 0.2 * 0.2;
-  if (dtype) variance += 0.2 * 0.2;
+  if (away.framework) variance += 0.15 * 0.15;
+  if (away.card) variance += 0.1 * 0.1;
+  variance += away.generations * 0.2 * 0.2;
+  if (away.dtype) variance += 0.2 * 0.2;
+  if (away.kernel) variance += 0.35 * 0.35;
   return std::sqrt(variance);
 }
 
@@ -153,13 +166,6 @@ KernelLibrary::KernelLibrary(KernelLibrary&&) noexcept = default;
 
 namespace {
 
-/// How far a profile is from what was asked for.
-struct Distance {
-  bool framework = false, card = false;
-  double generations = 0;
-  double cost = 0;
-};
-
 Distance distance(const ProfileFile& file, const KernelChoice& choice, bool explicit_file) {
   Distance out;
   out.framework = !explicit_file && file.framework != choice.framework;
@@ -172,18 +178,43 @@ Distance distance(const ProfileFile& file, const KernelChoice& choice, bool expl
   return out;
 }
 
-/// Cost of taking `kernel` where these were asked for, the first preferred; 0 if any will do.
-double kernel_cost(const std::string& kernel, std::span<const std::string> kernels) {
-  if (kernels.empty()) return 0;
-  const auto at = std::ranges::find(kernels, kernel);
-  return at == kernels.end() ? kOtherKernel
-                             : kLaterKernel * static_cast<double>(at - kernels.begin());
+/// Rows of experts without a gate alone: TensorRT-LLM's table names them; SGLang's has no others
+/// under the name of CUTLASS.
+bool is_ungated(const ProfileFile& file, const ProfileFile::Entry& entry) {
+  if (entry.op != "moe") return false;
+  return entry.kernel == kUngated || (file.framework == "sglang" && entry.kernel == "cutlass");
+}
+
+/// What a query calls the kernel of an entry; empty if the entry cannot answer it.
+std::string_view kernel_name(const ProfileFile& file, const ProfileFile::Entry& entry,
+                             const KernelQuery& query) {
+  if (!query.gated || !is_ungated(file, entry)) return entry.kernel;
+  return *query.gated ? std::string_view() : std::string_view(kUngated);
+}
+
+/// Adds what number format and kernel are away; false if the entry cannot answer.
+bool add_entry(const ProfileFile& file, const ProfileFile::Entry& entry, const KernelQuery& query,
+               Distance& away) {
+  const auto dtype = std::ranges::find(query.dtypes, entry.dtype);
+  if (!query.dtypes.empty() && dtype == query.dtypes.end()) return false;
+  const std::string_view name = kernel_name(file, entry, query);
+  if (name.empty() && !entry.kernel.empty()) return false;
+  const auto kernel = std::ranges::find(query.kernels, name);
+  const bool named = query.kernels.empty() || kernel != query.kernels.end();
+  if (!named && query.exact_kernel) return false;
+  const auto later = static_cast<std::size_t>(dtype - query.dtypes.begin());
+  away.dtype = !query.dtypes.empty() && later >= query.own_dtypes;
+  away.kernel = !named;
+  away.cost += kOtherDtype * static_cast<double>(later);
+  if (!query.kernels.empty())
+    away.cost +=
+        named ? kLaterKernel * static_cast<double>(kernel - query.kernels.begin()) : kOtherKernel;
+  return true;
 }
 
 }  // namespace
 
-FoundCurve KernelLibrary::find(const std::string& op, std::span<const std::string> kernels,
-                               std::span<const std::string> dtypes, bool exact_kernel) const {
+FoundCurve KernelLibrary::find(const KernelQuery& query) const {
   const KernelChoice& choice = index_->choice;
   double least = std::numeric_limits<double>::infinity();
   std::shared_ptr<ProfileFile> best_file;
@@ -191,20 +222,16 @@ FoundCurve KernelLibrary::find(const std::string& op, std::span<const std::strin
   FoundCurve found;
   for (const auto& file : index_->files) {
     const bool explicit_file = !choice.file.empty() && file == index_->files.front();
-    const Distance away = distance(*file, choice, explicit_file);
+    const Distance profile = distance(*file, choice, explicit_file);
     for (ProfileFile::Entry& entry : file->entries) {
-      if (entry.op != op) continue;
-      const auto dtype = std::ranges::find(dtypes, entry.dtype);
-      if (!dtypes.empty() && dtype == dtypes.end()) continue;
-      if (exact_kernel && std::ranges::find(kernels, entry.kernel) == kernels.end()) continue;
-      const auto later = static_cast<double>(dtype - dtypes.begin());
-      const double cost = away.cost + kOtherDtype * later + kernel_cost(entry.kernel, kernels);
-      if (cost >= least) continue;
-      least = cost;
+      Distance away = profile;
+      if (entry.op != query.op || !add_entry(*file, entry, query, away)) continue;
+      if (away.cost >= least) continue;
+      least = away.cost;
       best = &entry;
       best_file = file;
-      found.donor = away.framework || away.card || later > 0;
-      found.extra_spread = borrowing_spread(away.framework, away.card, away.generations, later > 0);
+      found.donor = away.borrows();
+      found.extra_spread = borrowing_spread(away);
     }
   }
   if (best == nullptr) return {};

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,8 +33,20 @@ struct KernelChoice {
 struct FoundCurve {
   std::shared_ptr<const KernelCurve> curve;  ///< null: no profile has the operator
   std::string profile;                       ///< "h100_sxm/vllm-0.24"
-  bool donor = false;                        ///< another system, framework or number format
+  bool donor = false;                        ///< another system, framework, number format or kernel
   double extra_spread = 0;  ///< standard deviation the borrowing adds, of the logarithm
+};
+
+/// What is looked for: `kernels` and `dtypes` in order of preference; an empty list means any.
+struct KernelQuery {
+  std::string op;
+  std::span<const std::string> kernels, dtypes;
+  bool exact_kernel = false;  ///< a kernel that is not named is never taken; else last, as a donor
+  /// How many of `dtypes`, from the first on, are the format itself; what follows stands in for it.
+  std::size_t own_dtypes = 1;
+  /// Experts with a gate, three matrices, or without, two: tables of the one kind never answer for
+  /// gated experts, and go by the name "nongated" for the others. Nothing: by their own names.
+  std::optional<bool> gated = {};
 };
 
 /// Finds measured curves among the shipped profiles: the system's own first, then the nearest donor
@@ -46,11 +59,12 @@ class KernelLibrary {
   ~KernelLibrary();
   KernelLibrary(KernelLibrary&&) noexcept;
 
-  /// `kernels` and `dtypes` in order of preference; an empty list means any. A kernel that is not
-  /// named is taken last, or never if `exact_kernel`.
+  [[nodiscard]] FoundCurve find(const KernelQuery& query) const;
   [[nodiscard]] FoundCurve find(const std::string& op, std::span<const std::string> kernels,
                                 std::span<const std::string> dtypes,
-                                bool exact_kernel = false) const;
+                                bool exact_kernel = false) const {
+    return find({op, kernels, dtypes, exact_kernel});
+  }
 
  private:
   struct Index;

@@ -44,7 +44,6 @@ struct ApiCost {
 /// CPU launch cost of one forward pass: serving-semantics 4.5 "Launch cost".
 struct LaunchCost {
   double full_us = 15;             ///< replay of a full graph
-  double per_node_us = 1;          ///< device side, per kernel in a graph
   double piece_us = 10;            ///< one piecewise graph launch, L+1 of them
   double piece_attention_us = 55;  ///< eager attention between pieces, per layer
   double eager_layer_us = 100;     ///< compiled, no graph: CPU per layer
@@ -131,6 +130,9 @@ struct EngineProfile {
   ApiCost api;
   /// Shared experts overlap the routed ones in steps of at most so many tokens.
   int shared_expert_stream_tokens = 0;
+  /// Weights in a format that the card cannot multiply are unpacked by Marlin kernels and
+  /// multiplied in 16 bit; false: the engine refuses them.
+  bool weight_only_fp8 = true, weight_only_fp4 = true;
   LaunchCost launch;
 };
 

@@ -184,6 +184,9 @@ struct ValidateInputs {
 void validate(const ValidateInputs& inputs, LoadContext& context);
 /// Those of experts, their placement and their routing; the model is known.
 void check_experts(const ValidateInputs& inputs, LoadContext& context);
+/// Number formats and kernels of the experts that an engine has on its card; model and system are
+/// known.
+void check_kernels(const ValidateInputs& inputs, LoadContext& context);
 /// Whether the balancer's slots do not divide over an entry's ranks: it packs equally many on each.
 [[nodiscard]] bool uneven_slots(const Scenario& scenario, const Parallel& parallel);
 

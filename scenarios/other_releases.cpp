@@ -32,6 +32,7 @@ struct SglangRow {
   int small_card_graphs;    ///< 16 in S53, 24 in S518; between them (U)
   PromptGraphs prompts;     ///< S518 captures graphs for prompts; since 0.5.12 (U)
   double call_us;           ///< Python per operator of a prompt without graphs; see below
+  bool weight_only_fp4;     ///< NVFP4 below Blackwell: in S518; between it and 0.5.12 (U)
   /// FlashInfer's all-reduce with norm, switched on by itself: on Blackwell taken back in January
   /// 2026 and given back later, on Hopper missing in between (sgl-project/sglang pull requests
   /// 17474 and 28789; which release has which is (U)).
@@ -47,12 +48,12 @@ using N = FusedNorms;
 
 // clang-format off
 constexpr SglangRow kSglangRows[] = {
-  {{0, 4, 0},  StaticFraction::kByTensorParallel, 20,  8, PromptGraphs::kNone, 75, N::kNowhere},
-  {{0, 5, 3},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75, N::kNowhere},
-  {{0, 5, 5},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75, N::kBoth},
-  {{0, 5, 9},  StaticFraction::kReserved,          0, 24, PromptGraphs::kNone, 90, N::kHopper},
-  {{0, 5, 12}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90, N::kBlackwell},
-  {{0, 5, 18}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90, N::kBoth},
+  {{0, 4, 0},  StaticFraction::kByTensorParallel, 20,  8, PromptGraphs::kNone, 75, false, N::kNowhere},
+  {{0, 5, 3},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75, false, N::kNowhere},
+  {{0, 5, 5},  StaticFraction::kReserved,          0, 16, PromptGraphs::kNone, 75, false, N::kBoth},
+  {{0, 5, 9},  StaticFraction::kReserved,          0, 24, PromptGraphs::kNone, 90, false, N::kHopper},
+  {{0, 5, 12}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90, false, N::kBlackwell},
+  {{0, 5, 18}, StaticFraction::kReserved,          0, 24, PromptGraphs::kOwn, 90, true, N::kBoth},
 };
 // clang-format on
 
@@ -69,6 +70,7 @@ EngineProfile sglang_profile(const SglangRow& row) {
   profile.static_fraction = row.fraction;
   profile.launch.eager_layer_us = 0;
   profile.launch.eager_call_us = row.call_us;
+  profile.weight_only_fp4 = row.weight_only_fp4;
   profile.memory.budget = KvBudgetRule::kSglang;
   profile.memory.worst_case_moe_workspace = true;
   profile.memory.sampler_copies = kSamplerCopies;
@@ -115,6 +117,7 @@ EngineProfile trtllm_profile(const TrtllmRow& row) {
   profile.gpu_memory_utilization = 0.9;  // free_gpu_memory_fraction
   profile.launch.eager_layer_us = row.layer_us;
   profile.launch.eager_call_us = row.call_us;
+  profile.weight_only_fp8 = profile.weight_only_fp4 = false;
   profile.memory.budget = KvBudgetRule::kTrtllm;
   profile.memory.utilization = 0.9;
   profile.memory.worst_case_moe_workspace = true;

@@ -175,6 +175,16 @@ void point_elsewhere(Reader& in) {
   }
 }
 
+/// TensorRT-LLM writes its policies in capitals.
+Given<std::string> read_capacity_policy(Reader& in) {
+  Given<std::string> policy = read_name(
+      in, "capacity_scheduler_policy",
+      {"guaranteed_no_evict", "max_utilization", "GUARANTEED_NO_EVICT", "MAX_UTILIZATION"});
+  if (policy && *policy.value == "GUARANTEED_NO_EVICT") policy.value = "guaranteed_no_evict";
+  if (policy && *policy.value == "MAX_UTILIZATION") policy.value = "max_utilization";
+  return policy;
+}
+
 /// What only SGLang or only TensorRT-LLM has.
 void read_other_engines(Reader& in, EngineKeys& keys) {
   keys.max_total_tokens = {
@@ -188,8 +198,7 @@ void read_other_engines(Reader& in, EngineKeys& keys) {
   keys.schedule_conservativeness =
       read_ratio(in, "schedule_conservativeness", {.min = 0.01, .max = 10});
   keys.enable_mixed_chunk = read_switch(in, "enable_mixed_chunk");
-  keys.capacity_scheduler_policy =
-      read_name(in, "capacity_scheduler_policy", {"guaranteed_no_evict", "max_utilization"});
+  keys.capacity_scheduler_policy = read_capacity_policy(in);
   keys.cuda_graph_padding = read_switch(in, "cuda_graph_padding");
   keys.batch_wait_max_tokens_ratio =
       read_ratio(in, "batch_wait_max_tokens_ratio", {.min = 0, .max = 1});

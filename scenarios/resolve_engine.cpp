@@ -67,7 +67,7 @@ class Resolver {
       choose_graphs();
     }
     choose_all2all();
-    choose_experts();
+    spec_.moe_backend = pick("moe_backend", keys_.moe_backend, std::string("auto"));
     choose_overlap();
     if (is_static()) reject_useless_for_static();
     return std::move(spec_);
@@ -216,17 +216,29 @@ class Resolver {
       options.enable_mixed_chunk = pick("enable_mixed_chunk", keys_.enable_mixed_chunk, false);
       options.retract_decode_steps = spec_.profile.retract_decode_steps;
     } else if (is_trtllm()) {
-      spec_.trtllm.max_utilization =
-          pick("capacity_scheduler_policy", keys_.capacity_scheduler_policy,
-               std::string("guaranteed_no_evict")) == "max_utilization";
-      spec_.trtllm.batch_wait_max_tokens_ratio =
-          pick("batch_wait_max_tokens_ratio", keys_.batch_wait_max_tokens_ratio, 0.0);
-      spec_.trtllm.batch_wait_timeout_iters =
-          pick("batch_wait_timeout_iters", keys_.batch_wait_timeout_iters, 0);
+      choose_trtllm_policy();
     } else {
       spec_.priority_scheduling =
           pick("scheduling_policy", keys_.scheduling_policy, std::string("fcfs")) == "priority";
     }
+  }
+
+  void choose_trtllm_policy() {
+    TrtllmOptions& options = spec_.trtllm;
+    options.max_utilization = pick("capacity_scheduler_policy", keys_.capacity_scheduler_policy,
+                                   std::string("guaranteed_no_evict")) == "max_utilization";
+    const Given<double>& ratio = keys_.batch_wait_max_tokens_ratio;
+    const Given<int>& steps = keys_.batch_wait_timeout_iters;
+    options.batch_wait_max_tokens_ratio = pick("batch_wait_max_tokens_ratio", ratio, 0.0);
+    options.batch_wait_timeout_iters = pick("batch_wait_timeout_iters", steps, 0);
+    // New prompts wait until they fill that share, at most that long: both, or they never wait.
+    const bool share = options.batch_wait_max_tokens_ratio > 0;
+    const bool limit = options.batch_wait_timeout_iters > 0;
+    const char* hint = "write both, or leave it out";
+    if (share && !limit)
+      fail(context_, ratio, "has no effect without batch_wait_timeout_iters", hint);
+    if (limit && !share)
+      fail(context_, steps, "has no effect without batch_wait_max_tokens_ratio", hint);
   }
 
   void choose_memory() {
@@ -298,19 +310,6 @@ class Resolver {
                                 spec_.profile.pad_to_graph);
     return default_capture_sizes(spec_.profile.graph_sizes_rule, spec_.max_num_seqs,
                                  spec_.max_num_batched_tokens);
-  }
-
-  void choose_experts() {
-    spec_.moe_backend = pick("moe_backend", keys_.moe_backend, std::string("auto"));
-    const bool named = keys_.moe_backend && spec_.moe_backend != "auto";
-    if (named && !inputs_.model.is_moe()) {
-      fail(context_, keys_.moe_backend, "has no effect on a dense model", "leave it out");
-    } else if (named && is_trtllm() &&
-               (spec_.moe_backend == "triton" || spec_.moe_backend == "marlin")) {
-      fail(context_, keys_.moe_backend,
-           fmt::format("TensorRT-LLM has no {} experts", spec_.moe_backend),
-           "use cutlass, deepgemm or trtllm_gen");
-    }
   }
 
   /// Messages to experts exist only between data-parallel ranks; most backends need whole experts.

@@ -322,7 +322,9 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
     if (inputs.has_system) check_offload(inputs.scenario, inputs.offload, context);
   }
   check_roles(rules);
-  if (inputs.has_model && inputs.has_system) check_engines(rules);
+  if (!inputs.has_model || !inputs.has_system) return;
+  check_engines(rules);
+  check_kernels(inputs, context);
 }
 
 }  // namespace moesim

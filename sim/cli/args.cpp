@@ -109,7 +109,7 @@ const std::array kCommands{
                 "GPU memory by part and KV room; no simulation.",
                 1,
                 1,
-                {add_scenario_options, add_format}},
+                {add_scenario_options, add_format, add_strict}},
     CommandSpec{
         "check",
         "FILE...",

@@ -8,6 +8,7 @@
 
 namespace moesim {
 
+// Memory is counted, not timed: no kernel is asked, so `--strict` finds nothing to refuse.
 int memory_command(const Arguments& args) {
   const Scenario scenario = load_scenario(args.inputs.front(), args.overrides);
   const MemoryReport report = make_memory_report(scenario, lay_out(scenario));

@@ -70,6 +70,11 @@ void add_jobs(CLI::App& app, Parsed& parsed) {
       ->group("run");
 }
 
+void add_strict(CLI::App& app, Parsed& parsed) {
+  app.add_flag("--strict", parsed.args.strict, "refuse to leave the calibrated range")
+      ->group("run");
+}
+
 void add_run_options(CLI::App& app, Parsed& parsed) {
   app.add_option("--save-dir", parsed.save_dir, "write report.json and metrics.prom here")
       ->type_name("DIR")
@@ -78,8 +83,7 @@ void add_run_options(CLI::App& app, Parsed& parsed) {
       ->group("output");
   app.add_flag("--timeline", parsed.args.timeline, "also trace.json for Perfetto; needs --save-dir")
       ->group("output");
-  app.add_flag("--strict", parsed.args.strict, "refuse to leave the calibrated range")
-      ->group("run");
+  add_strict(app, parsed);
   app.add_flag("--check", parsed.args.check, "verify invariants (slower)")->group("run");
   add_jobs(app, parsed);
 }

@@ -221,23 +221,31 @@ int report_infeasible(const Arguments& args, const Case& run) {
   return kExitNothingFeasible;
 }
 
-/// Share of step time that is neither measured nor interpolated between measurements.
-double uncalibrated_share(const RunResult& result) {
-  double share = 0;
-  for (const auto& [name, part] : result.provenance) {
-    if (name != "measured" && name != "interpolated") share += part;
-  }
-  return share;
+/// Shares of step time that are neither measured nor interpolated between measurements, by where
+/// they come from.
+std::vector<std::pair<std::string, double>> uncalibrated_shares(const RunResult& result) {
+  auto shares = result.provenance;
+  std::erase_if(shares, [](const auto& share) {
+    return share.first == "measured" || share.first == "interpolated";
+  });
+  return shares;
 }
 
-/// Under --strict: says which case leaves the calibrated range; whether one does.
+/// Under --strict: says which case leaves the calibrated range and how; whether one does.
 bool leaves_calibration(const std::vector<Case>& cases) {
   bool leaves = false;
   for (const Case& run : cases) {
-    if (!run.result || uncalibrated_share(*run.result) <= 0) continue;
+    if (!run.result) continue;
+    double all = 0;
+    std::string parts;
+    for (const auto& [name, share] : uncalibrated_shares(*run.result)) {
+      all += share;
+      parts += fmt::format("{}{} {:.3g} %", parts.empty() ? "" : ", ", name, share * 100);
+    }
+    if (all <= 0) continue;
     std::cerr << fmt::format(
-        "moesim: {}: {:.3g} % of the step time is not calibrated (--strict); see provenance\n",
-        run.name.empty() ? run.scenario.name : run.name, uncalibrated_share(*run.result) * 100);
+        "moesim: {}: {:.3g} % of the step time is not calibrated (--strict): {}\n",
+        run.name.empty() ? run.scenario.name : run.name, all * 100, parts);
     leaves = true;
   }
   return leaves;

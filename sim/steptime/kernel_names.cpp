@@ -11,21 +11,25 @@ constexpr int kAda = 89, kBlackwell = 100;
 KernelNames gemm_kernels(NumberFormat weights, int sm_version) {
   switch (weights) {
     case NumberFormat::kFp8:
-      if (sm_version < kAda) return {{}, {"int8_wo", "bfloat16"}};
+      if (sm_version < kAda) return {{}, {"int8_wo", "bfloat16"}, 0};
       return {{}, {"fp8", "fp8_block", "bfloat16"}};
     case NumberFormat::kFp8Block:
-      if (sm_version < kAda) return {{}, {"int8_wo", "bfloat16"}};
+      if (sm_version < kAda) return {{}, {"int8_wo", "bfloat16"}, 0};
       return {{}, {"fp8_block", "fp8", "bfloat16"}};
     case NumberFormat::kInt8:
       return {{}, {"sq", "fp8", "int8_wo", "bfloat16"}};
     case NumberFormat::kAwqInt4:
     case NumberFormat::kGptqInt4:
-    case NumberFormat::kQ4KM:
+    case NumberFormat::kInt4Group32:
       return {{}, {"int4_wo", "bfloat16"}};
+    case NumberFormat::kQ4KM:
+      return {{}, {"int4_wo", "bfloat16"}, 0};
     case NumberFormat::kMxfp4:
+      if (sm_version >= kBlackwell) return {{}, {"nvfp4", "fp8", "bfloat16"}, 0};
+      return {{}, {"int4_wo", "bfloat16"}, 0};
     case NumberFormat::kNvfp4:
       if (sm_version >= kBlackwell) return {{}, {"nvfp4", "fp8", "bfloat16"}};
-      return {{}, {"int4_wo", "bfloat16"}};
+      return {{}, {"int4_wo", "bfloat16"}, 0};
     default:
       return {{}, {"bfloat16"}};
   }
@@ -33,52 +37,113 @@ KernelNames gemm_kernels(NumberFormat weights, int sm_version) {
 
 namespace {
 
-/// Kernels a user asked for, by the names of profiles. TensorRT-LLM's generated batched kernels
-/// stand in the tables for MXFP4 weights only ("default"): the same kernels stream other formats.
-KernelNames asked_for(const KernelChoice& choice, NumberFormat weights, int sm_version) {
-  if (choice.moe_backend == "auto") return {};
-  if (choice.moe_backend == "trtllm_gen") return {{"default"}, {"w4a8_mxfp4_mxfp8", "w4a16_mxfp4"}};
-  std::vector<std::string> dtypes = gemm_kernels(weights, sm_version).dtypes;
-  const bool four_bit = weights == NumberFormat::kMxfp4 || weights == NumberFormat::kNvfp4;
-  // Marlin is one kernel for all four-bit weights. The table of MXFP4 has one layer only, of 896
-  // experts, whose sorting hides what a small layer costs.
-  if (four_bit && choice.moe_backend == "marlin") dtypes = {"int4_wo", "w4a16_mxfp4"};
-  if (four_bit && choice.moe_backend == "triton") dtypes = {"w4a16_mxfp4", "int4_wo"};
-  if (choice.moe_backend == "deepgemm") dtypes = {"fp8_block"};
-  return {{choice.moe_backend}, dtypes};
+using Names = std::vector<std::string>;
+
+bool is_float4(NumberFormat weights) {
+  return weights == NumberFormat::kMxfp4 || weights == NumberFormat::kNvfp4;
+}
+
+/// Number formats of Marlin's tables, all of four bits: one kernel unpacks every narrow format. The
+/// table of MXFP4 has one layer only, of 896 experts, whose sorting hides what a small layer costs.
+KernelNames marlin(NumberFormat weights) {
+  if (is_float4(weights)) return {{"marlin"}, {"int4_wo", "w4a16_mxfp4"}, 0};
+  const bool own = weights == NumberFormat::kAwqInt4 || weights == NumberFormat::kGptqInt4 ||
+                   weights == NumberFormat::kInt4Group32;
+  return {{"marlin"}, {"int4_wo", "bfloat16"}, own ? std::size_t{1} : std::size_t{0}};
+}
+
+/// TensorRT-LLM's generated batched kernels, which stand in the tables for MXFP4 weights only
+/// ("default"): the same kernels stream other formats.
+KernelNames generated(NumberFormat weights) {
+  const bool own = weights == NumberFormat::kMxfp4;
+  return {{"default"}, {"w4a8_mxfp4_mxfp8", "w4a16_mxfp4"}, own ? std::size_t{1} : std::size_t{0}};
+}
+
+KernelNames triton(NumberFormat weights, int sm_version) {
+  // Per-tensor fp8 experts run the same Triton kernel as block-scaled ones; the per-tensor rows of
+  // vLLM's table are another, slower kernel (tables' README, remark 7).
+  if (weights == NumberFormat::kFp8 && sm_version >= kAda)
+    return {{"triton"}, {"fp8_block", "fp8", "bfloat16"}};
+  if (is_float4(weights)) {
+    const bool own = weights == NumberFormat::kMxfp4;
+    return {{"triton"}, {"w4a16_mxfp4", "int4_wo", "bfloat16"}, own ? std::size_t{1} : 0};
+  }
+  KernelNames names = gemm_kernels(weights, sm_version);
+  names.kernels = {"triton"};
+  return names;
+}
+
+/// Kernels a user asked for, by the names of profiles.
+KernelNames asked_for(const KernelChoice& choice, NumberFormat weights, bool gated) {
+  const std::string& name = choice.moe_backend;
+  if (name == "trtllm_gen") return generated(weights);
+  if (name == "marlin") return marlin(weights);
+  if (name == "triton") return triton(weights, choice.sm_version);
+  if (name == "deepgemm") {
+    const bool own = weights == NumberFormat::kFp8Block;
+    return {{name}, {"fp8_block"}, own ? std::size_t{1} : std::size_t{0}};
+  }
+  KernelNames names = gemm_kernels(weights, choice.sm_version);
+  names.kernels = {name};
+  // Kernels of TensorRT-LLM before Blackwell are CUTLASS's, whatever its table calls them.
+  if (choice.framework == "trtllm" && choice.sm_version < kBlackwell) {
+    if (is_float4(weights)) names = triton(weights, choice.sm_version);
+    names.kernels = {name, "default"};
+  }
+  if (!gated) names.kernels.insert(names.kernels.begin(), "nongated");
+  return names;
+}
+
+/// What vLLM, SGLang and TensorRT-LLM take for a format.
+KernelNames usual(const KernelChoice& choice, NumberFormat weights) {
+  const bool trtllm = choice.framework == "trtllm";
+  const bool blackwell = choice.sm_version >= kBlackwell;
+  const Names kernels =
+      trtllm ? Names{"cutlass", "deepgemm", "default"} : Names{"triton", "marlin", "cutlass"};
+  const auto with = [&](KernelNames names) {
+    names.kernels = kernels;
+    return names;
+  };
+  // Servers of NVFP4 checkpoints on Blackwell run the low-latency batched kernels, which the tables
+  // have for MXFP4 only ("default"); their NVFP4 rows are the slower CUTLASS path, 37 % of the
+  // memory rate at 64 tokens of DeepSeek-V3.
+  if (is_float4(weights) && blackwell) {
+    KernelNames names = with(generated(weights));
+    names.dtypes = {"w4a8_mxfp4_mxfp8", "nvfp4", "w4a16_mxfp4"};
+    names.kernels.insert(names.kernels.begin(), "default");
+    return names;
+  }
+  const bool multiplied = weights == NumberFormat::kMxfp4 || !is_float4(weights);
+  const bool fp8 = weights == NumberFormat::kFp8 || weights == NumberFormat::kFp8Block;
+  // Cards without the format's tensor cores: vLLM and SGLang unpack it with Marlin.
+  const bool unpacked = !multiplied || (fp8 && choice.sm_version < kAda);
+  if (!trtllm && unpacked) {
+    KernelNames names = marlin(weights);
+    names.kernels.insert(names.kernels.end(), {"triton", "cutlass"});
+    return names;
+  }
+  if (is_float4(weights) || !trtllm) return with(triton(weights, choice.sm_version));
+  return with(gemm_kernels(weights, choice.sm_version));
 }
 
 }  // namespace
 
 KernelNames expert_kernels(const KernelChoice& choice, NumberFormat weights, bool gated) {
-  const std::string& framework = choice.framework;
-  const int sm_version = choice.sm_version;
-  KernelNames asked = asked_for(choice, weights, sm_version);
-  if (!asked.kernels.empty()) return asked;
-  std::vector<std::string> kernels =
-      framework == "trtllm" ? std::vector<std::string>{"cutlass", "deepgemm", "default"}
-                            : std::vector<std::string>{"triton", "marlin", "cutlass"};
-  if (!gated) kernels.insert(kernels.begin(), "nongated");
-  std::vector<std::string> dtypes = gemm_kernels(weights, sm_version).dtypes;
-  // Per-tensor fp8 experts run the same Triton kernel as block-scaled ones; the per-tensor rows of
-  // vLLM's table are another, slower kernel (tables' README, remark 7).
-  if (weights == NumberFormat::kFp8 && framework != "trtllm" && sm_version >= kAda)
-    dtypes = {"fp8_block", "fp8", "bfloat16"};
-  if (weights == NumberFormat::kMxfp4) {
-    dtypes = sm_version >= kBlackwell
-                 ? std::vector<std::string>{"w4a8_mxfp4_mxfp8", "nvfp4", "w4a16_mxfp4"}
-                 : std::vector<std::string>{"w4a16_mxfp4", "int4_wo", "bfloat16"};
-  }
-  if (weights == NumberFormat::kNvfp4 && sm_version < kBlackwell)
-    dtypes = {"w4a16_mxfp4", "int4_wo", "bfloat16"};
-  // Servers of NVFP4 checkpoints on Blackwell run the low-latency batched kernels, which the tables
-  // have for MXFP4 only ("default"); their NVFP4 rows are the slower CUTLASS path, 37 % of the
-  // memory rate at 64 tokens of DeepSeek-V3.
-  if (weights == NumberFormat::kNvfp4 && sm_version >= kBlackwell) {
-    kernels.insert(kernels.begin(), "default");
-    dtypes = {"w4a8_mxfp4_mxfp8", "nvfp4", "w4a16_mxfp4"};
-  }
-  return {kernels, dtypes};
+  if (choice.moe_backend != "auto") return asked_for(choice, weights, gated);
+  KernelNames names = usual(choice, weights);
+  if (!gated) names.kernels.insert(names.kernels.begin(), "nongated");
+  return names;
+}
+
+FoundCurve find_experts(const KernelLibrary& library, const KernelChoice& choice,
+                        NumberFormat weights, bool gated) {
+  const KernelNames names = expert_kernels(choice, weights, gated);
+  KernelQuery query{
+      "moe", names.kernels, names.dtypes, choice.moe_backend != "auto", names.own_dtypes, gated};
+  FoundCurve found = library.find(query);
+  if (found.curve != nullptr || !query.exact_kernel) return found;
+  query.exact_kernel = false;
+  return library.find(query);
 }
 
 std::string deepgemm_layout(const KernelChoice& choice, NumberFormat weights) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,17 @@ namespace moesim {
 /// (serving-semantics 2.3).
 struct KernelNames {
   std::vector<std::string> kernels, dtypes;
+  std::size_t own_dtypes = 1;  ///< of the format itself; the rest of `dtypes` stands in for it
 };
 [[nodiscard]] KernelNames gemm_kernels(NumberFormat weights, int sm_version);
+/// Kernels of the routed experts: what the engine would take, or those of `moe_backend`. One that
+/// is named has the same number formats as where the engine takes it by itself.
 [[nodiscard]] KernelNames expert_kernels(const KernelChoice& choice, NumberFormat weights,
                                          bool gated);
+/// Their curve. Kernels that are named are looked for on other cards and in other frameworks, too,
+/// before another kernel stands in for them.
+[[nodiscard]] FoundCurve find_experts(const KernelLibrary& library, const KernelChoice& choice,
+                                      NumberFormat weights, bool gated);
 /// The grouped products of DeepGEMM behind DeepEP's messages, a table of their own: contiguous
 /// ("context") behind the high-throughput kernels, masked ("generation") behind the low-latency
 /// ones. Empty where the engine runs others.

@@ -32,14 +32,14 @@ bool is_portable(std::string_view kernel) {
 
 double donor_peak(const FoundCurve& found, const SystemSpec& system, const std::string& dtype) {
   const std::string donor = found.profile.substr(0, found.profile.find('/'));
+  if (donor == system.name) return ceilings_of(system, dtype).peak;
   const DeviceCeilings own = ceilings_of(load_system(donor, ".", Where()), dtype);
   return own.peak * system.gpu.sm_count / own.sms;
 }
 
-ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const std::string& op,
-                 const KernelNames& names, bool exact_kernel = false) {
+ReadyCurve ready(FoundCurve found, const SystemSpec& system) {
   ReadyCurve result;
-  result.found = library.find(op, names.kernels, names.dtypes, exact_kernel);
+  result.found = std::move(found);
   const std::string dtype = result.found.curve ? result.found.curve->dtype : "";
   // "bfloat16/fp8": attention multiplies in the first.
   const std::string computed = dtype.substr(0, dtype.find('/'));
@@ -50,6 +50,12 @@ ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const s
   // Between two uses of a weight or a cache block the rest of the model streams by.
   result.device.cold = true;
   return result;
+}
+
+ReadyCurve ready(const KernelLibrary& library, const SystemSpec& system, const std::string& op,
+                 const KernelNames& names, bool exact_kernel = false) {
+  return ready(library.find({op, names.kernels, names.dtypes, exact_kernel, names.own_dtypes}),
+               system);
 }
 
 double kv_element_bytes(NumberFormat kv) {
@@ -95,7 +101,7 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
   }
   for (const bool gated : {true, false}) {
     (gated ? experts_ : experts_ungated_) =
-        ready(library, system, "moe", expert_kernels(choice, precisions.experts, gated));
+        ready(find_experts(library, choice, precisions.experts, gated), system);
   }
   const std::string layout = deepgemm_layout(choice, precisions.experts);
   if (!layout.empty()) {

@@ -73,6 +73,51 @@ TEST_CASE("kernels are taken in the order asked for, and nothing else if exact")
   CHECK(KernelLibrary(choice).find("moe", unknown, dtypes, false).curve != nullptr);
 }
 
+TEST_CASE("another kernel than was asked for is a donor, and widens the interval") {
+  KernelChoice choice;
+  choice.system = "h100_sxm";
+  choice.sm_version = 90;
+  choice.framework = "vllm";
+  const KernelLibrary library(choice);
+  const std::vector<std::string> dtypes{"bfloat16"}, own{"triton"}, absent{"no-such-kernel"},
+      either{"no-such-kernel", "triton"};
+  CHECK_FALSE(library.find("moe", own, dtypes).donor);
+  CHECK_FALSE(library.find("moe", either, dtypes).donor);
+  const FoundCurve other = library.find("moe", absent, dtypes);
+  REQUIRE(other.curve != nullptr);
+  CHECK(other.profile == "h100_sxm/vllm-0.24");
+  CHECK(other.donor);
+  CHECK(other.extra_spread == doctest::Approx(0.35));
+}
+
+TEST_CASE("formats that stand in are donors from the first on where none is the format itself") {
+  KernelChoice choice;
+  choice.system = "h100_sxm";
+  choice.sm_version = 90;
+  choice.framework = "vllm";
+  const std::vector<std::string> kernels{"marlin"}, dtypes{"int4_wo", "w4a16_mxfp4"};
+  KernelQuery query{"moe", kernels, dtypes};
+  CHECK_FALSE(KernelLibrary(choice).find(query).donor);
+  query.own_dtypes = 0;
+  CHECK(KernelLibrary(choice).find(query).donor);
+}
+
+TEST_CASE("curves of experts without a gate are asked for as such") {
+  KernelChoice choice;
+  choice.system = "h100_sxm";
+  choice.sm_version = 90;
+  choice.framework = "sglang";
+  choice.donors = false;
+  const KernelLibrary library(choice);
+  const std::vector<std::string> cutlass{"cutlass"}, nongated{"nongated"}, dtypes{"bfloat16"};
+  CHECK(library.find("moe", cutlass, dtypes, true).curve != nullptr);  // by its own name
+  CHECK(library.find({"moe", cutlass, dtypes, true, 1, true}).curve == nullptr);
+  CHECK(library.find({"moe", cutlass, dtypes, true, 1, false}).curve == nullptr);
+  const FoundCurve ungated = library.find({"moe", nongated, dtypes, true, 1, false});
+  REQUIRE(ungated.curve != nullptr);
+  CHECK(ungated.curve->kernel == "cutlass");
+}
+
 TEST_CASE("without donors or profiles nothing is borrowed") {
   KernelChoice choice;
   choice.system = "l4";

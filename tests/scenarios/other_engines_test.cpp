@@ -135,9 +135,9 @@ TEST_CASE("SGLang's names set what vLLM's names set") {
       "chunked_prefill_size: 4096, page_size: 16, mem_fraction_static: 0.8, "
       "disable_radix_cache: true, disable_overlap_schedule: true, disable_cuda_graph: true, "
       "schedule_policy: lpm, schedule_conservativeness: 0.3, max_total_tokens: 1600, "
-      "scheduler_recv_interval: 30, moe_backend: deepgemm");
+      "scheduler_recv_interval: 30, moe_backend: triton");
   CHECK(own.sglang.scheduler_recv_interval == 30);
-  CHECK(own.moe_backend == "deepgemm");
+  CHECK(own.moe_backend == "triton");
   CHECK(own.max_model_len == 4096);
   CHECK(own.max_num_seqs == 32);
   CHECK(own.max_num_batched_tokens == 4096);
@@ -162,6 +162,18 @@ TEST_CASE("SGLang's names set what vLLM's names set") {
   const EngineSpec whole = engine_of("backend: sglang, chunked_prefill_size: -1");
   CHECK_FALSE(whole.enable_chunked_prefill);
   CHECK(whole.max_num_batched_tokens == 16384);
+}
+
+TEST_CASE("TensorRT-LLM's policies go by its own capitals, too") {
+  const auto uses_all = [](const char* policy) {
+    return engine_of(std::string("backend: trtllm, capacity_scheduler_policy: ") + policy)
+        .trtllm.max_utilization;
+  };
+  CHECK(uses_all("max_utilization"));
+  CHECK(uses_all("MAX_UTILIZATION"));
+  CHECK_FALSE(uses_all("guaranteed_no_evict"));
+  CHECK_FALSE(uses_all("GUARANTEED_NO_EVICT"));
+  CHECK_THROWS_AS(uses_all("Max_Utilization"), InputError);
 }
 
 TEST_CASE("TensorRT-LLM's names set what vLLM's names set") {

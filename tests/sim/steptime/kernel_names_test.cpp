@@ -23,9 +23,53 @@ KernelChoice choice_of(const std::string& system, const std::string& framework) 
   return choice;
 }
 
-FoundCurve experts_of(const KernelChoice& choice, NumberFormat weights) {
-  const KernelNames names = expert_kernels(choice, weights, true);
-  return KernelLibrary(choice).find("moe", names.kernels, names.dtypes);
+FoundCurve experts_of(const KernelChoice& choice, NumberFormat weights, bool gated = true) {
+  return find_experts(KernelLibrary(choice), choice, weights, gated);
+}
+
+/// What `moe_backend` calls a kernel of the tables.
+std::string backend_of(const KernelChoice& choice, const std::string& kernel) {
+  if (kernel == "nongated") return "cutlass";
+  if (kernel != "default") return kernel;
+  return choice.sm_version < 100 ? "cutlass" : "trtllm_gen";
+}
+
+const std::string kSystems[] = {"a100_sxm", "l40s", "h100_sxm", "h200_sxm", "b200_sxm"};
+const std::string kFrameworks[] = {"vllm", "sglang", "trtllm"};
+const std::string kBackends[] = {"triton", "cutlass", "deepgemm", "trtllm_gen", "marlin"};
+constexpr NumberFormat kFormats[] = {
+    NumberFormat::kBf16, NumberFormat::kFp8,      NumberFormat::kFp8Block,
+    NumberFormat::kInt8, NumberFormat::kGptqInt4, NumberFormat::kInt4Group32,
+    NumberFormat::kQ4KM, NumberFormat::kMxfp4,    NumberFormat::kNvfp4};
+
+/// Names of a format in the tables that are the format itself. Scaled per tensor or by blocks, fp8
+/// is one Triton kernel.
+bool is_format(const std::string& dtype, const std::string& kernel, NumberFormat weights) {
+  switch (weights) {
+    case NumberFormat::kBf16:
+      return dtype == "bfloat16";
+    case NumberFormat::kFp8:
+      return dtype == "fp8" || (dtype == "fp8_block" && kernel == "triton");
+    case NumberFormat::kFp8Block:
+      return dtype == "fp8_block";
+    case NumberFormat::kGptqInt4:
+    case NumberFormat::kInt4Group32:
+      return dtype == "int4_wo";
+    case NumberFormat::kMxfp4:
+      return dtype == "w4a16_mxfp4" || dtype == "w4a8_mxfp4_mxfp8";
+    case NumberFormat::kNvfp4:
+      return dtype == "nvfp4";
+    default:
+      return false;  // no table of experts has int8 or GGUF
+  }
+}
+
+bool is_kernel(const KernelChoice& choice, const FoundCurve& found, const std::string& backend) {
+  return backend_of(choice, found.curve->kernel) == backend;
+}
+
+bool is_own(const KernelChoice& choice, const FoundCurve& found) {
+  return found.profile.starts_with(choice.system + "/" + choice.framework + "-");
 }
 
 /// A rank of DeepSeek-V3's experts, EP32: each of its 8 experts has `rows` tokens.
@@ -103,6 +147,100 @@ TEST_CASE("moe_backend names the kernels of the experts") {
     REQUIRE(found.curve != nullptr);
     CHECK(found.curve->kernel == c.kernel);
     CHECK(found.curve->dtype == c.dtype);
+  }
+}
+
+TEST_CASE("the kernel an engine would take costs the same when it is named") {
+  int compared = 0;
+  for (const std::string& system : kSystems) {
+    for (const std::string& framework : kFrameworks) {
+      for (const NumberFormat weights : kFormats) {
+        for (const bool gated : {true, false}) {
+          KernelChoice choice = choice_of(system, framework);
+          const FoundCurve usual = experts_of(choice, weights, gated);
+          REQUIRE(usual.curve != nullptr);
+          choice.moe_backend = backend_of(choice, usual.curve->kernel);
+          // TensorRT-LLM has no Marlin: the loader refuses it, the table of SGLang stands in.
+          if (framework == "trtllm" && choice.moe_backend == "marlin") continue;
+          CAPTURE(system);
+          CAPTURE(framework);
+          CAPTURE(to_text(weights));
+          CAPTURE(gated);
+          CAPTURE(choice.moe_backend);
+          const FoundCurve named = experts_of(choice, weights, gated);
+          REQUIRE(named.curve != nullptr);
+          CHECK(named.profile == usual.profile);
+          CHECK(named.curve->kernel == usual.curve->kernel);
+          CHECK(named.curve->dtype == usual.curve->dtype);
+          CHECK(named.donor == usual.donor);
+          CHECK(named.extra_spread == usual.extra_spread);
+          ++compared;
+        }
+      }
+    }
+  }
+  CHECK(compared > 200);
+}
+
+TEST_CASE("no kernel that stands in for another passes for measured") {
+  int own = 0;
+  for (const std::string& system : kSystems) {
+    for (const std::string& framework : kFrameworks) {
+      for (const std::string& backend : kBackends) {
+        for (const NumberFormat weights : kFormats) {
+          KernelChoice choice = choice_of(system, framework);
+          choice.moe_backend = backend;
+          const FoundCurve found = experts_of(choice, weights);
+          REQUIRE(found.curve != nullptr);
+          CAPTURE(system);
+          CAPTURE(framework);
+          CAPTURE(backend);
+          CAPTURE(to_text(weights));
+          CAPTURE(found.curve->kernel);
+          CAPTURE(found.curve->dtype);
+          const bool itself = is_own(choice, found) && is_kernel(choice, found, backend) &&
+                              is_format(found.curve->dtype, found.curve->kernel, weights);
+          if (!found.donor) CHECK(itself);
+          CHECK((found.extra_spread > 0) == found.donor);
+          own += found.donor ? 0 : 1;
+        }
+      }
+    }
+  }
+  CHECK(own >= 20);  // what is measured still counts as measured
+}
+
+TEST_CASE("tables of experts without a gate price no experts with one") {
+  // All of SGLang's rows of CUTLASS are of experts of two matrices (Nemotron-H).
+  KernelChoice choice = choice_of("h100_sxm", "sglang");
+  choice.moe_backend = "cutlass";
+  CHECK(experts_of(choice, NumberFormat::kBf16).profile.starts_with("h100_sxm/trtllm"));
+  CHECK(experts_of(choice, NumberFormat::kBf16).curve->kernel == "cutlass");
+  CHECK(experts_of(choice, NumberFormat::kBf16).donor);
+  CHECK(experts_of(choice, NumberFormat::kBf16, false).profile.starts_with("h100_sxm/sglang"));
+  CHECK(experts_of(choice, NumberFormat::kBf16, false).curve->kernel == "cutlass");
+}
+
+TEST_CASE("weights that a card cannot multiply are unpacked by Marlin") {
+  struct Case {
+    std::string system, framework;
+    NumberFormat weights;
+    std::string kernel;
+  };
+  const Case cases[] = {
+      {"a100_sxm", "vllm", NumberFormat::kFp8, "marlin"},
+      {"a100_sxm", "sglang", NumberFormat::kFp8Block, "marlin"},
+      {"h100_sxm", "vllm", NumberFormat::kNvfp4, "marlin"},
+      {"h100_sxm", "vllm", NumberFormat::kInt4Group32, "marlin"},
+      {"h100_sxm", "vllm", NumberFormat::kFp8, "triton"},
+      {"b200_sxm", "vllm", NumberFormat::kNvfp4, "default"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.system);
+    CAPTURE(to_text(c.weights));
+    const FoundCurve found = experts_of(choice_of(c.system, c.framework), c.weights);
+    REQUIRE(found.curve != nullptr);
+    CHECK(found.curve->kernel == c.kernel);
   }
 }
 

@@ -80,9 +80,9 @@ TEST_CASE("without graphs and compiler, Python calls every operator of every lay
   const std::vector<LayerClass> classes = layer_classes(shard);
   const auto family = make_family(model);
   const double calls = host_calls(*family, shard, classes);
-  Priced eager({.launch = {0, 0, 0, 0, 0, 10}, .enforce_eager = true});
+  Priced eager({.launch = {0, 0, 0, 0, 10}, .enforce_eager = true});
   CHECK(eager.us(work(3, kNone, 3)) == doctest::Approx(10 * calls));
-  Priced replayed({.launch = {0, 0, 0, 0, 0, 10}});
+  Priced replayed({.launch = {0, 0, 0, 0, 10}});
   CHECK(replayed.us(work(3, kNone, 3)) == 0);
 }
 
@@ -107,11 +107,8 @@ TEST_CASE("quantised products are two calls, chunked linear attention eight") {
 }
 
 TEST_CASE("a stage takes as long as its kernels or its launches, whichever is longer") {
-  const LaunchCost launch{.full_us = 15,
-                          .per_node_us = 0,
-                          .piece_us = 10,
-                          .piece_attention_us = 50,
-                          .eager_layer_us = 100};
+  const LaunchCost launch{
+      .full_us = 15, .piece_us = 10, .piece_attention_us = 50, .eager_layer_us = 100};
   const std::vector<PromptChunk> long_prompt = {{0, 30, 0, true}};
   struct Case {
     std::string why;
