@@ -47,6 +47,7 @@ struct Case {
   std::optional<fs::path> save_dir;
   std::optional<RunResult> result;
   RequestSamples samples;
+  std::vector<MetricValues> replicas;
   bool interrupted = false;
 
   /// Why it cannot run; empty if it can.
@@ -156,9 +157,14 @@ void simulate_case(Session& session, Case& run) {
   run.interrupted = view.interrupted;
   run.result = make_result(view, metrics, stopwatch.elapsed());
   if (session.compares) run.samples = request_samples(view);
-  if (!run.interrupted)
-    run.result->uncertainty =
+  if (!run.interrupted) {
+    auto study =
         estimate_uncertainty(run.scenario, run.deployment, session.replica_jobs, &stop_requested);
+    if (study) {
+      run.result->uncertainty = std::move(study->section);
+      run.replicas = std::move(study->replicas);
+    }
+  }
   save_case(args, run, view, timeline ? &*timeline : nullptr);
 }
 
@@ -202,8 +208,8 @@ Comparison compare_cases(const std::vector<Case>& cases) {
     variant.infeasible = run.infeasible();
     if (variant.infeasible.empty()) {
       if (!run.result || run.interrupted) continue;
-      variant.delta =
-          compare({*base.result, base.samples}, {*run.result, run.samples}, base.scenario.seed);
+      variant.delta = compare({*base.result, base.samples, base.replicas},
+                              {*run.result, run.samples, run.replicas}, base.scenario.seed);
     }
     out.variants.push_back(std::move(variant));
   }
