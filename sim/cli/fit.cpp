@@ -62,7 +62,7 @@ int fit_command(const Arguments& args) {
                        "the tables' column src and the end of their names tell whose they are"});
   fit_profile(samples, system, profile);
   if (!args.quiet) {
-    for (const std::string& note : read.notes) std::cerr << "moesim: " << note << '\n';
+    for (const KernelSamples::Note& note : read.notes) std::cerr << "moesim: " << note.text << '\n';
   }
   if (args.report) write_file(*args.report, fit_report(profile));
   if (args.out) write_file(*args.out, write_profile(profile));

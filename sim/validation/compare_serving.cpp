@@ -111,6 +111,7 @@ void add_row(const ServingRow& row, const ServingPlan& plan, const ServingOutcom
   value.model = plan.model;
   value.layout = plan.layout;
   value.moe = row.moe;
+  value.trusted = is_trusted(row);
   value.assumed = plan.assumed;
   value.assumed.insert(value.assumed.end(), outcome.assumed.begin(), outcome.assumed.end());
   value.left_out = left_out_of(row);
@@ -142,16 +143,17 @@ void compare_serving(const std::vector<ServingRow>& rows, int jobs, Validation& 
   for_each_index(outcomes.size(), jobs,
                  [&](std::size_t i) { outcomes[i] = carry_out(*distinct.plans[i]); });
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (!plans[i].problem.empty()) {
-      out.unsupported.push_back({rows[i].id, plans[i].problem});
-      continue;
-    }
-    const ServingOutcome& outcome = outcomes[distinct.of_row[i]];
-    if (outcome.run.problem.empty()) {
-      add_row(rows[i], plans[i], outcome, out);
+    const ServingOutcome* const outcome =
+        plans[i].problem.empty() ? &outcomes[distinct.of_row[i]] : nullptr;
+    const std::string& problem = outcome != nullptr ? outcome->run.problem : plans[i].problem;
+    if (problem.empty()) {
+      add_row(rows[i], plans[i], *outcome, out);
     } else {
-      out.unsupported.push_back({rows[i].id, outcome.run.problem});
+      out.unsupported.push_back({rows[i].id, problem});
     }
+    if (!is_plain(rows[i])) continue;
+    ++out.plain_engines.rows;
+    if (problem.empty()) ++out.plain_engines.expressed;
   }
 }
 

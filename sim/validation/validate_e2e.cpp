@@ -9,6 +9,7 @@
 #include "sim/base/files.h"
 #include "sim/build.h"
 #include "sim/validation/compare_serving.h"
+#include "sim/validation/goals.h"
 #include "sim/validation/measured_setup.h"
 #include "sim/validation/memory_rows.h"
 #include "sim/validation/rank_correlation.h"
@@ -141,6 +142,7 @@ Validation validate_e2e(const std::vector<fs::path>& paths, int jobs) {
   validation.groups = group_errors(validation.rows);
   validation.ranks = rank_correlations(validation.rows);
   validation.coverage = interval_coverage(validation.rows);
+  validation.goals = serving_goals(validation);
   return validation;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "sim/base/diagnostic.h"
+#include "sim/validation/goals.h"
 #include "sim/validation/predicted_run.h"
 #include "sim/validation/recorded_run.h"
 
@@ -121,6 +122,7 @@ Validation validate_runs(const std::vector<fs::path>& paths, int jobs) {
       out.unsupported.push_back({runs[i].name, problem});
     }
   }
+  out.goals = run_goals(out);
   return out;
 }
 
