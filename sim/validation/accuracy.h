@@ -94,6 +94,8 @@ struct Validation {
   std::vector<LeftOutCurve> left_out_curves;
   PlainEngines plain_engines;
   std::vector<GoalCheck> goals;
+  /// Rows or runs that were not reached because the user stopped: what is here is a part.
+  std::size_t unreached = 0;
 };
 
 /// Per metric, in order of first appearance: a group for each source, source and class ("s/moe"),

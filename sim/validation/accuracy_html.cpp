@@ -192,6 +192,8 @@ void write_html(const Validation& validation, const AccuracyTitle& title, std::o
   out << kHead << "<h1>" << escaped(title.what) << "</h1>\n<p>moesim " << tool_version();
   if (!title.data.empty()) out << "; " << escaped(title.data);
   out << ". Errors are (predicted - measured) / measured; |e| is their size.</p>\n";
+  if (const std::string note = interruption(validation); !note.empty())
+    out << "<p><strong>" << note << "</strong></p>\n";
   write_plots(validation, out);
   write_tables(validation, out);
   out << "</body></html>\n";

@@ -115,6 +115,7 @@ Json left_out_json(const std::vector<LeftOutCurve>& curves) {
 
 void write_json(const Validation& validation, std::ostream& out) {
   Json json = {{"schema_version", 1}, {"tool_version", tool_version()}};
+  if (validation.unreached > 0) json["interrupted"] = {{"unreached", validation.unreached}};
   json["goals"] = goals_json(validation.goals);
   json["groups"] = groups_json(validation.groups);
   json["rank_correlation"] = Json::array();

@@ -152,6 +152,12 @@ std::string verdict(const LeftOutCurve& curve) {
   return "missed, on new shapes only";
 }
 
+std::string interruption(const Validation& validation) {
+  if (validation.unreached == 0) return "";
+  return fmt::format("Interrupted: {} were not reached; this is of what was finished.",
+                     validation.unreached);
+}
+
 bool is_part_of_source(const std::string& name) {
   if (name.starts_with("all/") || name == kTrustedMoe || name == kTrustedDense) return false;
   return (name.ends_with("/moe") || name.ends_with("/dense"));

@@ -19,6 +19,9 @@ namespace moesim {
 /// goal on shapes it has seen only. "" without a goal.
 [[nodiscard]] std::string verdict(const LeftOutCurve& curve);
 
+/// That the user stopped, and what that leaves out; "" if not.
+[[nodiscard]] std::string interruption(const Validation& validation);
+
 /// "source/moe": the parts of "all/moe", in the JSON only.
 [[nodiscard]] bool is_part_of_source(const std::string& name);
 

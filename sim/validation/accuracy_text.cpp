@@ -129,13 +129,16 @@ void write_run(const Validation& validation, const std::string& run, std::ostrea
   const bool peer = std::ranges::any_of(validation.rows, [&](const ComparedValue& row) {
     return of_run(row) && row.peer_error.has_value();
   });
-  out << fmt::format("{}\n  {:<10} {:>12} {:>12} {:>10}{}\n", run, "ms", "predicted", "measured",
-                     "error", peer ? "    peer's" : "");
+  out << fmt::format("{}\n  {:<10} {:>12} {:>12} {:>10} {:>22}{}\n", run, "ms", "predicted",
+                     "measured", "error", "P10 to P90", peer ? "    peer's" : "");
   for (const ComparedValue& row : validation.rows) {
     if (!of_run(row)) continue;
     const int decimals = row.metric == "kv_blocks" ? 0 : 2;
     out << fmt::format("  {:<10} {:>12.{}f} {:>12.{}f} {:>10}", row.metric, row.predicted, decimals,
                        row.measured, decimals, shown_error(row));
+    const std::string interval =
+        row.p10 ? fmt::format("{:.2f} to {:.2f}", *row.p10, *row.p90) : std::string("-");
+    out << fmt::format(" {:>22}", interval);
     if (row.peer_error) out << fmt::format(" {:>+7.2f} %", *row.peer_error * 100);
     out << '\n';
   }
@@ -182,6 +185,7 @@ void write_runs_text(const Validation& validation, std::ostream& out) {
   std::size_t names = 24;
   for (const GoalCheck& check : validation.goals) names = std::max(names, check.name.size() + 2);
   write_goals(validation, names, out);
+  write_coverage(validation, names, out);
   for (const NotCompared& run : validation.unsupported)
     out << fmt::format("{}: not compared: {}\n", run.id, run.reason);
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -133,18 +134,27 @@ void add_row(const ServingRow& row, const ServingPlan& plan, const ServingOutcom
 
 }  // namespace
 
-void compare_serving(const std::vector<ServingRow>& rows, int jobs, Validation& out) {
+void compare_serving(const std::vector<ServingRow>& rows, int jobs, Validation& out,
+                     const std::atomic<bool>* stop) {
   ServingTranslator translator;
   std::vector<ServingPlan> plans;
   plans.reserve(rows.size());
   for (const ServingRow& row : rows) plans.push_back(translator.plan(row));
   const Distinct distinct = distinct_plans(plans);
-  std::vector<ServingOutcome> outcomes(distinct.plans.size());
-  for_each_index(outcomes.size(), jobs,
-                 [&](std::size_t i) { outcomes[i] = carry_out(*distinct.plans[i]); });
+  std::vector<std::optional<ServingOutcome>> outcomes(distinct.plans.size());
+  for_each_index(
+      outcomes.size(), jobs, [&](std::size_t i) { outcomes[i] = carry_out(*distinct.plans[i]); },
+      stop);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const ServingOutcome* const outcome =
-        plans[i].problem.empty() ? &outcomes[distinct.of_row[i]] : nullptr;
+    const ServingOutcome* outcome = nullptr;
+    if (plans[i].problem.empty()) {
+      const std::optional<ServingOutcome>& simulated = outcomes[distinct.of_row[i]];
+      if (!simulated) {
+        ++out.unreached;
+        continue;
+      }
+      outcome = &*simulated;
+    }
     const std::string& problem = outcome != nullptr ? outcome->run.problem : plans[i].problem;
     if (problem.empty()) {
       add_row(rows[i], plans[i], *outcome, out);

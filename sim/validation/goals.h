@@ -24,13 +24,14 @@ struct ErrorGoal {
 [[nodiscard]] bool meets(const LeftOutCurve& curve, const ErrorGoal& goal);
 
 /// Goals of recorded runs: each of mean, p50, p90, p99 of TTFT, TPOT and E2E of each run within 3
-/// %, mean TTFT within 4 %; coverage.
+/// %, mean TTFT within 4 %. Coverage has no goal here: a run's statistics move together, so two
+/// runs are two points.
 [[nodiscard]] std::vector<GoalCheck> run_goals(const Validation& validation);
 
 /// Goals of published operating points. Mixtures of experts ("trust A/moe"): median and 90th
-/// percentile of the size of the error, per metric, and the order of throughput across layouts.
-/// Dense controls ("trust A/dense"): medians no worse than those. All rows: coverage, and how many
-/// can be expressed. Only what was compared has a goal.
+/// percentile of the size of the error, of throughput and of means and medians over requests, and
+/// the order of throughput across layouts. Dense controls ("trust A/dense"): medians no worse than
+/// those. All rows: coverage, and how many can be expressed. Only what was compared has a goal.
 [[nodiscard]] std::vector<GoalCheck> serving_goals(const Validation& validation);
 
 /// Goals of measured kernels that are not of one curve: coverage.

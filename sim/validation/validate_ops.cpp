@@ -175,11 +175,18 @@ class KernelComparison {
 
 }  // namespace
 
-Validation validate_ops(const std::vector<std::filesystem::path>& paths) {
+Validation validate_ops(const std::vector<std::filesystem::path>& paths,
+                        const std::atomic<bool>* stop) {
   const KernelSamples read = read_kernel_tables(paths);
   Validation out;
   KernelComparison comparison(out);
-  for (const KernelSample& sample : read.samples) comparison.add(sample);
+  for (const KernelSample& sample : read.samples) {
+    if (stop != nullptr && *stop) {
+      ++out.unreached;
+    } else {
+      comparison.add(sample);
+    }
+  }
   comparison.finish();
   for (const KernelSamples::Note& note : read.notes)
     out.unsupported.push_back({"note", note.text, note.rows});

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <filesystem>
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace moesim {
 /// is `latency`, in microseconds. Samples marked suspect are left out of the groups; those of
 /// systems that are not shipped are listed as unsupported. Every curve that answered stands in
 /// `left_out_curves`. Throws InputError for every mistake in a table.
-[[nodiscard]] Validation validate_ops(const std::vector<std::filesystem::path>& paths);
+/// Once `stop` is set, what is finished is returned.
+[[nodiscard]] Validation validate_ops(const std::vector<std::filesystem::path>& paths,
+                                      const std::atomic<bool>* stop = nullptr);
 
 }  // namespace moesim

@@ -103,6 +103,7 @@ TEST_CASE("each quantity has its goal, and what was not compared has none") {
     CHECK(find(goals, "trust A/moe", c.metric, "p90 |e|").met());
   }
   CHECK(serving_goals(with_groups({value("a", true, false, 0, "itl_mean")})).size() == 1);
+  CHECK(serving_goals(with_groups({value("a", true, true, 0, "tpot_p99")})).size() == 1);
   CHECK(serving_goals({}).empty());
 }
 
