@@ -117,7 +117,7 @@ std::vector<GoalCheck> serving_goals(const Validation& validation) {
   }
   add_coverage(validation, out);
   if (const auto& plain = validation.plain_engines; plain.rows > 0) {
-    out.push_back({"no speculation, split, DP attention, EP", "rows", "expressible", plain.rows,
+    out.push_back({"plain engines", "rows", "expressible", plain.rows,
                    static_cast<double>(plain.expressed) / static_cast<double>(plain.rows),
                    kExpressible, kNoBound});
   }

@@ -76,8 +76,7 @@ TEST_CASE("goals of operating points are of the trusted rows, by source first") 
   CHECK(dense.reached == doctest::Approx(0.09));
   CHECK(dense.high == doctest::Approx(0.105));
   CHECK(dense.met());
-  const GoalCheck& expressible =
-      find(goals, "no speculation, split, DP attention, EP", "rows", "expressible");
+  const GoalCheck& expressible = find(goals, "plain engines", "rows", "expressible");
   CHECK(expressible.reached == doctest::Approx(0.8));
   CHECK_FALSE(expressible.met());
   const GoalCheck& coverage = find(goals, "pooled", "tpot_mean", "inside P10-P90");
