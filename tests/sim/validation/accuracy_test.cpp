@@ -97,7 +97,8 @@ TEST_CASE("the table shows rows, groups, and counts by reason") {
   validation.rows = {value("a", true, 110)};
   validation.rows[0].assumed = {"default sequences", "model's length"};
   validation.groups = group_errors(validation.rows);
-  validation.unsupported = {{"x", "one"}, {"y", "two"}, {"z", "one"}};
+  validation.unsupported = {
+      {"x", "one"}, {"y", "two"}, {"z", "one"}, {"note", "a file", 7}, {"note", "a remark", 0}};
   std::ostringstream text;
   write_text(validation, text);
   CHECK(text.str() ==
@@ -113,7 +114,9 @@ TEST_CASE("the table shows rows, groups, and counts by reason") {
         "\n"
         "not compared (rows by name: --json)\n"
         "      2  one\n"
-        "      1  two\n");
+        "      1  two\n"
+        "      7  a file\n"
+        "      -  a remark\n");
 }
 
 TEST_CASE("a value left out is in the document, and in no group") {
