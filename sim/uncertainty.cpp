@@ -1,11 +1,14 @@
 #include "sim/uncertainty.h"
 
+#include <Eigen/Dense>
 #include <algorithm>
+#include <array>
 #include <boost/math/distributions/normal.hpp>
 #include <cmath>
 #include <exception>
 #include <numeric>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "sim/base/random.h"
@@ -18,40 +21,94 @@ namespace moesim {
 
 namespace {
 
-using Headlines = std::vector<std::pair<std::string, double>>;
+constexpr std::size_t kFamilies = kFamilyCount;
+/// A coefficient a family, one for the mean, and one degree of freedom for what they do not
+/// explain.
+constexpr std::size_t kFewestForDrivers = kFamilies + 2;
 
-void add(const char* metric, const std::optional<Summary>& summary, Headlines& out) {
-  if (!summary) return;
-  const std::string tail = std::string("_") + metric + "_ms";
-  out.emplace_back("mean" + tail, summary->mean);
-  out.emplace_back("p50" + tail, summary->p50);
-  out.emplace_back("p90" + tail, summary->p90);
-  out.emplace_back("p99" + tail, summary->p99);
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
 
-double squared_correlation(const std::vector<double>& x, const std::vector<double>& y) {
-  const auto n = static_cast<double>(x.size());
-  const double mean_x = std::accumulate(x.begin(), x.end(), 0.0) / n;
-  const double mean_y = std::accumulate(y.begin(), y.end(), 0.0) / n;
-  double xx = 0, yy = 0, xy = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    xx += (x[i] - mean_x) * (x[i] - mean_x);
-    yy += (y[i] - mean_y) * (y[i] - mean_y);
-    xy += (x[i] - mean_x) * (y[i] - mean_y);
+/// Deviations by family, replica by replica: all of one family have the same sum (0) and the same
+/// sum of squares, in another order.
+using Columns = std::array<std::vector<double>, kFamilies>;
+
+/// Sum of squared products over pairs of families; 0 if none correlates with another.
+double correlation_of(const Columns& columns) {
+  double sum = 0;
+  for (std::size_t a = 0; a < kFamilies; ++a) {
+    for (std::size_t b = 0; b < a; ++b) {
+      const double product = dot(columns[a], columns[b]);
+      sum += product * product;
+    }
   }
-  return xx > 0 && yy > 0 ? xy * xy / (xx * yy) : 0;
+  return sum;
 }
 
+/// `quantiles`, which ascend, in the order of `values`.
+std::vector<double> in_order_of(const std::vector<double>& values,
+                                const std::vector<double>& quantiles) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return values[i]; });
+  std::vector<double> out(values.size());
+  for (std::size_t rank = 0; rank < order.size(); ++rank) out[order[rank]] = quantiles[rank];
+  return out;
+}
+
+/// Owen's rearrangement: take from a column what the others explain, put the quantiles in the order
+/// of what remains, again and again; the least correlated columns met on the way are kept.
+Columns decorrelated(Columns columns, const std::vector<double>& quantiles) {
+  constexpr int kPasses = 50;
+  Columns best = columns;
+  double least = correlation_of(best);
+  for (int pass = 0; pass < kPasses; ++pass) {
+    for (std::size_t a = 0; a < kFamilies; ++a) {
+      std::vector<double> rest = columns[a];
+      for (std::size_t b = 0; b < kFamilies; ++b) {
+        if (b == a) continue;
+        const double share = dot(rest, columns[b]) / dot(columns[b], columns[b]);
+        for (std::size_t i = 0; i < rest.size(); ++i) rest[i] -= share * columns[b][i];
+      }
+      columns[a] = in_order_of(rest, quantiles);
+    }
+    const double now = correlation_of(columns);
+    if (now < least) std::tie(best, least) = std::pair(columns, now);
+  }
+  return best;
+}
+
+/// Part of the variance that each family makes, by least squares on all of them at once.
 std::vector<HeadlineInterval::Driver> drivers_of(const std::vector<FamilyNoise>& noise,
                                                  const std::vector<double>& values) {
+  constexpr double kMostUnexplained = 0.5;  // with more, the families are not what moves it
+  constexpr double kRounding = 1e-9;
+  const std::size_t n = values.size();
+  if (n < kFewestForDrivers) return {};
+  constexpr auto kColumns = static_cast<Eigen::Index>(kFamilies + 1);
+  Eigen::MatrixXd factors(static_cast<Eigen::Index>(n), kColumns);
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto row = static_cast<Eigen::Index>(i);
+    for (std::size_t f = 0; f < kFamilies; ++f)
+      factors(row, static_cast<Eigen::Index>(f)) = noise[i][f];
+    factors(row, kColumns - 1) = 1;
+  }
+  const Eigen::Map<const Eigen::VectorXd> y(values.data(), static_cast<Eigen::Index>(n));
+  const Eigen::VectorXd slopes = factors.colPivHouseholderQr().solve(y);
+  const double residual =
+      (y - factors * slopes).squaredNorm() / static_cast<double>(n - kFamilies - 1);
   std::vector<HeadlineInterval::Driver> drivers;
+  const double variance =
+      (y.array() - y.mean()).matrix().squaredNorm() / static_cast<double>(n - 1);
+  if (std::sqrt(variance) <= kRounding * std::abs(y.mean())) return {};
+  if (residual > kMostUnexplained * variance) return {};
   double all = 0;
-  for (int family = 0; family < kFamilyCount; ++family) {
-    std::vector<double> z;
-    z.reserve(noise.size());
-    for (const FamilyNoise& replica : noise) z.push_back(replica[static_cast<std::size_t>(family)]);
-    const double share = squared_correlation(z, values);
-    drivers.push_back({family_name(static_cast<OperatorFamily>(family)), share});
+  for (std::size_t f = 0; f < kFamilies; ++f) {
+    const auto column = static_cast<Eigen::Index>(f);
+    const double by_chance = residual / factors.col(column).squaredNorm();
+    const double share = std::max(0.0, slopes(column) * slopes(column) - by_chance);
+    drivers.push_back({family_name(static_cast<OperatorFamily>(f)), share});
     all += share;
   }
   if (all <= 0) return {};
@@ -60,65 +117,53 @@ std::vector<HeadlineInterval::Driver> drivers_of(const std::vector<FamilyNoise>&
   return drivers;
 }
 
-RunResult run_replica(const Scenario& scenario, const Deployment& deployment,
-                      const FamilyNoise& noise, const std::atomic<bool>* stop) {
+MetricValues run_replica(const Scenario& scenario, const Deployment& deployment,
+                         const FamilyNoise& noise, const std::atomic<bool>* stop) {
   World world(scenario, deployment, {.stop = stop, .noise = noise});
   Metrics metrics(world.instance_count(), scenario, world.workload());
   world.run(&metrics);
-  return make_result(world.view(), metrics, {});
+  return headlines(make_result(world.view(), metrics, {}));
 }
 
 }  // namespace
 
 std::vector<FamilyNoise> replica_noise(int replicas) {
   const boost::math::normal_distribution<double> normal;
-  std::vector<FamilyNoise> noise(static_cast<std::size_t>(replicas));
-  for (int family = 0; family < kFamilyCount; ++family) {
-    std::vector<double> quantiles;
-    quantiles.reserve(noise.size());
-    for (int i = 0; i < replicas; ++i)
-      quantiles.push_back(boost::math::quantile(normal, (i + 0.5) / replicas));
-    Rng random(0, "uncertainty", static_cast<std::uint64_t>(family));
+  std::vector<double> quantiles;
+  for (int i = 0; i < replicas; ++i)
+    quantiles.push_back(boost::math::quantile(normal, (i + 0.5) / replicas));
+  Columns columns;
+  for (std::size_t family = 0; family < kFamilies; ++family) {
+    columns[family] = quantiles;
+    Rng random(0, "uncertainty", family);
     for (std::size_t i = quantiles.size(); i > 1; --i)
-      std::swap(quantiles[i - 1], quantiles[random.below(static_cast<std::uint32_t>(i))]);
-    for (std::size_t i = 0; i < noise.size(); ++i)
-      noise[i][static_cast<std::size_t>(family)] = quantiles[i];
+      std::swap(columns[family][i - 1],
+                columns[family][random.below(static_cast<std::uint32_t>(i))]);
+  }
+  if (quantiles.size() >= kFewestForDrivers) columns = decorrelated(std::move(columns), quantiles);
+  std::vector<FamilyNoise> noise(quantiles.size());
+  for (std::size_t i = 0; i < noise.size(); ++i) {
+    for (std::size_t family = 0; family < kFamilies; ++family)
+      noise[i][family] = columns[family][i];
   }
   return noise;
 }
 
-Headlines headlines(const RunResult& result) {
-  Headlines out;
-  const auto add_rate = [&out](const char* name, const std::optional<double>& rate) {
-    if (rate) out.emplace_back(name, *rate);
-  };
-  add_rate("request_throughput", result.summary.request_throughput);
-  add_rate("output_throughput", result.summary.output_throughput);
-  add_rate("total_token_throughput", result.summary.total_token_throughput);
-  add("ttft", result.latency.time_to_first_token, out);
-  add("tpot", result.latency.time_per_output_token, out);
-  add("itl", result.latency.inter_token_latency, out);
-  add("e2el", result.latency.request_latency, out);
-  return out;
-}
-
 UncertaintySection summarize_replicas(const std::vector<FamilyNoise>& noise,
-                                      const std::vector<RunResult>& results) {
+                                      const std::vector<MetricValues>& results) {
   UncertaintySection section;
   section.replicas = static_cast<int>(results.size());
   section.method = "replicas with a log-normal factor per operator family";
-  std::vector<Headlines> values;
-  values.reserve(results.size());
-  for (const RunResult& result : results) values.push_back(headlines(result));
-  if (values.empty()) return section;
-  for (std::size_t h = 0; h < values.front().size(); ++h) {
+  if (results.empty()) return section;
+  for (const auto& [headline, first] : results.front()) {
     std::vector<double> samples;
-    for (const Headlines& replica : values) {
-      if (h < replica.size()) samples.push_back(replica[h].second);
+    for (const MetricValues& replica : results) {
+      const auto found = std::ranges::find(replica, headline, &MetricValues::value_type::first);
+      if (found != replica.end()) samples.push_back(found->second);
     }
-    if (samples.size() != values.size()) continue;  // nothing completed in some replica
+    if (samples.size() != results.size()) continue;  // nothing completed in some replica
     HeadlineInterval interval;
-    interval.headline = values.front()[h].first;
+    interval.headline = headline;
     interval.drivers = drivers_of(noise, samples);
     std::ranges::sort(samples);
     interval.p10 = percentile(samples, 10);
@@ -129,13 +174,13 @@ UncertaintySection summarize_replicas(const std::vector<FamilyNoise>& noise,
   return section;
 }
 
-std::optional<UncertaintySection> estimate_uncertainty(const Scenario& scenario,
-                                                       const Deployment& deployment, int jobs,
-                                                       const std::atomic<bool>* stop) {
+std::optional<ReplicaStudy> estimate_uncertainty(const Scenario& scenario,
+                                                 const Deployment& deployment, int jobs,
+                                                 const std::atomic<bool>* stop) {
   const int replicas = scenario.uncertainty_replicas;
   if (replicas < 2) return std::nullopt;
   const std::vector<FamilyNoise> noise = replica_noise(replicas);
-  std::vector<RunResult> results(noise.size());
+  std::vector<MetricValues> results(noise.size());
   std::vector<std::exception_ptr> failures(noise.size());
   std::atomic<std::size_t> next{0};
   const auto stopped = [stop] { return stop != nullptr && *stop; };
@@ -156,7 +201,9 @@ std::optional<UncertaintySection> estimate_uncertainty(const Scenario& scenario,
     if (failure) std::rethrow_exception(failure);
   }
   if (stopped()) return std::nullopt;
-  return summarize_replicas(noise, results);
+  ReplicaStudy study{summarize_replicas(noise, results), {}};
+  study.replicas = std::move(results);
+  return study;
 }
 
 }  // namespace moesim

@@ -1,9 +1,11 @@
 #include "calibrate/fit/fit_profile.h"
 
+#include <algorithm>
 #include <bit>
 #include <fmt/format.h>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "calibrate/fit/plans.h"
 #include "sim/base/random.h"
@@ -27,6 +29,20 @@ std::uint64_t digest_of(std::span<const KernelSample> samples) {
   return digest;
 }
 
+/// Why samples of one operator make no curve; empty if they do.
+std::string why_no_curve(const CurvePlan& plan, const std::vector<KernelSample>& group) {
+  constexpr std::size_t kFewest = 8;  // below that a curve says nothing
+  constexpr std::ptrdiff_t kFewestGood = 3;
+  if (plan.form == nullptr) return "no form describes this operator";
+  if (group.size() < kFewest)
+    return fmt::format("{} samples, a curve needs {}", group.size(), kFewest);
+  const auto good = std::ranges::count(group, false, &KernelSample::suspect);
+  if (good < kFewestGood)
+    return fmt::format("{} of {} samples are not suspect, a curve needs {}", good, group.size(),
+                       kFewestGood);
+  return "";
+}
+
 }  // namespace
 
 std::vector<KernelSample> select_samples(std::span<const KernelSample> samples,
@@ -39,19 +55,23 @@ std::vector<KernelSample> select_samples(std::span<const KernelSample> samples,
   return chosen;
 }
 
-void fit_profile(std::span<const KernelSample> samples, const SystemSpec& system,
-                 KernelProfile& profile) {
+std::vector<NoCurve> fit_profile(std::span<const KernelSample> samples, const SystemSpec& system,
+                                 KernelProfile& profile) {
+  std::vector<NoCurve> left_out;
   std::map<std::tuple<std::string, std::string, std::string>, std::vector<KernelSample>> groups;
   for (const KernelSample& s : samples) groups[{s.op, s.kernel, s.dtype}].push_back(s);
-  constexpr std::size_t kFewest = 8;  ///< below that a curve says nothing
   for (const auto& [key, group] : groups) {
     const auto& [op, kernel, dtype] = key;
     const CurvePlan plan = plan_for(op, kernel, dtype);
-    if (plan.form == nullptr || group.size() < kFewest) continue;
+    if (std::string reason = why_no_curve(plan, group); !reason.empty()) {
+      left_out.push_back({op, kernel, dtype, group.size(), std::move(reason)});
+      continue;
+    }
     profile.curves.push_back(fit_curve(group, ceilings_of(system, dtype), plan));
   }
   profile.sm_version = system.gpu.sm_version;
   profile.provenance.samples_digest = fmt::format("{:016x}", digest_of(samples));
+  return left_out;
 }
 
 std::string fit_report(const KernelProfile& profile) {

@@ -100,7 +100,8 @@ void read_profile_rows(KernelTable& table, KernelSamples& out) {
 void read_attention_rows(KernelTable& table, KernelSamples& out) {
   if (table.has("n_decode")) return read_profile_rows(table, out);
   if (table.has("t_skew_us")) {
-    out.notes.push_back(table.path().string() + ": batches of unequal contexts are not fitted");
+    out.notes.push_back(
+        {table.path().string() + ": batches of unequal contexts are not fitted", table.rows()});
     return;
   }
   read_uniform_rows(table, out);

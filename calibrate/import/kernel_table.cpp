@@ -160,7 +160,7 @@ KernelSamples from_sample_file(const std::string& text, const fs::path& path) {
   out.files = {{path, sha256(text)}};
   out.samples = std::move(read.samples);
   for (const std::string& warning : read.warnings)
-    out.notes.push_back(path.string() + ": " + warning);
+    out.notes.push_back({path.string() + ": " + warning, 0});
   out.date = read.date;
   out.sources = std::move(read.sources);
   out.measured = read.measured > 0;
@@ -172,11 +172,12 @@ KernelSamples from_sample_file(const std::string& text, const fs::path& path) {
 struct TableOrNot {
   std::optional<KernelSamples> samples;
   std::string importer;  ///< whose it is; "" nobody's
+  std::size_t rows = 0;  ///< of one that is not
 };
 
 TableOrNot read_if_known(const fs::path& path, const std::string& importer) {
   const std::string text = read_file(path);
-  if (is_sample_file(text) && importer.empty()) return {from_sample_file(text, path), ""};
+  if (is_sample_file(text) && importer.empty()) return {from_sample_file(text, path), "", 0};
   if (is_sample_file(text))
     throw_input_error({{path.string(), 1, 1},
                        "",
@@ -186,14 +187,16 @@ TableOrNot read_if_known(const fs::path& path, const std::string& importer) {
   if (is_aic_table(csv)) csv = in_our_columns(csv);
   KernelTable table(std::move(csv), path);
   const Kind* kind = kind_of(table);
-  if (kind == nullptr) return {};
-  if (!importer.empty() && importer != kind->importer) return {std::nullopt, kind->importer};
+  if (kind == nullptr) return {std::nullopt, "", table.rows()};
+  if (!importer.empty() && importer != kind->importer) {
+    return {std::nullopt, kind->importer, table.rows()};
+  }
   KernelSamples samples;
   samples.files = {{path, sha256(text)}};
   samples.imported = true;
   kind->read(table, samples);
   table.throw_if_any();
-  return {std::move(samples), kind->importer};
+  return {std::move(samples), kind->importer, 0};
 }
 
 void append(KernelSamples& all, KernelSamples&& one) {
@@ -219,6 +222,11 @@ std::vector<fs::path> tables_of(const fs::path& path) {
     if (name.ends_with(".csv") || name.ends_with("_perf.txt")) files.push_back(entry.path());
   }
   std::ranges::sort(files);
+  if (files.empty())
+    throw_input_error({{path.string(), 0, 0},
+                       "",
+                       "no tables in this folder",
+                       "kernel measurements are files .csv, or _perf.txt of AIConfigurator"});
   return files;
 }
 
@@ -236,7 +244,10 @@ KernelSamples read_kernel_table(const fs::path& path, const std::string& importe
 
 KernelSamples read_kernel_tables(const std::vector<fs::path>& paths, const std::string& importer) {
   KernelSamples all;
-  std::map<std::string, std::size_t> of_others;
+  struct Others {
+    std::size_t tables = 0, rows = 0;
+  };
+  std::map<std::string, Others> of_others;
   for (const fs::path& path : paths) {
     const std::vector<fs::path> files = tables_of(path);
     for (const fs::path& file : files) {
@@ -249,14 +260,18 @@ KernelSamples read_kernel_tables(const std::vector<fs::path>& paths, const std::
       if (read.samples) {
         append(all, *std::move(read.samples));
       } else if (read.importer.empty()) {
-        all.notes.push_back(file.filename().string() + ": not a table of kernels, skipped");
+        all.notes.push_back(
+            {file.filename().string() + ": not a table of kernels, skipped", read.rows});
       } else {
-        ++of_others[read.importer];
+        Others& others = of_others[read.importer];
+        ++others.tables;
+        others.rows += read.rows;
       }
     }
   }
-  for (const auto& [name, count] : of_others)
-    all.notes.push_back(std::to_string(count) + " tables of " + name + " skipped");
+  for (const auto& [name, others] : of_others)
+    all.notes.push_back(
+        {std::to_string(others.tables) + " tables of " + name + " skipped", others.rows});
   return all;
 }
 

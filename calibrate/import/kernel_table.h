@@ -56,7 +56,12 @@ struct KernelImporter {
 
 struct KernelSamples {
   std::vector<KernelSample> samples;
-  std::vector<std::string> notes;
+  /// What was left out, or read with a reservation, and why.
+  struct Note {
+    std::string text;
+    std::size_t rows = 0;  ///< left out; 0 if none was
+  };
+  std::vector<Note> notes;
   struct File {
     std::filesystem::path path;
     std::string sha256;
@@ -81,7 +86,8 @@ struct KernelSamples {
 
 /// A folder's tables (.csv, and AIConfigurator's _perf.txt) in the order of their paths, or one
 /// file. Tables of a folder that are of another importer are skipped and told. Files of samples are
-/// read where they are named, not in folders: one beside its tables would count them twice.
+/// read where they are named, not in folders: one beside its tables would count them twice. Throws
+/// InputError for a folder without tables.
 [[nodiscard]] KernelSamples read_kernel_tables(const std::vector<std::filesystem::path>& paths,
                                                const std::string& importer = "");
 

@@ -73,8 +73,9 @@ void read_nccl(KernelTable& table, KernelSamples& out) {
     out.samples.push_back(std::move(sample));
   }
   if (older > 0)
-    out.notes.push_back(table.path().string() + ": " + std::to_string(older) +
-                        " rows of versions before NCCL " + versions.at("") + " left out");
+    out.notes.push_back({table.path().string() + ": " + std::to_string(older) +
+                             " rows of versions before NCCL " + versions.at("") + " left out",
+                         older});
 }
 
 void read_custom_all_reduce(KernelTable& table, KernelSamples& out) {
@@ -89,22 +90,26 @@ void read_custom_all_reduce(KernelTable& table, KernelSamples& out) {
 // nodes. Its H100 pairwise rows are a copy of the A100 ones, and pairs joined by bridges are no
 // system of ours.
 void read_vidur_network(KernelTable& table, KernelSamples& out) {
+  std::size_t unused = 0;
   for (std::size_t row = 0; row < table.rows(); ++row) {
     const std::string network = table.text(row, {"network"});
     const std::string op = table.text(row, {"op"});
     const double nodes = table.number(row, {"gpus"}) / table.positive(row, {"gpus_per_node"});
     const bool a100 = network == "a100_dgx";
-    if (!a100 && network != "h100_dgx") continue;
-    if (nodes <= 1 && op != "send_recv") continue;
+    if ((!a100 && network != "h100_dgx") || (nodes <= 1 && op != "send_recv")) {
+      ++unused;
+      continue;
+    }
     KernelSample sample = message(table, row, "nccl", op);
     sample.system = a100 ? "a100_sxm" : "h100_sxm";
     sample.shape.nodes = std::max(1.0, nodes);
     if (nodes > 1) sample.dtype = "nodes";
     out.samples.push_back(std::move(sample));
   }
-  out.notes.push_back(table.path().string() +
-                      ": only send_recv in a DGX and messages between DGX nodes are used; the "
-                      "fabric between the nodes is slower than their NICs");
+  out.notes.push_back({table.path().string() +
+                           ": only send_recv in a DGX and messages between DGX nodes are used; the "
+                           "fabric between the nodes is slower than their NICs",
+                       unused});
 }
 
 /// What a rank sends in one dispatch (fp8) or combine (bfloat16) of a table's row.
@@ -157,8 +162,9 @@ void read_deepep(KernelTable& table, KernelSamples& out) {
       out.samples.push_back(expert_message(table, row, low_latency, dispatch));
   }
   if (older > 0)
-    out.notes.push_back(table.path().string() + ": " + std::to_string(older) +
-                        " rows left out: a newer version has that number of nodes");
+    out.notes.push_back({table.path().string() + ": " + std::to_string(older) +
+                             " rows left out: a newer version has that number of nodes",
+                         older});
 }
 
 }  // namespace

@@ -86,8 +86,9 @@ void read_attention(KernelTable& table, KernelSamples& out) {
     groups[{out.samples[i].framework, out.samples[i].dtype}].push_back(&out.samples[i]);
   for (const auto& [key, rows] : groups) {
     if (!mark_host_bound(rows)) continue;
-    out.notes.push_back(table.path().string() + ": " + key.first + " " + key.second +
-                        " was timed without a graph; its small calls are not fitted");
+    out.notes.push_back({table.path().string() + ": " + key.first + " " + key.second +
+                             " was timed without a graph; its small calls are not fitted",
+                         0});  // they are samples, marked suspect
   }
 }
 
@@ -116,8 +117,9 @@ void read_products(KernelTable& table, KernelSamples& out) {
 void read_mla_rows(KernelTable& table, KernelSamples& out) {
   if (table.has("op")) return read_products(table, out);
   if (table.has("phase")) {
-    out.notes.push_back(table.path().string() +
-                        ": whole modules are not fitted; their kernels are");
+    out.notes.push_back(
+        {table.path().string() + ": whole modules are not fitted; their kernels are",
+         table.rows()});
     return;
   }
   read_attention(table, out);

@@ -148,7 +148,8 @@ void read_profile(KernelTable& table, KernelSamples& out) {
   const auto card =
       std::ranges::find_if(kCards, [&](const Card& c) { return folder.starts_with(c.folder); });
   if (model == std::end(kProfiled) || card == std::end(kCards) || tp == 0) {
-    out.notes.push_back(table.path().string() + ": not in a folder CARD-MODEL/tpN known here");
+    out.notes.push_back(
+        {table.path().string() + ": not in a folder CARD-MODEL/tpN known here", table.rows()});
     return;
   }
   for (std::size_t row = 0; row < table.rows(); ++row) {

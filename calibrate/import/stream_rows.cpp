@@ -56,8 +56,10 @@ void read_quantize(KernelTable& table, KernelSamples& out) {
     }
   }
   if (halves > 0)
-    out.notes.push_back(table.path().string() + ": " + std::to_string(halves) +
-                        " rows of compute_scale left out: no scale_matrix of their size beside");
+    out.notes.push_back(
+        {table.path().string() + ": " + std::to_string(halves) +
+             " rows of compute_scale left out: no scale_matrix of their size beside",
+         halves});
 }
 
 // Vidur's profiles: PyTorch kernel times of an engine of 2024, whole microseconds. Its GEMMs are

@@ -43,6 +43,26 @@ void set_provenance(const Arguments& args, const KernelSamples& read, KernelProf
     throw UsageError("fit: no --source, and the samples do not say where they are from");
 }
 
+std::string name_of(const NoCurve& none) {
+  std::string name = none.op;
+  for (const std::string* part : {&none.kernel, &none.dtype}) {
+    if (!part->empty()) name += ' ' + *part;
+  }
+  return name;
+}
+
+/// A profile without curves would say nothing.
+[[noreturn]] void no_curves(const Arguments& args, const std::vector<NoCurve>& left_out) {
+  std::vector<Diagnostic> mistakes;
+  for (const NoCurve& none : left_out) {
+    mistakes.push_back({{args.inputs.front(), 0, 0},
+                        name_of(none),
+                        "no curve can be fitted: " + none.reason,
+                        "give more samples of it"});
+  }
+  throw InputError(std::move(mistakes));
+}
+
 }  // namespace
 
 int fit_command(const Arguments& args) {
@@ -60,9 +80,12 @@ int fit_command(const Arguments& args) {
                        "",
                        fmt::format("no samples of {} on {}", profile.framework, profile.system),
                        "the tables' column src and the end of their names tell whose they are"});
-  fit_profile(samples, system, profile);
+  const std::vector<NoCurve> left_out = fit_profile(samples, system, profile);
+  if (profile.curves.empty()) no_curves(args, left_out);
   if (!args.quiet) {
-    for (const std::string& note : read.notes) std::cerr << "moesim: " << note << '\n';
+    for (const KernelSamples::Note& note : read.notes) std::cerr << "moesim: " << note.text << '\n';
+    for (const NoCurve& none : left_out)
+      std::cerr << fmt::format("moesim: no curve of {}: {}\n", name_of(none), none.reason);
   }
   if (args.report) write_file(*args.report, fit_report(profile));
   if (args.out) write_file(*args.out, write_profile(profile));

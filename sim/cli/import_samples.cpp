@@ -52,10 +52,10 @@ class KernelTables final : public Importer {
     SampleFile file = file_;
     KernelSamples read = read_kernel_tables(inputs, file.importer);
     file.samples = std::move(read.samples);
-    file.notes = std::move(read.notes);
+    for (const KernelSamples::Note& note : read.notes)
+      file.notes.push_back(without_folders(note.text, inputs));
     for (KernelSamples::File& table : read.files)
       file.inputs.push_back({name_below(table.path, inputs), std::move(table.sha256)});
-    for (std::string& note : file.notes) note = without_folders(note, inputs);
     if (file.samples.empty())
       throw_input_error({{inputs.front().string(), 0, 0},
                          "",

@@ -1,5 +1,7 @@
 #include "sim/cli/options.h"
 
+#include <chrono>
+#include <cstdio>
 #include <fmt/format.h>
 
 namespace moesim {
@@ -88,6 +90,18 @@ void add_run_options(CLI::App& app, Parsed& parsed) {
   add_jobs(app, parsed);
 }
 
+/// A day of the calendar, as YYYY-MM-DD; what is wrong with it if not.
+std::string is_date(const std::string& text) {
+  int year = 0;
+  unsigned month = 0, day = 0;
+  char rest = 0;
+  const bool form = text.size() == 10 &&
+                    std::sscanf(text.c_str(), "%4d-%2u-%2u%c", &year, &month, &day, &rest) == 3;
+  const std::chrono::year_month_day date{std::chrono::year{year}, std::chrono::month{month},
+                                         std::chrono::day{day}};
+  return form && date.ok() ? "" : fmt::format("'{}' is no date; write it as 2026-08-21", text);
+}
+
 /// --source and --date, which importers of kernel tables and fits take.
 void add_origin_options(CLI::App& app, Parsed& parsed, const char* group) {
   app.add_option("--source", parsed.args.sources,
@@ -97,6 +111,7 @@ void add_origin_options(CLI::App& app, Parsed& parsed, const char* group) {
       ->group(group);
   app.add_option("--date", parsed.args.date, "when the measurements were published, YYYY-MM-DD")
       ->type_name("DATE")
+      ->check(is_date)
       ->group(group);
 }
 

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <ctime>
 #include <exception>
 #include <filesystem>
@@ -12,7 +11,6 @@
 #include <sstream>
 #include <string>
 #include <thread>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -21,6 +19,7 @@
 #include "sim/build.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
+#include "sim/cli/interrupt.h"
 #include "sim/cli/progress.h"
 #include "sim/report/compare.h"
 #include "sim/report/report.h"
@@ -32,13 +31,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::atomic<bool> stop_requested{false};
-
-/// The first Ctrl-C asks for a clean end; the second one does not wait for it.
-void on_interrupt(int) {
-  if (stop_requested.exchange(true)) _exit(kExitInterrupted);
-}
-
 /// The base scenario or one variant, and what came of it.
 struct Case {
   std::string name;  ///< empty for the base
@@ -47,6 +39,7 @@ struct Case {
   std::optional<fs::path> save_dir;
   std::optional<RunResult> result;
   RequestSamples samples;
+  std::vector<MetricValues> replicas;
   bool interrupted = false;
 
   /// Why it cannot run; empty if it can.
@@ -140,7 +133,7 @@ void simulate_case(Session& session, Case& run) {
   const Arguments& args = session.args;
   const Stopwatch stopwatch;
   World world(run.scenario, run.deployment,
-              {.check = args.check, .stop = &stop_requested, .completed = &session.completed});
+              {.check = args.check, .stop = &stop_requested(), .completed = &session.completed});
   session.requests += static_cast<std::int64_t>(world.workload().size());
   Metrics metrics(world.instance_count(), run.scenario, world.workload());
   std::optional<Timeline> timeline;
@@ -156,9 +149,14 @@ void simulate_case(Session& session, Case& run) {
   run.interrupted = view.interrupted;
   run.result = make_result(view, metrics, stopwatch.elapsed());
   if (session.compares) run.samples = request_samples(view);
-  if (!run.interrupted)
-    run.result->uncertainty =
-        estimate_uncertainty(run.scenario, run.deployment, session.replica_jobs, &stop_requested);
+  if (!run.interrupted) {
+    auto study =
+        estimate_uncertainty(run.scenario, run.deployment, session.replica_jobs, &stop_requested());
+    if (study) {
+      run.result->uncertainty = std::move(study->section);
+      run.replicas = std::move(study->replicas);
+    }
+  }
   save_case(args, run, view, timeline ? &*timeline : nullptr);
 }
 
@@ -172,7 +170,7 @@ void simulate_cases(const Arguments& args, std::vector<Case>& cases) {
   std::atomic<std::size_t> next{0};
   std::vector<std::exception_ptr> failures(cases.size());
   const auto work = [&] {
-    for (std::size_t i = next++; i < cases.size() && !stop_requested; i = next++) {
+    for (std::size_t i = next++; i < cases.size() && !stop_requested(); i = next++) {
       try {
         if (cases[i].infeasible().empty()) simulate_case(session, cases[i]);
       } catch (...) {
@@ -202,8 +200,8 @@ Comparison compare_cases(const std::vector<Case>& cases) {
     variant.infeasible = run.infeasible();
     if (variant.infeasible.empty()) {
       if (!run.result || run.interrupted) continue;
-      variant.delta =
-          compare({*base.result, base.samples}, {*run.result, run.samples}, base.scenario.seed);
+      variant.delta = compare({*base.result, base.samples, base.replicas},
+                              {*run.result, run.samples, run.replicas}, base.scenario.seed);
     }
     out.variants.push_back(std::move(variant));
   }
@@ -269,7 +267,7 @@ void print(const Arguments& args, const RunResult& base, const Comparison* compa
 int run_command(const Arguments& args) {
   std::vector<Case> cases = load_cases(args);
   if (!cases.front().infeasible().empty()) return report_infeasible(args, cases.front());
-  std::signal(SIGINT, on_interrupt);
+  catch_interrupts();
   simulate_cases(args, cases);
   if (!cases.front().result) return kExitInterrupted;
   if (args.strict && leaves_calibration(cases)) return kExitOutsideCalibration;
@@ -283,7 +281,7 @@ int run_command(const Arguments& args) {
   } else {
     print(args, *cases.front().result, nullptr);
   }
-  return stop_requested ? kExitInterrupted : kExitOk;
+  return stop_requested() ? kExitInterrupted : kExitOk;
 }
 
 }  // namespace moesim

@@ -12,7 +12,9 @@
 #include "sim/base/files.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
+#include "sim/cli/interrupt.h"
 #include "sim/validation/accuracy_report.h"
+#include "sim/validation/accuracy_tables.h"
 #include "sim/validation/validate_e2e.h"
 #include "sim/validation/validate_ops.h"
 #include "sim/validation/validate_runs.h"
@@ -24,9 +26,9 @@ namespace {
 Validation validation_of(const Arguments& args) {
   const std::string& kind = args.inputs.front();
   const std::vector<std::filesystem::path> data(args.inputs.begin() + 1, args.inputs.end());
-  if (kind == "ops") return validate_ops(data);
-  if (kind == "runs") return validate_runs(data, args.jobs);
-  if (kind == "e2e") return validate_e2e(data, args.jobs);
+  if (kind == "ops") return validate_ops(data, &stop_requested());
+  if (kind == "runs") return validate_runs(data, args.jobs, &stop_requested());
+  if (kind == "e2e") return validate_e2e(data, args.jobs, &stop_requested());
   throw UsageError(fmt::format("validate: unknown kind '{}'; {}", kind,
                                nearest_name_hint(kind, {"ops", "runs", "e2e"})));
 }
@@ -58,6 +60,7 @@ void save(const std::filesystem::path& path, const Write& write) {
 }  // namespace
 
 int validate_command(const Arguments& args) {
+  catch_interrupts();
   const auto start = std::chrono::steady_clock::now();
   const Validation validation = validation_of(args);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
@@ -82,7 +85,9 @@ int validate_command(const Arguments& args) {
   } else {
     write_text(validation, std::cout);
   }
-  return kExitOk;
+  if (validation.unreached == 0) return kExitOk;
+  if (!args.quiet) std::cerr << "moesim: " << interruption(validation) << '\n';
+  return kExitInterrupted;
 }
 
 }  // namespace moesim

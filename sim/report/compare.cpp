@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sim/base/reader.h"
+#include "sim/report/difference_interval.h"
 #include "sim/report/paired_bootstrap.h"
 #include "sim/report/request_stats.h"
 #include "sim/report/time_shares.h"
@@ -25,23 +26,25 @@ class Deltas {
   Deltas(const ComparedRun& base, const ComparedRun& variant, std::uint64_t seed)
       : base_(base), variant_(variant), bootstrap_(seed) {}
 
+  /// `resampled`: the difference with other requests; empty if that is not known.
   void add(const std::string& metric, const Value& base, const Value& variant,
-           const std::optional<Interval>& interval) {
+           PairedBootstrap::Differences resampled) {
     if (!base || !variant) return;
     MetricDelta delta{metric, *base, *variant, *variant - *base, {}, {}, {}, {}, false};
     if (*base != 0) delta.rel = delta.abs / *base;
-    if (interval) {
-      delta.p10 = interval->p10;
-      delta.p90 = interval->p90;
-      delta.significant = interval->significant;
+    if (const std::optional<Interval> found = interval(delta, std::move(resampled))) {
+      delta.p10 = found->p10;
+      delta.p90 = found->p90;
+      delta.significant = found->significant;
     }
     list_.push_back(std::move(delta));
   }
 
   /// A metric without chance in it.
   void add_exact(const std::string& metric, double base, double variant) {
-    add(metric, base, variant, {});
-    list_.back().exact = true;
+    MetricDelta delta{metric, base, variant, variant - base, {}, {}, {}, {}, true};
+    if (base != 0) delta.rel = delta.abs / base;
+    list_.push_back(std::move(delta));
   }
 
   /// A rate of the whole run: a sum over requests by another.
@@ -58,22 +61,40 @@ class Deltas {
   }
 
   void add_latency(const std::string& metric, const std::optional<Summary>& base,
-                   const std::optional<Summary>& variant,
-                   const PairedBootstrap::Intervals& intervals) {
+                   const std::optional<Summary>& variant, PairedBootstrap::OfSummary resampled) {
     if (!base || !variant) return;
-    add("mean_" + metric, base->mean, variant->mean, intervals[0]);
-    add("p50_" + metric, base->p50, variant->p50, intervals[1]);
-    add("p90_" + metric, base->p90, variant->p90, intervals[2]);
-    add("p99_" + metric, base->p99, variant->p99, intervals[3]);
+    add("mean_" + metric, base->mean, variant->mean, std::move(resampled[0]));
+    add("p50_" + metric, base->p50, variant->p50, std::move(resampled[1]));
+    add("p90_" + metric, base->p90, variant->p90, std::move(resampled[2]));
+    add("p99_" + metric, base->p99, variant->p99, std::move(resampled[3]));
   }
 
-  [[nodiscard]] PairedBootstrap::Intervals intervals(Column column) const {
+  [[nodiscard]] PairedBootstrap::OfSummary resampled(Column column) const {
     return bootstrap_.difference(base_.samples.*column, variant_.samples.*column);
   }
 
   [[nodiscard]] std::vector<MetricDelta> take() { return std::move(list_); }
 
  private:
+  /// What requests and step times together leave open of a difference.
+  [[nodiscard]] std::optional<Interval> interval(const MetricDelta& delta,
+                                                 PairedBootstrap::Differences resampled) const {
+    if (base_.replicas.size() != variant_.replicas.size()) return std::nullopt;
+    ScatteredDifference scattered{delta.abs, std::move(resampled), {}};
+    for (std::size_t r = 0; r < base_.replicas.size(); ++r) {
+      const Value before = value_of(base_.replicas[r], delta.metric);
+      const Value after = value_of(variant_.replicas[r], delta.metric);
+      if (!before || !after) return std::nullopt;  // nothing completed in some replica
+      scattered.replicas.push_back(*after - *before);
+    }
+    return interval_of(scattered);
+  }
+
+  static Value value_of(const MetricValues& values, const std::string& metric) {
+    const auto found = std::ranges::find(values, metric, &MetricValues::value_type::first);
+    return found == values.end() ? std::nullopt : Value(found->second);
+  }
+
   /// Whether blocks are longer than what requests in service have in common.
   static bool resamples_rate(const RequestSamples& samples) {
     const auto counted =
@@ -170,15 +191,15 @@ std::vector<MetricDelta> compare(const ComparedRun& base, const ComparedRun& var
   Deltas out(base, variant, seed);
   add_throughput(out, a.summary, b.summary);
   out.add_latency("ttft_ms", a.latency.time_to_first_token, b.latency.time_to_first_token,
-                  out.intervals(&RequestSamples::ttft_ms));
+                  out.resampled(&RequestSamples::ttft_ms));
   out.add_latency("tpot_ms", a.latency.time_per_output_token, b.latency.time_per_output_token,
-                  out.intervals(&RequestSamples::tpot_ms));
+                  out.resampled(&RequestSamples::tpot_ms));
   out.add_latency("itl_ms", a.latency.inter_token_latency, b.latency.inter_token_latency, {});
   out.add_latency("e2el_ms", a.latency.request_latency, b.latency.request_latency,
-                  out.intervals(&RequestSamples::e2el_ms));
+                  out.resampled(&RequestSamples::e2el_ms));
   if (a.slo && b.slo) {
     out.add("slo_attainment_ratio", a.slo->attainment_ratio, b.slo->attainment_ratio,
-            out.intervals(&RequestSamples::slo_met)[0]);
+            out.resampled(&RequestSamples::slo_met)[0]);
     out.add_rate("request_goodput", a.summary.request_goodput, b.summary.request_goodput,
                  &RequestSamples::slo_met, &RequestSamples::share_s);
   }

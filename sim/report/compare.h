@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "sim/report/metric_values.h"
 #include "sim/report/result.h"
 #include "sim/report/run_view.h"
 
@@ -24,26 +25,31 @@ struct RequestSamples {
 struct ComparedRun {
   const RunResult& result;
   const RequestSamples& samples;
+  const std::vector<MetricValues>& replicas;  ///< headlines of each; empty without replicas
 };
 
-/// What the variant changes, metric by metric.
+/// What the variant changes, metric by metric, with the interval of two kinds of chance together
+/// (difference_interval.h): which requests came, and how far step times are off. P10 and P90 are
+/// quantiles of the difference; `significant` means that its central 95 % does not hold 0.
 ///
-/// Both runs have the same random numbers, so request i of one is request i of the other and their
-/// differences carry less noise than the runs. Neighbouring requests are not independent (they
-/// share queues and batches), so requests are resampled in 20 contiguous blocks of arrival order,
-/// the same blocks on both sides (block bootstrap: H. Kuensch, Annals of Statistics 17(3), 1989),
-/// 200 times. P10 and P90 are quantiles of the resampled difference; `significant` means that its
-/// central 95 % does not hold 0.
+/// Requests: both runs have the same random numbers, so request i of one is request i of the other
+/// and their differences carry less noise than the runs. Neighbouring requests are not independent
+/// (they share queues and batches), so requests are resampled in 20 contiguous blocks of arrival
+/// order, the same blocks on both sides (block bootstrap: H. Kuensch, Annals of Statistics 17(3),
+/// 1989), 200 times. Rates of a run as a whole (throughput, goodput, cost per token) are resampled
+/// the same way, as ratios: what the drawn requests completed over the time they stand for
+/// (time_shares.h). All requests once give the rate as reported. Requests in service together share
+/// their time, so blocks must be longer than what is in service: with more than a twentieth of all
+/// requests in service on average (everything sent at once, say) a rate cannot be resampled.
+/// Neither can ITL (gaps of a batch belong to no request), nor runs with different numbers of
+/// requests or fewer than 40.
 ///
-/// Rates of a run as a whole (throughput, goodput, cost per token) are resampled the same way, as
-/// ratios: what the drawn requests completed over the time they stand for (time_shares.h). All
-/// requests once give the rate as reported. Requests in service together share their time, so
-/// blocks must be longer than what is in service: with more than a twentieth of all requests in
-/// service on average (everything sent at once, say) a rate has no interval, and more requests give
-/// it one.
+/// Step times: replica r of both runs has the same factors of the operator families (common random
+/// numbers: steptime.md 4), so what both runs are wrong about alike cancels in its difference. Runs
+/// of identical scenarios differ by exactly 0 in each.
 ///
-/// No interval either: ITL (gaps of a batch belong to no request), runs with different numbers of
-/// requests or fewer than 40, and what has no chance in it (memory; `exact`).
+/// Replicas alone make the interval of what cannot be resampled. No interval: neither of the two,
+/// runs with different numbers of replicas, and what has no chance in it (memory; `exact`).
 [[nodiscard]] std::vector<MetricDelta> compare(const ComparedRun& base, const ComparedRun& variant,
                                                std::uint64_t seed);
 

@@ -64,10 +64,16 @@ bool lacks_interval(const MetricDelta& delta) {
   return !delta.exact && delta.abs != 0 && !delta.significant;
 }
 
+/// Whether it may be chance alone. No difference under any requests and step times is none.
+bool may_be_chance(const MetricDelta& delta) {
+  const bool nothing = delta.p10 == 0.0 && delta.p90 == 0.0;
+  return !nothing && !delta.significant.value_or(true);
+}
+
 /// "+12.3 %"; "~" stands before a difference that may be chance, "?" before one without interval.
 std::string change_text(const MetricDelta& delta) {
   if (!delta.rel) return "";
-  const char* mark = lacks_interval(delta) ? "?" : delta.significant.value_or(true) ? "" : "~";
+  const char* mark = lacks_interval(delta) ? "?" : may_be_chance(delta) ? "~" : "";
   return fmt::format("{}{:+.1f} %", mark, *delta.rel * 100);
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "sim/base/random.h"
-#include "sim/base/stats.h"
 
 namespace moesim {
 namespace {
@@ -92,12 +91,6 @@ class BlockedRatio {
   double scale_ = 0;
 };
 
-Interval interval_of(std::vector<double> differences) {
-  std::sort(differences.begin(), differences.end());
-  return {percentile(differences, 10), percentile(differences, 90),
-          percentile(differences, 2.5) > 0 || percentile(differences, 97.5) < 0};
-}
-
 }  // namespace
 
 PairedBootstrap::PairedBootstrap(std::uint64_t seed) : draws_(kResamples) {
@@ -108,9 +101,9 @@ PairedBootstrap::PairedBootstrap(std::uint64_t seed) : draws_(kResamples) {
   }
 }
 
-PairedBootstrap::Intervals PairedBootstrap::difference(const std::vector<double>& base,
+PairedBootstrap::OfSummary PairedBootstrap::difference(const std::vector<double>& base,
                                                        const std::vector<double>& variant) const {
-  Intervals out;
+  OfSummary out;
   if (base.size() != variant.size()) return out;
   std::vector<std::size_t> keep;
   for (std::size_t i = 0; i < base.size(); ++i) {
@@ -119,32 +112,30 @@ PairedBootstrap::Intervals PairedBootstrap::difference(const std::vector<double>
   if (keep.size() < 2 * kBlocks) return out;
   const BlockedSample a(base, keep);
   const BlockedSample b(variant, keep);
-  std::array<std::vector<double>, 1 + kPercentiles.size()> differences;
   for (const Draw& draw : draws_) {
     const Estimates before = a.estimate(draw);
     const Estimates after = b.estimate(draw);
-    for (std::size_t i = 0; i < before.size(); ++i) differences[i].push_back(after[i] - before[i]);
+    for (std::size_t i = 0; i < before.size(); ++i) out[i].push_back(after[i] - before[i]);
   }
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = interval_of(std::move(differences[i]));
   return out;
 }
 
-std::optional<Interval> PairedBootstrap::difference(const RequestRatio& base,
-                                                    const RequestRatio& variant) const {
-  if (base.top.size() != variant.top.size()) return std::nullopt;
+PairedBootstrap::Differences PairedBootstrap::difference(const RequestRatio& base,
+                                                         const RequestRatio& variant) const {
+  if (base.top.size() != variant.top.size()) return {};
   std::vector<std::size_t> keep;
   for (std::size_t row = 0; row < base.top.size(); ++row) {
     if (!std::isnan(base.top[row]) || !std::isnan(variant.top[row])) keep.push_back(row);
   }
-  if (keep.size() < 2 * kBlocks) return std::nullopt;
+  if (keep.size() < 2 * kBlocks) return {};
   const BlockedRatio a(base, keep);
   const BlockedRatio b(variant, keep);
   std::vector<double> differences;
   for (const Draw& draw : draws_) {
     differences.push_back(b.estimate(draw) - a.estimate(draw));
-    if (!std::isfinite(differences.back())) return std::nullopt;
+    if (!std::isfinite(differences.back())) return {};
   }
-  return interval_of(std::move(differences));
+  return differences;
 }
 
 }  // namespace moesim

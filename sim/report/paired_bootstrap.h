@@ -3,16 +3,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 namespace moesim {
-
-/// What resampling says about a difference.
-struct Interval {
-  double p10 = 0, p90 = 0;
-  bool significant = false;  ///< the central 95 % do not hold 0
-};
 
 /// A rate of one run: a sum over requests by another one. NaN for requests that do not count.
 struct RequestRatio {
@@ -30,14 +23,14 @@ class PairedBootstrap {
 
   explicit PairedBootstrap(std::uint64_t seed);
 
-  /// Of the mean, then of the percentiles above. Empty if fewer than two requests a block have the
-  /// metric in both runs.
-  using Intervals = std::array<std::optional<Interval>, 1 + kPercentiles.size()>;
-  [[nodiscard]] Intervals difference(const std::vector<double>& base,
+  /// The difference in every resample: of the mean, then of the percentiles above. Empty if fewer
+  /// than two requests a block have the metric in both runs.
+  using Differences = std::vector<double>;
+  using OfSummary = std::array<Differences, 1 + kPercentiles.size()>;
+  [[nodiscard]] OfSummary difference(const std::vector<double>& base,
                                      const std::vector<double>& variant) const;
   /// Of two rates; also empty if a resample has no rate.
-  [[nodiscard]] std::optional<Interval> difference(const RequestRatio& base,
-                                                   const RequestRatio& variant) const;
+  [[nodiscard]] Differences difference(const RequestRatio& base, const RequestRatio& variant) const;
 
   /// How often every block was drawn.
   using Draw = std::array<double, kBlocks>;

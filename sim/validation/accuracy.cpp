@@ -86,6 +86,14 @@ std::vector<ErrorGroup> groups_of(const std::vector<ComparedValue>& rows,
   append(by([](const ComparedValue& r) { return prefixed("layout/", r.layout); }));
   if (!moe.empty()) append({median_of("all/moe", moe)});
   if (!dense.empty()) append({median_of("all/dense", dense)});
+  const auto trusted = [&](bool moe_rows, const char* name) {
+    const auto sources = by([moe_rows](const ComparedValue& r) {
+      return r.trusted && r.moe == moe_rows ? r.source : "";
+    });
+    if (!sources.empty()) append({median_of(name, sources)});
+  };
+  trusted(true, kTrustedMoe);
+  trusted(false, kTrustedDense);
   append(by([](const ComparedValue&) { return std::string("pooled"); }));
   return out;
 }

@@ -5,6 +5,9 @@
 #include <fmt/ranges.h>
 #include <limits>
 #include <ostream>
+#include <set>
+#include <string_view>
+#include <tuple>
 
 #include "sim/report/report.h"
 #include "sim/validation/accuracy_report.h"
@@ -77,16 +80,23 @@ class Scatter {
 
   void write(std::ostream& out) const {
     if (points_.empty()) return;
+    const bool crowded = points_.size() > kNamedPoints;
     out << fmt::format("<figure><svg width=\"{0}\" height=\"{0}\" role=\"img\">\n",
                        kSide + 2 * kMargin);
     write_axes(out);
-    for (const ComparedValue* point : points_) write_point(*point, out);
-    out << fmt::format("</svg><figcaption>{} ({} values)</figcaption></figure>\n", escaped(metric_),
-                       points_.size());
+    if (crowded) {
+      write_thinned(out);
+    } else {
+      for (const ComparedValue* point : points_) write_point(*point, out);
+    }
+    out << fmt::format("</svg><figcaption>{} ({} values{})</figcaption></figure>\n",
+                       escaped(metric_), points_.size(),
+                       crowded ? "; those within a pixel of each other drawn once" : "");
   }
 
  private:
   static constexpr double kSide = 300, kMargin = 42;
+  static constexpr std::size_t kNamedPoints = 5000;  ///< with more, nobody can point at one
 
   [[nodiscard]] double along(double value) const {
     return (std::log10(value) - low_) / (high_ - low_) * kSide;
@@ -123,8 +133,22 @@ class Scatter {
         x(x1), y(y1), x(x2), y(y2));
   }
 
+  static const char* kind_of(const ComparedValue& row) {
+    return !row.left_out.empty() ? "out" : row.moe ? "moe" : "dense";
+  }
+
+  /// One mark a class and pixel, without names: as many as the plot is large, not as there are
+  /// rows.
+  void write_thinned(std::ostream& out) const {
+    std::set<std::tuple<std::string_view, long, long>> pixels;
+    for (const ComparedValue* row : points_)
+      pixels.emplace(kind_of(*row), std::lround(x(row->measured)), std::lround(y(row->predicted)));
+    for (const auto& [kind, px, py] : pixels)
+      out << fmt::format("<circle class=\"{}\" cx=\"{}\" cy=\"{}\" r=\"1\"/>\n", kind, px, py);
+  }
+
   void write_point(const ComparedValue& row, std::ostream& out) const {
-    const char* const kind = !row.left_out.empty() ? "out" : row.moe ? "moe" : "dense";
+    const char* const kind = kind_of(row);
     out << fmt::format(
         "<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.5\"><title>{}"
         "</title></circle>\n",
@@ -168,6 +192,8 @@ void write_html(const Validation& validation, const AccuracyTitle& title, std::o
   out << kHead << "<h1>" << escaped(title.what) << "</h1>\n<p>moesim " << tool_version();
   if (!title.data.empty()) out << "; " << escaped(title.data);
   out << ". Errors are (predicted - measured) / measured; |e| is their size.</p>\n";
+  if (const std::string note = interruption(validation); !note.empty())
+    out << "<p><strong>" << note << "</strong></p>\n";
   write_plots(validation, out);
   write_tables(validation, out);
   out << "</body></html>\n";

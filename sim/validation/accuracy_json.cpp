@@ -9,6 +9,7 @@
 
 #include "sim/report/report.h"
 #include "sim/validation/accuracy_report.h"
+#include "sim/validation/goals.h"
 
 namespace moesim {
 namespace {
@@ -71,10 +72,51 @@ Json assumed_json(const std::vector<ComparedValue>& rows) {
   return list;
 }
 
+/// A bound that is not there is null.
+Json goals_json(const std::vector<GoalCheck>& goals) {
+  Json list = Json::array();
+  for (const GoalCheck& check : goals) {
+    list.push_back({{"name", check.name},
+                    {"metric", check.metric},
+                    {"what", check.what},
+                    {"n", check.n},
+                    {"low", number(check.low)},
+                    {"high", number(check.high)},
+                    {"reached", number(check.reached)},
+                    {"met", check.met()}});
+  }
+  return list;
+}
+
+Json left_out_json(const std::vector<LeftOutCurve>& curves) {
+  Json list = Json::array();
+  for (const LeftOutCurve& curve : curves) {
+    Json item = {{"profile", curve.profile},
+                 {"op", curve.op},
+                 {"kernel", curve.kernel},
+                 {"dtype", curve.dtype},
+                 {"points", curve.points},
+                 {"shapes", curve.shapes},
+                 {"median_ape", number(curve.median_ape)},
+                 {"p90_ape", number(curve.p90_ape)},
+                 {"in_sample_median_ape", number(curve.in_median_ape)},
+                 {"in_sample_p90_ape", number(curve.in_p90_ape)}};
+    if (const std::optional<ErrorGoal> goal = operator_goal(curve)) {
+      item["goal_median"] = number(goal->median);
+      item["goal_p90"] = number(goal->p90);
+      item["met"] = meets(curve, *goal);
+    }
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
 }  // namespace
 
 void write_json(const Validation& validation, std::ostream& out) {
   Json json = {{"schema_version", 1}, {"tool_version", tool_version()}};
+  if (validation.unreached > 0) json["interrupted"] = {{"unreached", validation.unreached}};
+  json["goals"] = goals_json(validation.goals);
   json["groups"] = groups_json(validation.groups);
   json["rank_correlation"] = Json::array();
   for (const RankCorrelation& rank : validation.ranks) {
@@ -90,10 +132,14 @@ void write_json(const Validation& validation, std::ostream& out) {
                                 {"n", group.n},
                                 {"share", number(group.share)}});
   }
+  if (!validation.left_out_curves.empty())
+    json["left_out_shapes"] = left_out_json(validation.left_out_curves);
   json["rows"] = rows_json(validation.rows);
   json["unsupported"] = Json::array();
-  for (const NotCompared& row : validation.unsupported)
+  for (const NotCompared& row : validation.unsupported) {
     json["unsupported"].push_back({{"id", row.id}, {"reason", row.reason}});
+    if (row.rows != 1) json["unsupported"].back()["rows"] = row.rows;
+  }
   json["assumed"] = assumed_json(validation.rows);
   out << json.dump(2) << '\n';
 }

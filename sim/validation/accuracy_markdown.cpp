@@ -32,6 +32,8 @@ void write_markdown(const Validation& validation, const AccuracyTitle& title, st
   out << "## " << title.what << "\n\nmoesim " << tool_version();
   if (!title.data.empty()) out << "; " << title.data;
   out << ". Errors are (predicted - measured) / measured; |e| is their size.\n";
+  if (const std::string note = interruption(validation); !note.empty())
+    out << "\n**" << note << "**\n";
   for (const ReportTable& table : report_tables(validation)) {
     out << "\n### " << table.title << "\n\n";
     write_line(table.header, out);

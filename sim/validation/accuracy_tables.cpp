@@ -1,15 +1,16 @@
 #include "sim/validation/accuracy_tables.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 
 namespace moesim {
 namespace {
 
-void count(std::vector<ReasonCount>& reasons, const std::string& reason) {
+void count(std::vector<ReasonCount>& reasons, const std::string& reason, std::size_t rows) {
   auto found = std::ranges::find(reasons, reason, &ReasonCount::reason);
   if (found == reasons.end()) found = reasons.insert(reasons.end(), {reason, 0});
-  ++found->count;
+  found->count += rows;
 }
 
 std::string percent(double fraction) {
@@ -20,7 +21,8 @@ std::string signed_percent(double fraction) {
 }
 
 bool is_headline(const std::string& name) {
-  return name.starts_with("all/") || name == "pooled";
+  return name.starts_with("all/") || name == kTrustedMoe || name == kTrustedDense ||
+         name == "pooled";
 }
 
 ReportTable groups_table(const std::string& title, const Validation& validation, bool headline) {
@@ -74,10 +76,36 @@ ReportTable coverage_table(const Validation& validation) {
   return table;
 }
 
+ReportTable goals_table(const Validation& validation) {
+  ReportTable table{"Goals", {"group", "metric", "what", "n", "goal", "reached", ""}, {}};
+  for (const GoalCheck& check : validation.goals) {
+    table.rows.push_back({check.name, check.metric, check.what, fmt::format("{}", check.n),
+                          goal_text(check), reached_text(check), check.met() ? "met" : "missed"});
+  }
+  return table;
+}
+
+/// Of the operators: what the fit kept beside every curve.
+ReportTable left_out_table(const Validation& validation) {
+  ReportTable table{"Shapes left out of the fit",
+                    {"profile", "operator", "kernel", "dtype", "points", "shapes", "median |e|",
+                     "p90 |e|", "goal", ""},
+                    {}};
+  for (const LeftOutCurve& curve : validation.left_out_curves) {
+    const std::optional<ErrorGoal> goal = operator_goal(curve);
+    table.rows.push_back(
+        {curve.profile, curve.op, curve.kernel, curve.dtype, fmt::format("{}", curve.points),
+         fmt::format("{}", curve.shapes), percent(curve.median_ape), percent(curve.p90_ape),
+         goal ? fmt::format("{:g} / {:g} %", goal->median * 100, goal->p90 * 100) : "-",
+         verdict(curve)});
+  }
+  return table;
+}
+
 ReportTable reasons_table(const std::string& title, const std::vector<ReasonCount>& reasons) {
   ReportTable table{title, {"reason", "rows"}, {}};
   for (const ReasonCount& reason : reasons)
-    table.rows.push_back({reason.reason, fmt::format("{}", reason.count)});
+    table.rows.push_back({reason.reason, reason.count > 0 ? fmt::format("{}", reason.count) : "-"});
   return table;
 }
 
@@ -85,10 +113,12 @@ ReportTable reasons_table(const std::string& title, const std::vector<ReasonCoun
 
 std::vector<ReportTable> report_tables(const Validation& validation) {
   std::vector<ReportTable> tables = {
+      goals_table(validation),
       groups_table("Summary", validation, true),
       runs_table(validation),
       peers_table(),
       groups_table("By group", validation, false),
+      left_out_table(validation),
       ranks_table(validation),
       coverage_table(validation),
       reasons_table("In no group", left_out_reasons(validation)),
@@ -97,13 +127,45 @@ std::vector<ReportTable> report_tables(const Validation& validation) {
   return tables;
 }
 
+std::string goal_text(const GoalCheck& check) {
+  const bool percent = check.what.find("Spearman") == std::string::npos;
+  const double scale = percent ? 100 : 1;
+  const char* const unit = percent ? " %" : "";
+  if (std::isinf(check.low)) return fmt::format("at most {:.3g}{}", check.high * scale, unit);
+  if (std::isinf(check.high)) return fmt::format("at least {:.3g}{}", check.low * scale, unit);
+  return fmt::format("{:.3g} to {:.3g}{}", check.low * scale, check.high * scale, unit);
+}
+
+std::string reached_text(const GoalCheck& check) {
+  if (check.what.find("Spearman") != std::string::npos) return fmt::format("{:.3f}", check.reached);
+  return percent(check.reached);
+}
+
+std::string verdict(const LeftOutCurve& curve) {
+  constexpr int kFewShapes = 10;  // five folds of two
+  const std::optional<ErrorGoal> goal = operator_goal(curve);
+  if (!goal) return "";
+  if (meets(curve, *goal)) return "met";
+  if (curve.in_median_ape > goal->median || curve.in_p90_ape > goal->p90)
+    return "missed, in sample too";
+  if (curve.shapes < kFewShapes) return fmt::format("missed, {} shapes only", curve.shapes);
+  return "missed, on new shapes only";
+}
+
+std::string interruption(const Validation& validation) {
+  if (validation.unreached == 0) return "";
+  return fmt::format("Interrupted: {} were not reached; this is of what was finished.",
+                     validation.unreached);
+}
+
 bool is_part_of_source(const std::string& name) {
-  return !name.starts_with("all/") && (name.ends_with("/moe") || name.ends_with("/dense"));
+  if (name.starts_with("all/") || name == kTrustedMoe || name == kTrustedDense) return false;
+  return (name.ends_with("/moe") || name.ends_with("/dense"));
 }
 
 std::vector<ReasonCount> unsupported_reasons(const Validation& validation) {
   std::vector<ReasonCount> reasons;
-  for (const NotCompared& row : validation.unsupported) count(reasons, row.reason);
+  for (const NotCompared& row : validation.unsupported) count(reasons, row.reason, row.rows);
   return reasons;
 }
 
@@ -113,7 +175,7 @@ std::vector<ReasonCount> left_out_reasons(const Validation& validation) {
   for (const ComparedValue& row : validation.rows) {
     if (row.left_out.empty() || row.id == last) continue;
     last = row.id;
-    count(reasons, row.left_out);
+    count(reasons, row.left_out, 1);
   }
   return reasons;
 }

@@ -64,6 +64,36 @@ void write_groups(const Validation& validation, std::size_t width, std::ostream&
   out << '\n';
 }
 
+/// Met or missed, first: what people look for.
+void write_goals(const Validation& validation, std::size_t width, std::ostream& out) {
+  if (validation.goals.empty()) return;
+  out << fmt::format("{:<{}} {:>12} {:>15} {:>5} {:>14} {:>9}\n", "goal", width, "metric", "what",
+                     "n", "goal", "reached");
+  for (const GoalCheck& check : validation.goals) {
+    out << fmt::format("  {:<{}} {:>12} {:>15} {:>5} {:>14} {:>9}  {}\n", check.name, width - 2,
+                       check.metric, check.what, check.n, goal_text(check), reached_text(check),
+                       check.met() ? "met" : "missed");
+  }
+  out << '\n';
+}
+
+void write_left_out(const Validation& validation, std::ostream& out) {
+  if (validation.left_out_curves.empty()) return;
+  out << fmt::format("{:<66} {:>7} {:>7} {:>9} {:>9} {:>10}\n", "shapes left out of the fit",
+                     "points", "shapes", "med. |e|", "p90 |e|", "goal");
+  for (const LeftOutCurve& curve : validation.left_out_curves) {
+    const std::optional<ErrorGoal> goal = operator_goal(curve);
+    const std::string name =
+        fmt::format("{} {} {} {}", curve.profile, curve.op, curve.kernel, curve.dtype);
+    const std::string wanted =
+        goal ? fmt::format("{:g} / {:g} %", goal->median * 100, goal->p90 * 100) : "-";
+    out << fmt::format("  {:<64} {:>7} {:>7} {:>9} {:>9} {:>10}{}\n", name, curve.points,
+                       curve.shapes, percent(curve.median_ape), percent(curve.p90_ape), wanted,
+                       goal ? "  " + verdict(curve) : "");
+  }
+  out << '\n';
+}
+
 void write_ranks(const Validation& validation, std::size_t width, std::ostream& out) {
   if (validation.ranks.empty()) return;
   out << fmt::format("{:<{}} {:>12} {:>5} {:>12}\n", "rank correlation", width, "metric", "n",
@@ -90,7 +120,8 @@ void write_reasons(const char* title, const std::vector<ReasonCount>& reasons, s
   if (reasons.empty()) return;
   out << title << " (rows by name: --json)\n";
   for (const ReasonCount& reason : reasons)
-    out << fmt::format("  {:>5}  {}\n", reason.count, reason.reason);
+    out << fmt::format("  {:>5}  {}\n", reason.count > 0 ? fmt::format("{}", reason.count) : "-",
+                       reason.reason);
 }
 
 void write_run(const Validation& validation, const std::string& run, std::ostream& out) {
@@ -98,13 +129,16 @@ void write_run(const Validation& validation, const std::string& run, std::ostrea
   const bool peer = std::ranges::any_of(validation.rows, [&](const ComparedValue& row) {
     return of_run(row) && row.peer_error.has_value();
   });
-  out << fmt::format("{}\n  {:<10} {:>12} {:>12} {:>10}{}\n", run, "ms", "predicted", "measured",
-                     "error", peer ? "    peer's" : "");
+  out << fmt::format("{}\n  {:<10} {:>12} {:>12} {:>10} {:>22}{}\n", run, "ms", "predicted",
+                     "measured", "error", "P10 to P90", peer ? "    peer's" : "");
   for (const ComparedValue& row : validation.rows) {
     if (!of_run(row)) continue;
     const int decimals = row.metric == "kv_blocks" ? 0 : 2;
     out << fmt::format("  {:<10} {:>12.{}f} {:>12.{}f} {:>10}", row.metric, row.predicted, decimals,
                        row.measured, decimals, shown_error(row));
+    const std::string interval =
+        row.p10 ? fmt::format("{:.2f} to {:.2f}", *row.p10, *row.p90) : std::string("-");
+    out << fmt::format(" {:>22}", interval);
     if (row.peer_error) out << fmt::format(" {:>+7.2f} %", *row.peer_error * 100);
     out << '\n';
   }
@@ -128,8 +162,11 @@ void write_text(const Validation& validation, std::ostream& out) {
   for (const ErrorGroup& group : validation.groups) names = std::max(names, group.name.size() + 2);
   for (const RankCorrelation& rank : validation.ranks)
     names = std::max(names, rank.name.size() + 2);
+  for (const GoalCheck& check : validation.goals) names = std::max(names, check.name.size() + 2);
   for (const std::string& metric : listed) write_rows(validation, metric, rows, out);
+  write_goals(validation, names, out);
   write_groups(validation, names, out);
+  write_left_out(validation, out);
   write_ranks(validation, names, out);
   write_coverage(validation, names, out);
   const std::vector<ReasonCount> left_out = left_out_reasons(validation);
@@ -145,6 +182,10 @@ void write_runs_text(const Validation& validation, std::ostream& out) {
     last = row.id;
     write_run(validation, row.id, out);
   }
+  std::size_t names = 24;
+  for (const GoalCheck& check : validation.goals) names = std::max(names, check.name.size() + 2);
+  write_goals(validation, names, out);
+  write_coverage(validation, names, out);
   for (const NotCompared& run : validation.unsupported)
     out << fmt::format("{}: not compared: {}\n", run.id, run.reason);
 }

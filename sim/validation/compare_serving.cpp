@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -111,6 +112,7 @@ void add_row(const ServingRow& row, const ServingPlan& plan, const ServingOutcom
   value.model = plan.model;
   value.layout = plan.layout;
   value.moe = row.moe;
+  value.trusted = is_trusted(row);
   value.assumed = plan.assumed;
   value.assumed.insert(value.assumed.end(), outcome.assumed.begin(), outcome.assumed.end());
   value.left_out = left_out_of(row);
@@ -132,26 +134,36 @@ void add_row(const ServingRow& row, const ServingPlan& plan, const ServingOutcom
 
 }  // namespace
 
-void compare_serving(const std::vector<ServingRow>& rows, int jobs, Validation& out) {
+void compare_serving(const std::vector<ServingRow>& rows, int jobs, Validation& out,
+                     const std::atomic<bool>* stop) {
   ServingTranslator translator;
   std::vector<ServingPlan> plans;
   plans.reserve(rows.size());
   for (const ServingRow& row : rows) plans.push_back(translator.plan(row));
   const Distinct distinct = distinct_plans(plans);
-  std::vector<ServingOutcome> outcomes(distinct.plans.size());
-  for_each_index(outcomes.size(), jobs,
-                 [&](std::size_t i) { outcomes[i] = carry_out(*distinct.plans[i]); });
+  std::vector<std::optional<ServingOutcome>> outcomes(distinct.plans.size());
+  for_each_index(
+      outcomes.size(), jobs, [&](std::size_t i) { outcomes[i] = carry_out(*distinct.plans[i]); },
+      stop);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (!plans[i].problem.empty()) {
-      out.unsupported.push_back({rows[i].id, plans[i].problem});
-      continue;
+    const ServingOutcome* outcome = nullptr;
+    if (plans[i].problem.empty()) {
+      const std::optional<ServingOutcome>& simulated = outcomes[distinct.of_row[i]];
+      if (!simulated) {
+        ++out.unreached;
+        continue;
+      }
+      outcome = &*simulated;
     }
-    const ServingOutcome& outcome = outcomes[distinct.of_row[i]];
-    if (outcome.run.problem.empty()) {
-      add_row(rows[i], plans[i], outcome, out);
+    const std::string& problem = outcome != nullptr ? outcome->run.problem : plans[i].problem;
+    if (problem.empty()) {
+      add_row(rows[i], plans[i], *outcome, out);
     } else {
-      out.unsupported.push_back({rows[i].id, outcome.run.problem});
+      out.unsupported.push_back({rows[i].id, problem});
     }
+    if (!is_plain(rows[i])) continue;
+    ++out.plain_engines.rows;
+    if (problem.empty()) ++out.plain_engines.expressed;
   }
 }
 

@@ -91,11 +91,13 @@ PredictedRun predict(const Scenario& scenario, const PredictOptions& options) {
   }
 }
 
-void for_each_index(std::size_t count, int jobs, const std::function<void(std::size_t)>& work) {
+void for_each_index(std::size_t count, int jobs, const std::function<void(std::size_t)>& work,
+                    const std::atomic<bool>* stop) {
   std::atomic<std::size_t> next{0};
   std::vector<std::exception_ptr> failures(count);
   const auto take_all = [&] {
     for (std::size_t i = next++; i < count; i = next++) {
+      if (stop != nullptr && *stop) return;
       try {
         work(i);
       } catch (...) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -36,7 +37,8 @@ struct PredictOptions {
 [[nodiscard]] PredictedRun predict(const Scenario& scenario, const PredictOptions& options = {});
 
 /// Calls `work(0)` ... `work(count - 1)`, `jobs` at a time, each once; the first exception by index
-/// is thrown when all are done.
-void for_each_index(std::size_t count, int jobs, const std::function<void(std::size_t)>& work);
+/// is thrown when all are done. Once `stop` is set, none begins.
+void for_each_index(std::size_t count, int jobs, const std::function<void(std::size_t)>& work,
+                    const std::atomic<bool>* stop = nullptr);
 
 }  // namespace moesim

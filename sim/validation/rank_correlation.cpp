@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "sim/base/check.h"
+#include "sim/base/stats.h"
 
 namespace moesim {
 namespace {
@@ -42,6 +43,25 @@ void add(std::vector<Pairs>& groups, const std::string& name, const ComparedValu
   found->measured.push_back(row.measured);
 }
 
+constexpr const char* kMetric = "output_tok_s";
+
+RankCorrelation correlation_of(const Pairs& group) {
+  return {group.name, kMetric, group.measured.size(), spearman(group.predicted, group.measured)};
+}
+
+/// One vote for each model on each GPU.
+RankCorrelation median_of(const std::vector<Pairs>& groups) {
+  RankCorrelation out{kTrustedMoe, kMetric, 0, 0};
+  std::vector<double> ranks;
+  for (const Pairs& group : groups) {
+    out.n += group.measured.size();
+    ranks.push_back(spearman(group.predicted, group.measured));
+  }
+  std::ranges::sort(ranks);
+  out.spearman = percentile(ranks, 50);
+  return out;
+}
+
 }  // namespace
 
 double spearman(const std::vector<double>& a, const std::vector<double>& b) {
@@ -60,23 +80,23 @@ double spearman(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 std::vector<RankCorrelation> rank_correlations(const std::vector<ComparedValue>& rows) {
-  constexpr const char* kMetric = "output_tok_s";
   constexpr std::size_t kLeast = 3;
-  std::vector<Pairs> groups;
+  std::vector<Pairs> groups, trusted;
   Pairs pooled{"pooled", {}, {}};
   for (const ComparedValue& row : rows) {
     if (row.metric != kMetric || !row.left_out.empty()) continue;
-    add(groups, row.model.substr(row.model.rfind('/') + 1) + "/" + row.gpu, row);
+    const std::string name = row.model.substr(row.model.rfind('/') + 1) + "/" + row.gpu;
+    add(groups, name, row);
+    if (row.trusted && row.moe) add(trusted, name, row);
     pooled.predicted.push_back(row.predicted);
     pooled.measured.push_back(row.measured);
   }
-  groups.push_back(std::move(pooled));
+  for (std::vector<Pairs>* some : {&groups, &trusted})
+    std::erase_if(*some, [](const Pairs& group) { return group.measured.size() < kLeast; });
   std::vector<RankCorrelation> out;
-  for (const Pairs& group : groups) {
-    if (group.measured.size() < kLeast) continue;
-    out.push_back(
-        {group.name, kMetric, group.measured.size(), spearman(group.predicted, group.measured)});
-  }
+  for (const Pairs& group : groups) out.push_back(correlation_of(group));
+  if (!trusted.empty()) out.push_back(median_of(trusted));
+  if (pooled.measured.size() >= kLeast) out.push_back(correlation_of(pooled));
   return out;
 }
 

@@ -13,8 +13,9 @@ namespace moesim {
 [[nodiscard]] double spearman(const std::vector<double>& a, const std::vector<double>& b);
 
 /// Of predicted and measured throughput (`output_tok_s`): over the operating points of each model
-/// on each GPU ("Mixtral-8x7B-v0.1/h100_sxm", at least three), in order of first appearance, then
-/// "pooled", over all. Whether a planner would choose as the measurements do.
+/// on each GPU ("Mixtral-8x7B-v0.1/h100_sxm", at least three), in order of first appearance; then
+/// "trust A/moe", the median over those of trusted MoE rows; then "pooled", over all. Whether a
+/// planner would choose as the measurements do.
 [[nodiscard]] std::vector<RankCorrelation> rank_correlations(
     const std::vector<ComparedValue>& rows);
 

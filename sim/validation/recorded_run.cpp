@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "scenarios/engine_profile.h"
 #include "sim/base/csv.h"
 #include "sim/base/files.h"
 #include "sim/base/reader.h"
@@ -81,13 +82,28 @@ std::optional<std::string> system_of(Reader& engine, const std::string& folder) 
   return system_named_in(engine.raw("hardware"));
 }
 
+/// The version, and what is assumed where no rules of ours are of that release.
+std::string known_form(const std::string& version, std::vector<std::string>& assumed) {
+  if (version.empty()) {
+    assumed.emplace_back("vllm_version not stated: the newest we know");
+  } else if (!is_version(version)) {
+    assumed.push_back(fmt::format("vllm_version '{}' is no release: the newest we know", version));
+    return "";
+  } else if (const std::string note = engine_profile("vllm", version).note; !note.empty()) {
+    assumed.push_back(note);
+  }
+  return version;
+}
+
 void read_engine(const fs::path& folder, RecordedRun& run) {
   const Document document = Document::load(folder / "engine.json");
   Diagnostics diagnostics;
   Reader engine(document, diagnostics);
   Reader arguments = engine.map_or_empty("engine_kwargs");
   const std::string model = engine.text("model");
-  const std::string version = engine.text_or("vllm_version", "");
+  const std::string version = known_form(engine.text_or("vllm_version", ""), run.assumed);
+  if (engine.has("num_requests"))
+    run.stated_requests = engine.integer("num_requests", {.min = 0, .max = 1e9});
   Reader kv = engine.map_or_empty("kv_cache");
   run.kv_blocks = kv.optional_number("num_gpu_blocks", {.min = 1, .max = 1e12});
   const std::optional<std::string> system = system_of(engine, run.name);
@@ -117,6 +133,50 @@ void read_engine(const fs::path& folder, RecordedRun& run) {
   for (InstanceSpec& instance : run.scenario->instances) instance.engine.profile.api = {};
 }
 
+/// Numbers beside the latencies that logs have.
+constexpr std::array kLoggedTimes = {"queued_s", "scheduled_s", "first_token_s", "last_token_s"};
+
+/// What the requests are called, in order; empty names without a column of them.
+std::vector<std::string> names_in(const CsvTable& table, Diagnostics& diagnostics) {
+  std::vector<std::string> names;
+  for (const CsvRow& cells : table.rows())
+    names.push_back(RowReader(table, cells, diagnostics).text("request_id"));
+  return names;
+}
+
+/// The measured requests must be those that were sent.
+void check_requests(const fs::path& folder, const CsvTable& measured, Diagnostics& diagnostics) {
+  const fs::path path = folder / "requests.csv";
+  const CsvTable sent = CsvTable::parse(read_file(path), path.string());
+  if (sent.rows().size() != measured.rows().size()) {
+    diagnostics.add({{measured.file_name(), 1, 1},
+                     "",
+                     fmt::format("{} requests were measured, {} sent in requests.csv",
+                                 measured.rows().size(), sent.rows().size()),
+                     "statistics of other requests cannot be compared: a row for each"});
+    return;
+  }
+  std::vector<std::string> here = names_in(measured, diagnostics);
+  std::vector<std::string> there = names_in(sent, diagnostics);
+  std::ranges::sort(there);
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    if (!sent.column("request_id") || std::ranges::binary_search(there, here[i])) continue;
+    RowReader(measured, measured.rows()[i], diagnostics)
+        .fail("request_id", fmt::format("'{}' is not in requests.csv", here[i]),
+              "both files are of one run");
+    return;  // the others will not be either
+  }
+}
+
+void check_count(const fs::path& folder, const RecordedRun& run, Diagnostics& diagnostics) {
+  if (!run.stated_requests || *run.stated_requests == static_cast<std::int64_t>(run.requests))
+    return;
+  diagnostics.add({{(folder / "engine.json").string(), 0, 0},
+                   "num_requests",
+                   fmt::format("{}, but {} were measured", *run.stated_requests, run.requests),
+                   "both are of one run"});
+}
+
 void read_measured(const fs::path& folder, RecordedRun& run) {
   const fs::path path = folder / "measured.csv";
   const CsvTable table = CsvTable::parse(read_file(path), path.string());
@@ -138,6 +198,12 @@ void read_measured(const fs::path& folder, RecordedRun& run) {
   run.tpot_ms = summary("tpot_ms");
   run.e2e_ms = summary("e2e_ms");
   run.requests = table.rows().size();
+  for (const CsvRow& cells : table.rows()) {
+    RowReader row(table, cells, diagnostics);
+    for (const char* column : kLoggedTimes) (void)row.number(column, {.min = 0, .max = 1e9});
+  }
+  check_requests(folder, table, diagnostics);
+  check_count(folder, run, diagnostics);
   diagnostics.throw_if_any();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ struct RecordedRun {
   std::optional<double> kv_blocks;   ///< as the engine allocated them
   Summary ttft_ms, tpot_ms, e2e_ms;  ///< measured, over requests
   std::size_t requests = 0;
+  std::optional<std::int64_t> stated_requests;  ///< as engine.json says
 
   /// One line of the peer's summary: ("ttft_mean", its error as a fraction).
   struct PeerError {
@@ -33,7 +35,8 @@ struct RecordedRun {
   std::vector<PeerError> peer;
 };
 
-/// Throws InputError for a missing or malformed file.
+/// Throws InputError for a missing or malformed file, and for files of different runs: numbers of
+/// requests that differ, requests measured that were not sent.
 [[nodiscard]] RecordedRun read_recorded_run(const std::filesystem::path& folder);
 
 }  // namespace moesim

@@ -98,6 +98,8 @@ ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string&
   row.spec_decode = cells.text("spec_decode");
   row.prefix_cache = cells.text("prefix_cache");
   row.notes = cells.text("notes");
+  row.trust = cells.text("trust");
+  row.interconnect = cells.text("interconnect");
   row.prefill_cfg = cells.text("prefill_cfg");
   row.decode_cfg = cells.text("decode_cfg");
   row.moe = cells.text("is_moe") == "1";
@@ -125,6 +127,25 @@ ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string&
 }
 
 }  // namespace
+
+bool has_drafts(const ServingRow& row) {
+  return !row.spec_decode.empty() && !row.spec_decode.starts_with("none");
+}
+
+bool is_trusted(const ServingRow& row) {
+  constexpr int kGpusOfNode = 8;
+  const auto says = [&](const char* word) {
+    return row.interconnect.find(word) != std::string::npos;
+  };
+  const bool one_node = row.gpus && *row.gpus <= kGpusOfNode && !says("multi-node") &&
+                        !says("between") && !says("InfiniBand") && !says("IB ");
+  return row.trust == "A" && one_node && !has_drafts(row);
+}
+
+bool is_plain(const ServingRow& row) {
+  return !has_drafts(row) && !row.disagg && row.attention_dp.value_or(0) <= 1 &&
+         row.ep.value_or(1) <= 1;
+}
 
 bool is_serving_table(const CsvTable& table) {
   return table.column("output_tok_s") || table.column("ttft_ms_mean") ||

@@ -15,6 +15,8 @@ struct ServingRow {
   std::string date;  ///< "2025-10-31", "2024-07" or "2026"
   std::string gpu, model, engine, version, weight_dtype, kv_dtype;
   std::string len_dist, load_mode, spec_decode, prefix_cache, notes;
+  std::string trust;                    ///< "A", "B" or "C", as the table weighs its source
+  std::string interconnect;             ///< in words
   std::string prefill_cfg, decode_cfg;  ///< layouts of the sides of a split system, in words
   bool moe = false;
   bool disagg = false;  ///< prefill and decode on GPUs of their own
@@ -35,6 +37,16 @@ struct ServingRow {
   };
   std::vector<Measured> measured;
 };
+
+/// Whether a row has drafts of a speculating model in it: a method is named.
+[[nodiscard]] bool has_drafts(const ServingRow& row);
+
+/// Whether goals are stated for a row: trust A, on one node, without speculation.
+[[nodiscard]] bool is_trusted(const ServingRow& row);
+
+/// Whether a row's engine is a plain one: no speculation, no separate prefill, no data-parallel
+/// attention, no expert parallelism.
+[[nodiscard]] bool is_plain(const ServingRow& row);
 
 /// Whether a table is one of serving measurements (it has a column `output_tok_s`, `ttft_ms_mean`
 /// or `tpot_ms_mean`).

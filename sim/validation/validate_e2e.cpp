@@ -9,6 +9,7 @@
 #include "sim/base/files.h"
 #include "sim/build.h"
 #include "sim/validation/compare_serving.h"
+#include "sim/validation/goals.h"
 #include "sim/validation/measured_setup.h"
 #include "sim/validation/memory_rows.h"
 #include "sim/validation/rank_correlation.h"
@@ -114,11 +115,12 @@ std::vector<fs::path> tables_in(const fs::path& folder) {
 
 }  // namespace
 
-void compare_table(const CsvTable& table, const std::string& source, int jobs, Validation& out) {
+void compare_table(const CsvTable& table, const std::string& source, int jobs, Validation& out,
+                   const std::atomic<bool>* stop) {
   if (is_memory_table(table)) {
     for (const MemoryRow& row : read_memory_rows(table)) RowComparison(row, source, out).run();
   } else if (is_serving_table(table)) {
-    compare_serving(read_serving_rows(table, source), jobs, out);
+    compare_serving(read_serving_rows(table, source), jobs, out, stop);
   } else {
     throw_input_error(
         {{table.file_name(), 1, 1},
@@ -128,19 +130,21 @@ void compare_table(const CsvTable& table, const std::string& source, int jobs, V
   }
 }
 
-Validation validate_e2e(const std::vector<fs::path>& paths, int jobs) {
+Validation validate_e2e(const std::vector<fs::path>& paths, int jobs,
+                        const std::atomic<bool>* stop) {
   Validation validation;
   for (const fs::path& path : paths) {
     std::error_code error;
     const bool folder = fs::is_directory(path, error);
     for (const fs::path& file : folder ? tables_in(path) : std::vector<fs::path>{path}) {
       const CsvTable table = CsvTable::parse(read_file(file), file.string());
-      compare_table(table, file.stem().string(), jobs, validation);
+      compare_table(table, file.stem().string(), jobs, validation, stop);
     }
   }
   validation.groups = group_errors(validation.rows);
   validation.ranks = rank_correlations(validation.rows);
   validation.coverage = interval_coverage(validation.rows);
+  validation.goals = serving_goals(validation);
   return validation;
 }
 

@@ -6,13 +6,14 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
+#include <tuple>
 #include <utility>
 
 #include "calibrate/import/kernel_table.h"
 #include "hardware/dtypes.h"
 #include "hardware/kernel_library.h"
 #include "sim/base/stats.h"
+#include "sim/validation/goals.h"
 
 namespace moesim {
 
@@ -59,17 +60,20 @@ class Devices {
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Device>> devices_;
 };
 
+/// The curve of a sample's own operator, kernel and format; null if no profile has it.
+FoundCurve curve_of(const Device& device, const KernelSample& sample) {
+  const std::string kernel[] = {sample.kernel};
+  const std::string dtype[] = {sample.dtype};
+  return device.library.find(sample.op, kernel, dtype, true);
+}
+
 /// A prediction and the class of where it came from.
 struct Predicted {
   double us = 0, spread = 0;
   const char* provenance = "measured";
 };
 
-std::optional<Predicted> predict(const Device& device, const KernelSample& sample) {
-  const std::string kernel[] = {sample.kernel};
-  const std::string dtype[] = {sample.dtype};
-  const FoundCurve found = device.library.find(sample.op, kernel, dtype, true);
-  if (found.curve == nullptr) return std::nullopt;
+Predicted predict(const FoundCurve& found, const Device& device, const KernelSample& sample) {
   const KernelCurve::Answer answer =
       found.curve->at(sample.shape, ceilings_of(device.system, sample.dtype));
   constexpr double kAmongData = 0.5;
@@ -85,6 +89,15 @@ std::optional<Predicted> predict(const Device& device, const KernelSample& sampl
   return predicted;
 }
 
+std::string no_curve(const KernelSample& sample) {
+  const std::string what =
+      sample.kernel.empty() ? sample.op : fmt::format("{} {}", sample.op, sample.kernel);
+  if (sample.shape.nodes > 1)
+    return fmt::format("{} between nodes: no profile, networks are computed from their links",
+                       what);
+  return "no profile has " + what;
+}
+
 ErrorGroup group_of(const std::string& name, const std::vector<double>& errors) {
   std::vector<double> sizes, signs = errors;
   for (const double e : errors) sizes.push_back(std::abs(e));
@@ -98,50 +111,85 @@ ErrorGroup group_of(const std::string& name, const std::vector<double>& errors) 
           percentile(signs, 50)};
 }
 
-}  // namespace
+/// Collects predictions, sample by sample.
+class KernelComparison {
+ public:
+  explicit KernelComparison(Validation& out) : out_(out) {}
 
-Validation validate_ops(const std::vector<std::filesystem::path>& paths) {
-  const KernelSamples read = read_kernel_tables(paths);
-  Validation out;
-  Devices devices;
-  std::map<std::string, std::vector<double>> groups, classes;
-  std::size_t number = 0;
-  for (const KernelSample& sample : read.samples) {
+  void add(const KernelSample& sample) {
     const std::string name = fmt::format("{}/{}/{}/{}", family_of(sample), shown(sample.system),
                                          shown(sample.framework), shown(sample.dtype));
-    const std::string id = fmt::format("{}:{}", name, ++number);
-    const Device* device = devices.of(sample);
-    if (device == nullptr) {
-      out.unsupported.push_back({id, "system " + sample.system + " is not shipped"});
-      continue;
-    }
-    const std::optional<Predicted> predicted = predict(*device, sample);
-    if (!predicted) {
-      out.unsupported.push_back({id, "no profile has " + sample.op + " " + sample.kernel});
-      continue;
-    }
+    const std::string id = fmt::format("{}:{}", name, ++number_);
+    const Device* const device = devices_.of(sample);
+    if (device == nullptr)
+      return out_.unsupported.push_back({id, "system " + sample.system + " is not shipped"});
+    const FoundCurve found = curve_of(*device, sample);
+    if (found.curve == nullptr) return out_.unsupported.push_back({id, no_curve(sample)});
+    curves_.emplace(std::tuple{found.profile, sample.op, sample.kernel, sample.dtype},
+                    found.curve->quality);
+    const Predicted predicted = predict(found, *device, sample);
     ComparedValue value;
     value.id = id;
     value.metric = "latency";
     value.measured = sample.seconds * kMicro;
-    value.predicted = predicted->us;
-    value.p10 = predicted->us * std::exp(-kP90 * predicted->spread);
-    value.p90 = predicted->us * std::exp(kP90 * predicted->spread);
+    value.predicted = predicted.us;
+    value.p10 = predicted.us * std::exp(-kP90 * predicted.spread);
+    value.p90 = predicted.us * std::exp(kP90 * predicted.spread);
     value.source = name;
     value.gpu = sample.system;
     value.engine = sample.framework;
     value.moe = sample.op.starts_with("moe");
     if (sample.suspect) value.left_out = "contradicts its neighbours";
     if (!sample.suspect) {
-      groups[name].push_back(value.error());
-      classes[fmt::format("provenance/{}", predicted->provenance)].push_back(value.error());
+      groups_[name].push_back(value.error());
+      classes_[fmt::format("provenance/{}", predicted.provenance)].push_back(value.error());
+      pooled_.push_back(value.error());
     }
-    out.rows.push_back(std::move(value));
+    out_.rows.push_back(std::move(value));
   }
-  for (const auto& [name, errors] : groups) out.groups.push_back(group_of(name, errors));
-  for (const auto& [name, errors] : classes) out.groups.push_back(group_of(name, errors));
-  out.coverage = interval_coverage(out.rows);
-  for (const std::string& note : read.notes) out.unsupported.push_back({"note", note});
+
+  void finish() {
+    for (const auto& [name, errors] : groups_) out_.groups.push_back(group_of(name, errors));
+    for (const auto& [name, errors] : classes_) out_.groups.push_back(group_of(name, errors));
+    if (!pooled_.empty()) out_.groups.push_back(group_of("pooled", pooled_));
+    for (const auto& [key, quality] : curves_) {
+      const auto& [profile, op, kernel, dtype] = key;
+      out_.left_out_curves.push_back({profile, op, kernel, dtype, quality.points, quality.shapes,
+                                      quality.left_p50, quality.left_p90, quality.in_p50,
+                                      quality.in_p90});
+    }
+    out_.coverage = interval_coverage(out_.rows);
+    out_.goals = kernel_goals(out_);
+  }
+
+ private:
+  using Errors = std::map<std::string, std::vector<double>>;
+  Validation& out_;
+  Devices devices_;
+  std::size_t number_ = 0;
+  Errors groups_, classes_;
+  std::vector<double> pooled_;
+  /// Curves that answered, by profile, operator, kernel and format.
+  std::map<std::tuple<std::string, std::string, std::string, std::string>, FitQuality> curves_;
+};
+
+}  // namespace
+
+Validation validate_ops(const std::vector<std::filesystem::path>& paths,
+                        const std::atomic<bool>* stop) {
+  const KernelSamples read = read_kernel_tables(paths);
+  Validation out;
+  KernelComparison comparison(out);
+  for (const KernelSample& sample : read.samples) {
+    if (stop != nullptr && *stop) {
+      ++out.unreached;
+    } else {
+      comparison.add(sample);
+    }
+  }
+  comparison.finish();
+  for (const KernelSamples::Note& note : read.notes)
+    out.unsupported.push_back({"note", note.text, note.rows});
   return out;
 }
 

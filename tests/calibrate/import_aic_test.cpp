@@ -150,7 +150,7 @@ TEST_CASE("quantisation in AIConfigurator's columns keeps its framework") {
   CHECK(found.samples[1].kernel == "quantize_dynamic");
   CHECK(found.samples[1].seconds == doctest::Approx(5e-6));
   REQUIRE(found.notes.size() == 1);
-  CHECK(found.notes[0].find("1 rows of compute_scale left out") != std::string::npos);
+  CHECK(found.notes[0].text.find("1 rows of compute_scale left out") != std::string::npos);
 }
 
 TEST_CASE("mistakes in AIConfigurator's tables point into them") {

@@ -123,3 +123,30 @@ TEST_CASE("an interrupted run replaces the files of an earlier one, whole") {
   CHECK_FALSE(report.contains("earlier"));
   CHECK(report["summary"].contains("completed"));
 }
+
+TEST_CASE("an interrupted validation saves what is finished, and says that it is a part") {
+  const Folder folder;
+  std::ofstream table(folder.path / "throughput.csv");
+  table << "id,source_id,gpu,n_gpus,model,is_moe,weight_dtype,engine,engine_version,tp,isl,osl,"
+           "len_dist,load_mode,concurrency,output_tok_s\n"
+           "refused,s,H100-SXM-80GB,2,Mixtral-8x7B,1,bf16,LMDeploy,0.1,2,500,100,fixed,"
+           "closed-loop,4,400\n";
+  for (int i = 0; i < 400; ++i) {  // long prompts, long answers: a tenth of a second each
+    table << "row" << i << ",s,H100-SXM-80GB,2,Mixtral-8x7B,1,bf16,vLLM,0.15.1,2," << 1000 + i
+          << ",2000,fixed,closed-loop,256,400\n";
+  }
+  table.close();
+  const int code = interrupted(folder.path, {"validate", "e2e", "throughput.csv", "--json",
+                                             "out.json", "--markdown", "out.md", "--jobs", "1"});
+  INFO(read(folder.path / "err"));
+  CHECK(code == 130);
+  const json part = json::parse(read(folder.path / "out.json"));
+  const auto unreached = part["interrupted"]["unreached"].get<std::size_t>();
+  CHECK(unreached > 0);
+  // Each row is finished, refused or not reached, and none of them twice.
+  CHECK(part["rows"].size() + part["unsupported"].size() + unreached == 401);
+  CHECK(part["unsupported"][0]["id"] == "refused");
+  const std::string note = "Interrupted: " + std::to_string(unreached) + " were not reached";
+  CHECK(read(folder.path / "out.md").find(note) != std::string::npos);
+  CHECK(read(folder.path / "err").find(note) != std::string::npos);
+}

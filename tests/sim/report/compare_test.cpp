@@ -1,6 +1,7 @@
 #include "sim/report/compare.h"
 
 #include <algorithm>
+#include <cmath>
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -51,10 +52,27 @@ const MetricDelta* find(const std::vector<MetricDelta>& deltas, const std::strin
   return found == deltas.end() ? nullptr : &*found;
 }
 
-std::vector<MetricDelta> compared(const HandMadeRun& base, const HandMadeRun& variant) {
+using Replicas = std::vector<MetricValues>;
+
+std::vector<MetricDelta> compared(const HandMadeRun& base, const HandMadeRun& variant,
+                                  const Replicas& base_replicas = {},
+                                  const Replicas& variant_replicas = {}) {
   const RunResult a = base.result();
   const RunResult b = variant.result();
-  return compare({a, request_samples(base.view())}, {b, request_samples(variant.view())}, 1);
+  return compare({a, request_samples(base.view()), base_replicas},
+                 {b, request_samples(variant.view()), variant_replicas}, 1);
+}
+
+/// Headlines of `run` in 16 replicas, each times e to `spread` times that replica's deviation.
+Replicas replicas_of(const HandMadeRun& run, double spread, int count = 16) {
+  Replicas out;
+  for (int r = 0; r < count; ++r) {
+    MetricValues values = headlines(run.result());
+    const double z = -1.8 + 3.6 * ((r * 7) % count) / (count - 1.0);
+    for (auto& [name, value] : values) value *= std::exp(spread * z);
+    out.push_back(values);
+  }
+  return out;
 }
 
 }  // namespace
@@ -74,6 +92,52 @@ TEST_CASE("a constant shift is seen through noise that both runs share") {
     CHECK(*delta->significant);
     CHECK(*delta->rel == Approx(delta->abs / delta->base));
   }
+}
+
+TEST_CASE("a difference that other step times would undo is not significant") {
+  const HandMadeRun base = waves(400, [](int) { return 0.0; });
+  const HandMadeRun slower = waves(400, [](int) { return 1.0; });
+  const char* const metric = "mean_ttft_ms";
+  REQUIRE(*find(compared(base, slower), metric)->significant);  // requests alone are certain
+  struct Case {
+    std::string why;
+    double base_spread, variant_spread;
+    bool significant;
+  };
+  const Case cases[] = {
+      {"step times are certain", 0, 0, true},
+      {"both are wrong alike: it cancels", 0.3, 0.3, true},
+      {"the variant stands on kernels nobody has measured", 0, 0.3, false},
+      {"the base does", 0.3, 0, false},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    const std::vector<MetricDelta> deltas = compared(base, slower, replicas_of(base, c.base_spread),
+                                                     replicas_of(slower, c.variant_spread));
+    const MetricDelta* delta = find(deltas, metric);
+    CHECK(*delta->significant == c.significant);
+    CHECK(*delta->p10 <= delta->abs + 1e-9);
+    CHECK(*delta->p90 >= delta->abs - 1e-9);
+    if (!c.significant) CHECK(*delta->p90 - *delta->p10 > 10);  // ms: 0.3 of 100 and more
+  }
+}
+
+TEST_CASE("replicas alone are the interval of what requests cannot say") {
+  HandMadeRun base, quicker;
+  for (int i = 0; i < 64; ++i) base.complete({0, 0, 10, 1000}, 10, 11);
+  for (int i = 0; i < 64; ++i) quicker.complete({0, 0, 10, 800}, 10, 11);
+  const char* const metric = "output_throughput";
+  REQUIRE_FALSE(find(compared(base, quicker), metric)->significant);
+  for (const bool certain : {true, false}) {
+    CAPTURE(certain);
+    const auto deltas =
+        compared(base, quicker, replicas_of(base, 0.1), replicas_of(quicker, certain ? 0.1 : 0.6));
+    REQUIRE(find(deltas, metric)->significant);
+    CHECK(*find(deltas, metric)->significant == certain);
+  }
+  const auto unpaired =
+      compared(base, quicker, replicas_of(base, 0.1), replicas_of(quicker, 0.1, 8));
+  CHECK_FALSE(find(unpaired, metric)->p10);  // replica r of one is not replica r of the other
 }
 
 TEST_CASE("differences that cancel are not significant") {
@@ -184,6 +248,10 @@ TEST_CASE("comparison.json has the glossary's fields") {
   comparison.variants[0].delta.push_back({"p99_ttft_ms", 10, 8, -2, -0.2, {}, {}, {}, false});
   comparison.variants[0].delta.push_back({"num_kv_tokens", 10, 8, -2, -0.2, {}, {}, {}, true});
   comparison.variants.push_back({"small", {}, {}, "weights do not fit"});
+  comparison.variants.push_back(
+      {"same", {}, {{"p99_ttft_ms", 10, 10, 0, 0, 0, 0, false, false}}, ""});
+  comparison.variants.push_back(
+      {"noise", {}, {{"p99_ttft_ms", 10, 11, 1, 0.1, 0, 2, false, false}}, ""});
   std::ostringstream out;
   write_json(comparison, out);
   const auto json = nlohmann::json::parse(out.str());
@@ -199,6 +267,9 @@ TEST_CASE("comparison.json has the glossary's fields") {
   write_text(comparison, text);
   CHECK(text.str().find("~ = may be chance; ? = no interval") != std::string::npos);
   CHECK(text.str().find("   ?-20.0 %    -20.0 %\n") != std::string::npos);
+  CHECK(text.str().find("     +0.0 %          -\n") !=
+        std::string::npos);  // no difference, and no chance
+  CHECK(text.str().find("   ~+10.0 %          -\n") != std::string::npos);
   CHECK(text.str().find("small                does not fit: weights do not fit") !=
         std::string::npos);
 }

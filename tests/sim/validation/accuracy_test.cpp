@@ -1,3 +1,4 @@
+#include <cmath>
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -96,7 +97,8 @@ TEST_CASE("the table shows rows, groups, and counts by reason") {
   validation.rows = {value("a", true, 110)};
   validation.rows[0].assumed = {"default sequences", "model's length"};
   validation.groups = group_errors(validation.rows);
-  validation.unsupported = {{"x", "one"}, {"y", "two"}, {"z", "one"}};
+  validation.unsupported = {
+      {"x", "one"}, {"y", "two"}, {"z", "one"}, {"note", "a file", 7}, {"note", "a remark", 0}};
   std::ostringstream text;
   write_text(validation, text);
   CHECK(text.str() ==
@@ -112,7 +114,9 @@ TEST_CASE("the table shows rows, groups, and counts by reason") {
         "\n"
         "not compared (rows by name: --json)\n"
         "      2  one\n"
-        "      1  two\n");
+        "      1  two\n"
+        "      7  a file\n"
+        "      -  a remark\n");
 }
 
 TEST_CASE("a value left out is in the document, and in no group") {
@@ -171,4 +175,27 @@ TEST_CASE("the pages hold the tables, and a point for every value") {
   CHECK(markdown.str().find("| all/moe | weights | 1 | 10.0 % | 10.0 % | +10.0 % |\n") !=
         std::string::npos);
   CHECK(markdown.str().find("| a\\|b | 1 |\n") != std::string::npos);
+}
+
+TEST_CASE("a page of very many values stays small, and says that it thins them") {
+  Validation validation;
+  for (int i = 0; i < 60000; ++i) {
+    const double us = 1 + 0.01 * i;
+    ComparedValue row = value("an_operator/of_a_system/of_a_framework/of_a_format", i % 2 == 0,
+                              us * (1 + 0.1 * std::sin(i)), us);
+    row.metric = "latency";
+    validation.rows.push_back(std::move(row));
+  }
+  std::ostringstream page;
+  write_html(validation, {"T", ""}, page);
+  CHECK(page.str().size() < 500'000);
+  CHECK(page.str().find("60000 values; those within a pixel of each other drawn once") !=
+        std::string::npos);
+  CHECK(page.str().find("<circle class=\"moe\" cx=\"1") != std::string::npos);
+  CHECK(page.str().find("<circle class=\"dense\" cx=\"1") != std::string::npos);
+  validation.rows.resize(100);
+  std::ostringstream few;
+  write_html(validation, {"T", ""}, few);
+  CHECK(few.str().find("(100 values)") != std::string::npos);
+  CHECK(few.str().find("<title>an_operator") != std::string::npos);
 }

@@ -77,6 +77,47 @@ TEST_CASE("suspect samples and systems that are not shipped are told, not counte
   CHECK(validation.unsupported[0].reason == "system gb200 is not shipped");
 }
 
+TEST_CASE("the curves that answered stand with their errors on shapes left out") {
+  const fs::path file = table("gemm_h100_sxm.csv",
+                              "src,dtype,n,k,m,latency_us\nvllm,bfloat16,4096,4096,8,20\n"
+                              "vllm,bfloat16,4096,4096,16,20\n");
+  const Validation validation = validate_ops({file});
+  REQUIRE(validation.left_out_curves.size() == 1);
+  const LeftOutCurve& curve = validation.left_out_curves[0];
+  CHECK(curve.profile == "h100_sxm/vllm-0.24");
+  CHECK(curve.op == "gemm");
+  CHECK(curve.shapes > 100);
+  CHECK(curve.median_ape > curve.in_median_ape);
+  CHECK(curve.p90_ape > curve.median_ape);
+  const auto pooled = std::ranges::find(validation.groups, "pooled", &ErrorGroup::name);
+  REQUIRE(pooled != validation.groups.end());
+  CHECK(pooled->n == 2);
+  REQUIRE(validation.goals.size() == 1);
+  CHECK(validation.goals[0].what == "inside P10-P90");
+}
+
+TEST_CASE("what is left out is counted in rows, and says whether it is between nodes") {
+  const fs::path folder = fs::temp_directory_path() / "moesim_validate_ops_folder";
+  fs::remove_all(folder);
+  write_file(folder / "other.csv", "a,b\n1,2\n3,4\n5,6\n");
+  write_file(folder / "vidur_network.csv",
+             "network,op,gpus,gpus_per_node,bytes,latency_us\n"
+             "a100_dgx,all_reduce,2,1,2048,43\na100_dgx,all_reduce,16,8,2048,90\n"
+             "a100_dgx,all_reduce,4,4,2048,20\na100_pairwise_nvlink,send_recv,2,2,2048,9\n");
+  const Validation validation = validate_ops({folder});
+  CHECK(validation.rows.empty());
+  REQUIRE(validation.unsupported.size() == 4);
+  CHECK(validation.unsupported[0].reason ==
+        "nccl all_reduce between nodes: no profile, networks are computed from their links");
+  CHECK(validation.unsupported[2].reason == "other.csv: not a table of kernels, skipped");
+  CHECK(validation.unsupported[2].rows == 3);
+  CHECK(validation.unsupported[3].rows == 2);
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  CHECK_THROWS_AS((void)validate_ops({folder}), InputError);
+  fs::remove_all(folder);
+}
+
 TEST_CASE("a file that holds no kernels is an error, and a bad cell names its place") {
   CHECK_THROWS_AS((void)validate_ops({table("other.csv", "a,b\n1,2\n")}), InputError);
   const fs::path bad =

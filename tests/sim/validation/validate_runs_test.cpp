@@ -1,6 +1,7 @@
 #include "sim/validation/validate_runs.h"
 
 #include <algorithm>
+#include <atomic>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <fmt/format.h>
@@ -117,6 +118,98 @@ TEST_CASE("what a run asks for and we do not have is said, never dropped in sile
   // On one GPU expert parallelism changes nothing.
   const RunFolder alone("rtx4090-y", R"(, "enable_expert_parallel": true)");
   CHECK(read_recorded_run(alone.path()).problem.empty());
+}
+
+TEST_CASE("each statistic has the interval of its replicas, and a run its coverage") {
+  const RunFolder folder("rtx4090-tiny");
+  const Validation one = validate_runs({folder.path()}, 1);
+  const Validation three = validate_runs({folder.path()}, 3);
+  REQUIRE(one.rows.size() == 15);
+  for (std::size_t i = 0; i < one.rows.size(); ++i) {
+    const ComparedValue& row = one.rows[i];
+    CAPTURE(row.metric);
+    REQUIRE(row.p10);
+    // Step times of a 4090 are uncertain by some percent, not by half.
+    CHECK(*row.p10 < row.predicted);
+    CHECK(*row.p90 > row.predicted);
+    CHECK(*row.p10 > 0.7 * row.predicted);
+    CHECK(*row.p90 < 1.4 * row.predicted);
+    CHECK(*three.rows[i].p10 == *row.p10);  // however many work on it
+  }
+  REQUIRE(one.coverage.size() == 2);
+  CHECK(one.coverage[0].name == "rtx4090-tiny");
+  CHECK(one.coverage[0].n == 15);
+  CHECK(one.coverage[1].name == "pooled");
+  // What was measured is made up: put it where the prediction is.
+  folder.write("measured.csv",
+               fmt::format("request_id,ttft_ms,tpot_ms,e2e_ms\na,{0},{1},{2}\nb,{0},{1},{2}\n",
+                           find(one, "ttft_mean").predicted, find(one, "tpot_mean").predicted,
+                           find(one, "e2e_mean").predicted));
+  const Validation met = validate_runs({folder.path()}, 1);
+  CHECK(met.coverage[1].share > one.coverage[1].share);
+}
+
+TEST_CASE("files of different runs are refused, each with its reason") {
+  struct Case {
+    std::string why, engine, requests, measured, key, problem;
+  };
+  const Case cases[] = {
+      {"a log cut short", "", "", "request_id,ttft_ms,tpot_ms,e2e_ms\na,100,10,190\n", "",
+       "1 requests were measured, 2 sent in requests.csv"},
+      {"another number is stated", R"(, "num_requests": 7)", "", "", "num_requests",
+       "7, but 2 were measured"},
+      {"other requests", "", "", "request_id,ttft_ms,tpot_ms,e2e_ms\na,1,1,1\nc,1,1,1\n",
+       "request_id", "'c' is not in requests.csv"},
+      {"a time that is none", "", "",
+       "request_id,queued_s,ttft_ms,tpot_ms,e2e_ms\na,abc,1,1,1\nb,0,1,1,1\n", "queued_s",
+       "'abc' is not a number"},
+      {"a latency that is none", "", "", "request_id,ttft_ms,tpot_ms,e2e_ms\na,1,x,1\nb,1,1,1\n",
+       "tpot_ms", "'x' is not a number"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    const RunFolder folder("rtx4090-tiny", "", c.engine);
+    if (!c.measured.empty()) folder.write("measured.csv", c.measured);
+    try {
+      (void)read_recorded_run(folder.path());
+      FAIL("accepted");
+    } catch (const InputError& error) {
+      CHECK(error.diagnostics().front().key == c.key);
+      CHECK(error.diagnostics().front().problem == c.problem);
+    }
+  }
+  CHECK(read_recorded_run(RunFolder("rtx4090-tiny", "", R"(, "num_requests": 2)").path())
+            .problem.empty());
+}
+
+TEST_CASE("a release whose rules we do not know is said to be assumed") {
+  struct Case {
+    std::string version, assumed;
+  };
+  const Case cases[] = {{"0.19.0", ""},
+                        {"0.99.0", "newer than every release we know"},
+                        {"nightly", "vllm_version 'nightly' is no release"},
+                        {"", "vllm_version not stated"}};
+  for (const Case& c : cases) {
+    CAPTURE(c.version);
+    const RunFolder folder("rtx4090-tiny");
+    folder.write(
+        "engine.json",
+        fmt::format(R"({{"model": "meta-llama/Llama-3.1-8B", "vllm_version": "{}"}})", c.version)
+            .c_str());
+    const RecordedRun run = read_recorded_run(folder.path());
+    CHECK(run.problem.empty());
+    REQUIRE(run.assumed.size() == (c.assumed.empty() ? 0 : 1));
+    if (!c.assumed.empty()) CHECK(run.assumed[0].find(c.assumed) != std::string::npos);
+  }
+}
+
+TEST_CASE("a run that was not reached is no result") {
+  const RunFolder folder("rtx4090-tiny");
+  const std::atomic<bool> stop{true};
+  const Validation validation = validate_runs({folder.path()}, 1, &stop);
+  CHECK(validation.rows.empty());
+  CHECK(validation.unreached == 1);
 }
 
 TEST_CASE("a folder without runs, and a run without its files, are refused") {
