@@ -105,10 +105,17 @@ Json slo_json(const SloSection& slo) {
   put(targets, "tpot_ms", slo.targets.tpot_ms);
   put(targets, "itl_ms", slo.targets.itl_ms);
   put(targets, "e2el_ms", slo.targets.e2el_ms);
-  return {{"targets", targets},
-          {"attainment_ratio", number(slo.attainment_ratio)},
-          {"goodput_rps", number(slo.goodput_rps)},
-          {"good_request_count", slo.good_request_count}};
+  Json out = {{"targets", targets},
+              {"attainment_ratio", number(slo.attainment_ratio)},
+              {"goodput_rps", number(slo.goodput_rps)},
+              {"good_request_count", slo.good_request_count}};
+  for (const SloSection::Class& one : slo.per_class) {
+    out["per_class"][one.name] = {{"attainment_ratio", number(one.attainment_ratio)},
+                                  {"goodput_rps", number(one.goodput_rps)},
+                                  {"good_request_count", one.good_request_count},
+                                  {"request_count", one.request_count}};
+  }
+  return out;
 }
 
 Json saturation_json(const SaturationSection& s) {

@@ -50,6 +50,13 @@ struct SloSection {
   double attainment_ratio = 0;
   double goodput_rps = 0;
   std::int64_t good_request_count = 0;
+  /// The same of the requests of one class of the trace.
+  struct Class {
+    std::string name;
+    std::int64_t request_count = 0, good_request_count = 0;
+    double attainment_ratio = 0, goodput_rps = 0;
+  };
+  std::vector<Class> per_class;  ///< those that occur, in the order in which they do
 };
 
 enum class Verdict { kStable, kBacklogged, kOverloaded };
