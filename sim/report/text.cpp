@@ -42,7 +42,7 @@ void write_throughput(const RunResult& result, std::ostream& out) {
     text += fmt::format(": {} requests/s offered, {} completed", short_number(*load.offered_rps),
                         optional_number(load.completed_rps));
   }
-  if (load.verdict == Verdict::kOverloaded && load.latency_trend)
+  if (load.verdict == Verdict::kOverloaded && load.latency_trend.value_or(0) > 0)
     text += fmt::format("; waiting grows by {} s a second", short_number(*load.latency_trend));
   if (load.still_queued + load.still_running > 0)
     text +=
