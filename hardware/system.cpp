@@ -51,7 +51,7 @@ GpuSpec read_gpu(Reader in) {
   gpu.fp8_peak = optional_peak(in, "fp8_tc_flops");
   gpu.int8_peak = optional_peak(in, "int8_tc_flops");
   gpu.fp4_peak = optional_peak(in, "fp4_tc_flops");
-  gpu.power = Watts(in.number("power", {10, 5000}));
+  gpu.power = Watts(in.optional_number("power", {10, 5000}).value_or(0));
   gpu.sm_version = static_cast<int>(in.integer("sm_version", {70, 150}));
   gpu.sm_count = static_cast<int>(in.integer("sm_count", {1, 1000}));
   gpu.l2 = in.bytes("l2", {1e6, 1e10});

@@ -19,7 +19,7 @@ struct GpuSpec {
   Bytes reported_capacity;  ///< what the driver reports to a process (serving-semantics 2.1)
   BytesPerSecond mem_bw;
   FlopsPerSecond bf16_peak, fp8_peak, int8_peak, fp4_peak;
-  Watts power;
+  Watts power;         ///< 0: not stated; nothing is computed from it yet
   int sm_version = 0;  ///< 80, 89, 90, 100, 120
   int sm_count = 0;
   Bytes l2;

@@ -189,6 +189,28 @@ void reject(MemoryPlan& plan, Bytes shortfall, std::string reason) {
   plan.reason = std::move(reason);
 }
 
+// The number of blocks was given: the reason why it cannot be right, or nothing.
+void judge_override(MemoryPlan& plan, std::int64_t needed_blocks, int length) {
+  const auto problem = [&plan](const std::string& what) {
+    return fmt::format("num_gpu_blocks_override asks for {} KV blocks, but {}", plan.num_gpu_blocks,
+                       what);
+  };
+  if (plan.num_gpu_blocks - 1 < needed_blocks) {
+    return reject(plan, Bytes(0),
+                  problem(fmt::format("one request of {} tokens needs {} and the engine keeps one "
+                                      "back",
+                                      length, needed_blocks)));
+  }
+  for (const GpuMemory& gpu : plan.gpus) {
+    if (gpu.free >= Bytes(0)) continue;
+    return reject(plan, Bytes(0) - gpu.free,
+                  problem(fmt::format("these take {}, of which the {} of the GPU have {} left",
+                                      to_gib_text(gpu.kv_cache), to_gib_text(gpu.capacity),
+                                      to_gib_text(std::max(Bytes(0), gpu.kv_cache + gpu.free)))));
+  }
+  plan.feasible = true;
+}
+
 // Sets `feasible`, or the reason why not. The most binding stage is given.
 void judge(MemoryPlan& plan, const StagePlan& stage, std::int64_t needed_blocks, int length,
            KvBudgetRule rule) {
@@ -282,7 +304,11 @@ MemoryPlan plan_memory(const ModelSpec& model, const Parallel& parallel,
     plan.max_concurrency_at_max_model_len =
         static_cast<double>(plan.num_gpu_blocks - 1) / static_cast<double>(needed);
   }
-  judge(plan, *binding, needed, length, inputs.rules.budget);
+  if (inputs.num_gpu_blocks_override) {
+    judge_override(plan, needed, length);
+  } else {
+    judge(plan, *binding, needed, length, inputs.rules.budget);
+  }
   if (plan.feasible) judge_offload(plan, inputs);
   return plan;
 }

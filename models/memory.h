@@ -115,7 +115,7 @@ struct MemoryPlan {
   std::int64_t num_kv_tokens = 0;
   double max_concurrency_at_max_model_len = 0;
   bool feasible = false;
-  Bytes shortfall;     ///< per GPU, when infeasible
+  Bytes shortfall;     ///< per GPU, when infeasible; 0 if it is not memory that lacks
   std::string reason;  ///< which part does not fit, in a sentence
 };
 

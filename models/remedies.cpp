@@ -42,6 +42,23 @@ class Search {
   std::vector<Remedy> found_;
 };
 
+// The number of blocks was given: without it, else the most that fit.
+void try_other_override(Search& search) {
+  const Attempt& base = search.base();
+  if (!base.inputs.num_gpu_blocks_override) return;
+  const auto leave_out = [](Attempt& attempt) { attempt.inputs.num_gpu_blocks_override.reset(); };
+  if (search.try_change("engine.num_gpu_blocks_override: null", leave_out)) return;
+  const MemoryPlan plan = plan_memory(base.model, base.parallel, base.inputs);
+  if (plan.gpus.empty() || plan.num_gpu_blocks < 1) return;
+  std::int64_t most = plan.num_gpu_blocks;
+  for (const GpuMemory& gpu : plan.gpus) {
+    const std::int64_t block = gpu.kv_cache.value() / plan.num_gpu_blocks;
+    if (block > 0) most = std::min(most, (gpu.kv_cache + gpu.free).value() / block);
+  }
+  search.try_change(fmt::format("engine.num_gpu_blocks_override: {}", most),
+                    [most](Attempt& attempt) { attempt.inputs.num_gpu_blocks_override = most; });
+}
+
 void try_utilization(Search& search) {
   const char* key = utilization_key(search.base().inputs.rules.budget);
   for (const double utilization : {0.90, 0.92, 0.95}) {
@@ -140,6 +157,7 @@ std::vector<Remedy> find_remedies(const ModelSpec& model, const Parallel& parall
   if (plan_memory(model, parallel, inputs).feasible) return {};
   const Attempt base{model, parallel, inputs};
   Search search(base);
+  try_other_override(search);
   try_utilization(search);
   try_shorter_context(search);
   try_smaller_batch(search);

@@ -16,11 +16,12 @@ enum Column : std::size_t {
   kSession,
   kPriority,
   kDomain,
+  kSloClass,
   kColumns
 };
 constexpr std::array<const char*, kColumns> kNames = {
     "request_id", "arrival_s", "prompt_tokens", "output_tokens",
-    "session_id", "priority",  "domain"};
+    "session_id", "priority",  "domain",        "slo_class"};
 constexpr std::size_t kRequired = 4;
 constexpr std::size_t kAbsent = ~std::size_t{0};
 
@@ -65,6 +66,7 @@ class CsvReader {
     result_.has_priority = places_[kPriority] != kAbsent;
     result_.has_session = places_[kSession] != kAbsent;
     result_.has_domain = places_[kDomain] != kAbsent;
+    result_.has_slo_class = places_[kSloClass] != kAbsent;
     while (lines.next()) {
       split_csv(lines.line(), fields);
       if (fields.size() == columns) {
@@ -86,8 +88,9 @@ class CsvReader {
     row.arrival_s = read_arrival(fields[places_[kArrival]], line);
     row.prompt_tokens = check_tokens(fields[places_[kPrompt]], line, kNames[kPrompt], mistakes_);
     row.output_tokens = check_tokens(fields[places_[kOutput]], line, kNames[kOutput], mistakes_);
-    if (result_.has_session) row.session = fields[places_[kSession]];
+    if (result_.has_session) row.session = trimmed(fields[places_[kSession]]);
     if (result_.has_domain) row.domain = trimmed(fields[places_[kDomain]]);
+    if (result_.has_slo_class) row.slo_class = trimmed(fields[places_[kSloClass]]);
     if (result_.has_priority) row.priority = read_priority(fields[places_[kPriority]], line);
     result_.rows.push_back(row);
   }

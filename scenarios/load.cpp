@@ -67,21 +67,51 @@ bool is_null(const std::string& value) {
   return value.empty() || value == "null" || value == "~";
 }
 
-/// A trace replaces arrival and synthetic, and the other way round; in one level both stay and are
-/// a mistake.
-void make_room(Document& document, const std::vector<Change>& changes) {
-  bool trace = false;
-  bool own = false;
-  for (const Change& change : changes) {
-    if (is_null(change.value)) continue;
-    trace = trace || below(change.path, "workload.trace");
-    own = own || below(change.path, "workload.arrival") || below(change.path, "workload.synthetic");
-  }
-  if (trace && !own) {
+bool sets_trace(const Change& change) {
+  return !is_null(change.value) && below(change.path, "workload.trace");
+}
+
+/// What a trace has of its own.
+bool sets_load(const Change& change) {
+  return !is_null(change.value) &&
+         (below(change.path, "workload.arrival") || below(change.path, "workload.synthetic"));
+}
+
+/// Whether changes say all that replaces a trace.
+bool replace_trace(const std::vector<Change>& changes) {
+  const auto some_below = [&](const char* key) {
+    return std::ranges::any_of(changes, [key](const Change& change) {
+      return !is_null(change.value) && below(change.path, key);
+    });
+  };
+  return some_below("workload.arrival") && some_below("workload.synthetic");
+}
+
+/// A trace replaces arrival and synthetic, and these two a trace. In one level they contradict each
+/// other, and one of the two alone contradicts a trace given before: a mistake of those that mean
+/// arrival or synthetic, which are then not applied. Returns whether it is so.
+bool make_room(Document& document, const std::vector<Change>& changes, Diagnostics& diagnostics) {
+  const auto trace = std::ranges::find_if(changes, sets_trace);
+  const bool given = trace != changes.end();
+  if (given) {
     document.erase("workload.arrival");
     document.erase("workload.synthetic");
   }
-  if (own && !trace) document.erase("workload.trace");
+  if (std::ranges::none_of(changes, sets_load)) return false;
+  const std::optional<std::string> before = document.get("workload.trace");
+  if (!given && (!before || is_null(*before) || replace_trace(changes))) {
+    document.erase("workload.trace");
+    return false;
+  }
+  const bool by_flag = given && trace->where.line == 0;
+  for (const Change& change : changes) {
+    if (!sets_load(change)) continue;
+    diagnostics.add({change.where, change.path,
+                     "contradicts the recorded trace" + (by_flag ? " of " + trace->where.file : ""),
+                     "leave one of the two out: a trace has times and lengths of its own "
+                     "(workload.trace.rate_scale makes it faster)"});
+  }
+  return true;
 }
 
 /// `trace: FILE` is short for `trace: {path: FILE}`; written out before anything is set inside it.
@@ -93,8 +123,9 @@ void write_out_trace(Document& document, Diagnostics& diagnostics) {
 }
 
 void apply(Document& document, const std::vector<Change>& changes, Diagnostics& diagnostics) {
-  make_room(document, changes);
+  const bool contradictory = make_room(document, changes, diagnostics);
   for (const Change& change : changes) {
+    if (contradictory && sets_load(change)) continue;
     try {
       if (change.path.starts_with("workload.trace.")) write_out_trace(document, diagnostics);
       document.set(change.path, change.value, change.where);

@@ -8,9 +8,15 @@ namespace {
 
 /// One line as it stands, before its values are checked.
 struct MooncakeLine {
-  std::string_view timestamp, input, output, priority, id, session, hash_ids, domain;
+  std::string_view timestamp, input, output, priority, id, session, hash_ids, domain, slo_class;
   std::string_view unmodelled;  ///< a key that would change the order of events
 };
+
+/// A name, or nothing for null.
+std::string_view name_of(const FlatObject& pair) {
+  const bool null = pair.kind() == FlatObject::Kind::kWord && pair.value() == "null";
+  return null ? std::string_view() : pair.value();
+}
 
 /// Mooncake's keys and the synonyms of glossary 6.
 void take(const FlatObject& pair, MooncakeLine& line) {
@@ -19,9 +25,10 @@ void take(const FlatObject& pair, MooncakeLine& line) {
   if (key == "input_length" || key == "input_tokens") line.input = pair.value();
   if (key == "output_length" || key == "output_tokens") line.output = pair.value();
   if (key == "hash_ids") line.hash_ids = pair.value();
-  if (key == "request_id") line.id = pair.value();
-  if (key == "session_id") line.session = pair.value();
-  if (key == "domain") line.domain = pair.value();
+  if (key == "request_id") line.id = name_of(pair);
+  if (key == "session_id") line.session = name_of(pair);
+  if (key == "domain") line.domain = name_of(pair);
+  if (key == "slo_class") line.slo_class = name_of(pair);
   if (key == "priority") line.priority = pair.value();
   const bool ordering = key == "wait_for" || key == "tool_wait_ms" || key == "delay_ms";
   if (ordering && pair.value() != "0" && pair.value() != "null" && pair.value() != "[]")
@@ -68,6 +75,8 @@ class MooncakeReader {
     row.id = line.id;
     row.session = line.session;
     row.domain = line.domain;
+    row.slo_class = line.slo_class;
+    result_.has_slo_class = result_.has_slo_class || !line.slo_class.empty();
     result_.has_domain = result_.has_domain || !line.domain.empty();
     result_.has_session = result_.has_session || !line.session.empty();
     read_priority(line.priority, number, row);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "hardware/profile.h"
+#include "hardware/topology.h"
 #include "scenarios/load_parts.h"
 
 namespace moesim {
@@ -144,6 +145,18 @@ NetworkSpec read_network(Reader& in, LoadContext& context) {
   return network;
 }
 
+/// A graph whose edges name nobody, or that leaves GPUs apart, is found by building it.
+void check_graph(const ClusterSpec& cluster, Reader& network, LoadContext& context) {
+  try {
+    static_cast<void>(Topology(cluster));
+  } catch (const InputError& error) {
+    for (Diagnostic diagnostic : error.diagnostics()) {
+      if (diagnostic.where.file.empty()) diagnostic.where = network.where("graph");
+      context.diagnostics.add(std::move(diagnostic));
+    }
+  }
+}
+
 }  // namespace
 
 SystemSection read_system(Reader in, LoadContext& context) {
@@ -158,6 +171,8 @@ SystemSection read_system(Reader in, LoadContext& context) {
   section.complete = section.complete && !section.cluster.nodes.empty();
   Reader network = in.map_or_empty("network");
   section.cluster.network = read_network(network, context);
+  if (section.complete && section.cluster.network.preset == NetworkPreset::kExplicit)
+    check_graph(section.cluster, network, context);
   in.reject_unknown_keys();
   return section;
 }

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <fmt/format.h>
 #include <limits>
 #include <utility>
@@ -83,9 +84,17 @@ ArrivalSpec read_arrival(Reader in) {
   return arrival;
 }
 
+bool is_whole(double value) {
+  return value == std::floor(value);
+}
+
 Distribution read_tokens(Reader& in, const std::string& key, LoadContext& context) {
   if (!in.has(key))
     in.fail(key, "required key is missing", "write a number of tokens, or a distribution");
+  const bool whole = !in.is_number(key) || is_whole(in.number(key, kTokens));
+  if (!whole)
+    in.fail(key, fmt::format("{:g} is not a whole number of tokens", in.number(key, kTokens)),
+            "write a whole number, or a distribution with this mean");
   return read_distribution(in, key, kTokens, context);
 }
 

@@ -126,26 +126,37 @@ void add_sessions(const TraceRows& rows, Window window, Workload& workload) {
   std::unordered_map<std::string_view, std::uint32_t> index;
   workload.session.reserve(window.size());
   for (std::size_t i = window.first; i < window.last; ++i) {
-    const auto next = static_cast<std::uint32_t>(index.size());
-    workload.session.push_back(index.try_emplace(rows.rows[i].session, next).first->second);
+    const std::string_view name = rows.rows[i].session;
+    const auto next = static_cast<std::uint32_t>(workload.session_names.size());
+    const auto [place, is_new] = index.try_emplace(name, name.empty() ? kNoSession : next);
+    workload.session.push_back(place->second);
+    if (is_new && !name.empty()) workload.session_names.emplace_back(name);
   }
 }
 
-void add_domains(const TraceRows& rows, Window window, const std::string& name_of_file,
-                 Workload& workload) {
+/// A column with the name of a kind of request: one of few.
+struct Kinds {
+  const char* key;
+  std::string_view TraceRow::*name;
+  std::vector<std::uint16_t>& of_row;
+  std::vector<std::string>& names;
+};
+static_assert(kNoDomain == kNoSloClass);
+
+void add_kinds(const TraceRows& rows, Window window, const std::string& name_of_file, Kinds out) {
   constexpr std::size_t kMost = 4096;  // as many experts as a layer may have: a domain each
 
   std::map<std::string_view, std::uint16_t> index;
-  workload.domain.reserve(window.size());
+  out.of_row.reserve(window.size());
   for (std::size_t i = window.first; i < window.last; ++i) {
-    const std::string_view name = rows.rows[i].domain;
+    const std::string_view name = rows.rows[i].*out.name;
     const auto next = static_cast<std::uint16_t>(index.size());
     const auto place = name.empty() ? index.end() : index.try_emplace(name, next).first;
-    workload.domain.push_back(place == index.end() ? kNoDomain : place->second);
-    if (index.size() > next) workload.domain_names.emplace_back(name);
+    out.of_row.push_back(place == index.end() ? kNoDomain : place->second);
+    if (index.size() > next) out.names.emplace_back(name);
     if (index.size() > kMost)
-      refuse_file(name_of_file, "domain", fmt::format("more than {} domains", kMost),
-                  "a domain is a kind of request, not the request itself");
+      refuse_file(name_of_file, out.key, fmt::format("more than {} different ones", kMost),
+                  "it is a kind of request, not the request itself");
   }
 }
 
@@ -156,7 +167,7 @@ void add_names(const TraceRows& rows, Window window, Workload& workload) {
   for (std::size_t i = window.first; i < window.last; ++i) {
     const std::string_view id = rows.rows[i].id;
     named = named || !id.empty();
-    numbered = numbered && parse_whole(id) == i - window.first;
+    numbered = numbered && id == fmt::format_int(i - window.first).c_str();
   }
   if (numbered || !named) return;
   workload.names.reserve(window.size());
@@ -209,7 +220,12 @@ Workload parse_request_trace(const TraceText& text, const TraceSpec& spec) {
     if (rows.has_priority) workload.priority.push_back(row.priority);
   }
   if (rows.has_session) add_sessions(rows, window, workload);
-  if (rows.has_domain) add_domains(rows, window, text.trace_name, workload);
+  if (rows.has_domain)
+    add_kinds(rows, window, text.trace_name,
+              {"domain", &TraceRow::domain, workload.domain, workload.domain_names});
+  if (rows.has_slo_class)
+    add_kinds(rows, window, text.trace_name,
+              {"slo_class", &TraceRow::slo_class, workload.slo_class, workload.slo_class_names});
   add_names(rows, window, workload);
   if (rows.block_tokens > 0 && !spec.ignore_blocks) add_chains(rows, window, workload);
   workload.description = fmt::format(
@@ -237,9 +253,11 @@ std::string write_request_csv(const Workload& workload) {
                "every request has an arrival of its own");
   const bool sessions = !workload.session.empty();
   const bool domains = !workload.domain.empty();
+  const bool classes = !workload.slo_class.empty();
   std::string out = "request_id,arrival_s,prompt_tokens,output_tokens";
   if (sessions) out += ",session_id";
   if (domains) out += ",domain";
+  if (classes) out += ",slo_class";
   out += '\n';
   for (std::size_t i = 0; i < workload.size(); ++i) {
     out += workload.names.empty() ? std::to_string(i) : workload.names[i];
@@ -247,10 +265,15 @@ std::string write_request_csv(const Workload& workload) {
     append_seconds(workload.arrival_ns[i], out);
     fmt::format_to(std::back_inserter(out), ",{},{}", workload.prompt_tokens[i],
                    workload.output_tokens[i]);
-    if (sessions) fmt::format_to(std::back_inserter(out), ",{}", workload.session[i]);
+    if (sessions) out += ',' + session_name(workload, i).value_or("");
     if (domains) {
       out += ',';
       if (workload.domain[i] != kNoDomain) out += workload.domain_names[workload.domain[i]];
+    }
+    if (classes) {
+      out += ',';
+      if (workload.slo_class[i] != kNoSloClass)
+        out += workload.slo_class_names[workload.slo_class[i]];
     }
     out += '\n';
   }

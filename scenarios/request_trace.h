@@ -19,8 +19,9 @@ struct TraceText {
 };
 [[nodiscard]] Workload parse_request_trace(const TraceText& text, const TraceSpec& spec);
 
-/// Writes our CSV (`request_id, arrival_s, prompt_tokens, output_tokens[, session_id][, domain]`)
-/// as text. Preconditions: every request has an arrival of its own (no follow-ups, no closed loop).
+/// Writes our CSV (`request_id, arrival_s, prompt_tokens, output_tokens[, session_id][, domain]
+/// [, slo_class]`) as text. Preconditions: every request has an arrival of its own (no follow-ups,
+/// no closed loop).
 [[nodiscard]] std::string write_request_csv(const Workload& workload);
 /// Writes the blocks JSONL that goes beside it; empty when the workload has no chains, or none made
 /// of blocks.

@@ -18,8 +18,9 @@ struct TraceRow {
   std::int32_t priority = 0;
   int line = 0;
   std::string_view id;
-  std::string_view session;
-  std::string_view domain;                         ///< of its text; empty: not told
+  std::string_view session;  ///< of its text, as the next two; empty: not told
+  std::string_view domain;
+  std::string_view slo_class;
   std::uint32_t blocks_begin = 0, blocks_end = 0;  ///< range of TraceRows::blocks
 };
 
@@ -30,6 +31,7 @@ struct TraceRows {
   bool has_priority = false;
   bool has_session = false;
   bool has_domain = false;
+  bool has_slo_class = false;
 };
 
 /// Limits of a token count: more than any context we know of is a mistake.

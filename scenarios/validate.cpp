@@ -96,6 +96,23 @@ void check_stage_nodes(const Rules& rules, const Layout& layout) {
   }
 }
 
+/// The key that makes an entry as large as it is: how many, else a degree given on the command
+/// line, else the largest degree.
+std::string size_key(const Rules& rules, std::size_t index) {
+  const InstanceSpec& entry = rules.scenario.instances[index];
+  if (entry.count > 1) return instance_key(index, "count");
+  const Parallel& parallel = entry.parallel;
+  std::vector<std::pair<int, std::string>> degrees = {
+      {parallel.tp, instance_key(index, "tensor_parallel_size")},
+      {parallel.pp, instance_key(index, "pipeline_parallel_size")},
+      {parallel.dp, instance_key(index, "data_parallel_size")}};
+  for (const auto& [size, key] : degrees) {
+    if (size > 1 && rules.context.from_command_line(rules.root.where(key))) return key;
+  }
+  return std::ranges::max_element(degrees, {}, [](const auto& degree) { return degree.first; })
+      ->second;
+}
+
 /// Every entry fits the cluster beside those before it.
 void check_fits(const Rules& rules) {
   const ClusterSpec& cluster = rules.scenario.cluster;
@@ -107,11 +124,14 @@ void check_fits(const Rules& rules) {
     const InstanceSpec& entry = rules.scenario.instances[i];
     const int needed = entry.count * entry.parallel.gpus();
     rules.root.fail(
-        instance_key(i, entry.count > 1 ? "count" : "tensor_parallel_size"),
-        fmt::format("{} of {} GPUs do not fit a cluster of {} GPUs{}",
-                    entry.count == 1 ? "an instance" : fmt::format("{} instances", entry.count),
-                    entry.parallel.gpus(), cluster.total_gpus(),
-                    entry.node >= 0 ? fmt::format(" (kind of node {})", entry.node) : ""),
+        size_key(rules, i),
+        fmt::format(
+            "{} fit a cluster of {} GPUs{}",
+            entry.count == 1
+                ? fmt::format("an instance of {} GPUs does not", entry.parallel.gpus())
+                : fmt::format("{} instances of {} GPUs do not", entry.count, entry.parallel.gpus()),
+            cluster.total_gpus(),
+            entry.node >= 0 ? fmt::format(" (kind of node {})", entry.node) : ""),
         fmt::format("{} GPUs are needed here: fewer or smaller instances, or a larger system.nodes",
                     needed));
   }

@@ -223,6 +223,12 @@ void check_warmup(const WorkloadSpec& spec, const Workload& workload) {
 
 }  // namespace
 
+std::optional<std::string> session_name(const Workload& workload, std::size_t row) {
+  if (workload.session.empty() || workload.session[row] == kNoSession) return std::nullopt;
+  const std::uint32_t index = workload.session[row];
+  return workload.session_names.empty() ? std::to_string(index) : workload.session_names[index];
+}
+
 std::vector<std::int64_t> earliest_arrivals(const Workload& workload) {
   std::vector<std::int64_t> arrivals = workload.arrival_ns;
   for (std::size_t row = 0; row < workload.predecessor.size(); ++row) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,8 @@ struct ChainElement {
 };
 
 inline constexpr std::uint32_t kNoRequest = std::numeric_limits<std::uint32_t>::max();
+inline constexpr std::uint32_t kNoSession = std::numeric_limits<std::uint32_t>::max();
+inline constexpr std::uint16_t kNoSloClass = std::numeric_limits<std::uint16_t>::max();
 inline constexpr std::uint16_t kNoDomain = std::numeric_limits<std::uint16_t>::max();
 
 /// All requests of a run, as columns. Rows are in order of first possible arrival; follow-up turns
@@ -28,11 +32,15 @@ struct Workload {
   std::vector<std::uint32_t> output_tokens;  ///< >= 1
   std::vector<std::uint32_t>
       predecessor;  ///< empty, or per row: request whose end releases this one, or kNoRequest
-  std::vector<std::uint32_t> session;  ///< empty, or per row: session index
-  std::vector<std::int32_t> priority;  ///< empty, or per row: smaller is more urgent
+  std::vector<std::uint32_t> session;      ///< empty, or per row: session index, or kNoSession
+  std::vector<std::string> session_names;  ///< by index; empty: sessions are called by number
+  std::vector<std::int32_t> priority;      ///< empty, or per row: smaller is more urgent
   std::vector<std::uint16_t>
       domain;  ///< empty, or per row: index into domain_names, or kNoDomain; routing looks at it
   std::vector<std::string> domain_names;
+  std::vector<std::uint16_t>
+      slo_class;  ///< empty, or per row: index into the names, or kNoSloClass
+  std::vector<std::string> slo_class_names;
   std::vector<std::uint32_t> chain_begin;  ///< empty, or size()+1 offsets into `chain`
   std::vector<ChainElement> chain;
   std::uint32_t chain_ids = 0;          ///< ids are dense: 0 .. chain_ids-1
@@ -41,10 +49,13 @@ struct Workload {
   bool closed_loop = false;        ///< every request is issued by a free slot of `max_concurrency`
   int max_concurrency = 0;         ///< client semaphore; 0 = none
   double block_tokens = 0;         ///< of the trace, for the report; 0 = no identity
-  std::vector<std::string> names;  ///< empty, or the trace's own request ids
+  std::vector<std::string> names;  ///< empty, or the trace's own request ids, "" where it has none
   std::string description;         ///< one line for the report
   [[nodiscard]] std::size_t size() const { return prompt_tokens.size(); }
 };
+
+/// What the session of request `row` is called; nothing if it is in none.
+[[nodiscard]] std::optional<std::string> session_name(const Workload& workload, std::size_t row);
 
 /// Draws or reads the requests of a scenario. Named random streams "arrivals", "input_tokens",
 /// "output_tokens", "turns", "think_time": changing one never shifts another. Throws InputError for

@@ -109,7 +109,7 @@ const std::array kCommands{
                 "GPU memory by part and KV room; no simulation.",
                 1,
                 1,
-                {add_scenario_options, add_format, add_strict}},
+                 {add_scenario_options, add_format, add_quiet, add_memory_options, add_strict}},
     CommandSpec{
         "check",
         "FILE...",
@@ -117,7 +117,7 @@ const std::array kCommands{
         "samples, and what no kernel can do in the last two.",
         1,
         kMany,
-        {}},
+        {add_format, add_quiet, add_jobs}},
     CommandSpec{"diff",
                 "A.json B.json",
                 "What changed between two reports, and in which terms.",

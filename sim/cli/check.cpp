@@ -2,6 +2,7 @@
 #include <exception>
 #include <filesystem>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -23,6 +24,8 @@
 #include "sim/build.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
+#include "sim/report/json_text.h"
+#include "sim/report/report.h"
 
 namespace moesim {
 namespace {
@@ -100,7 +103,10 @@ std::string check_profile(const std::string& text, const std::string& file) {
 }
 
 /// Loads a file as what it is; says what it was.
-std::string check_file(const std::string& file) {
+std::string check_file(const std::string& named) {
+  std::error_code none;
+  const bool folder = fs::is_directory(named, none);  // of a model, as `model` of a scenario
+  const std::string file = folder ? (fs::path(named) / "config.json").string() : named;
   const std::string kind = extension(file);
   if (kind == ".mrt") return check_routing(read_routing_trace(file));
   if (kind == ".csv" || kind == ".jsonl") {
@@ -127,20 +133,66 @@ std::string check_file(const std::string& file) {
   unknown_kind(file);
 }
 
+/// What came of one file.
+struct CheckedFile {
+  std::string file, what;  ///< `what` it is, if it is good
+  std::vector<Diagnostic> mistakes;
+};
+
+CheckedFile check_one(const std::string& file) {
+  CheckedFile out{file, "", {}};
+  try {
+    out.what = check_file(file);
+  } catch (const InputError& error) {
+    out.mistakes = error.diagnostics();
+  }
+  return out;
+}
+
+void print(const CheckedFile& checked) {
+  for (const Diagnostic& diagnostic : checked.mistakes) std::cerr << to_text(diagnostic) << '\n';
+  if (checked.mistakes.empty())
+    std::cout << fmt::format("{}: ok: {}\n", checked.file, checked.what);
+}
+
+std::string json_text(const Diagnostic& mistake) {
+  std::string out = fmt::format("{{\"file\": {}", json_quote(mistake.where.file));
+  if (mistake.where.line > 0) out += fmt::format(", \"line\": {}", mistake.where.line);
+  if (mistake.where.column > 0) out += fmt::format(", \"column\": {}", mistake.where.column);
+  return out + fmt::format(", \"key\": {}, \"problem\": {}, \"hint\": {}}}",
+                           json_quote(mistake.key), json_quote(mistake.problem),
+                           json_quote(mistake.hint));
+}
+
+void print_json(const std::vector<CheckedFile>& files) {
+  std::vector<std::string> entries;
+  for (const CheckedFile& checked : files) {
+    std::string entry = fmt::format("    {{\"file\": {}, \"ok\": {}", json_quote(checked.file),
+                                    checked.mistakes.empty());
+    if (checked.mistakes.empty()) entry += fmt::format(", \"what\": {}", json_quote(checked.what));
+    std::vector<std::string> mistakes;
+    for (const Diagnostic& mistake : checked.mistakes)
+      mistakes.push_back("\n      " + json_text(mistake));
+    if (!mistakes.empty()) entry += fmt::format(", \"mistakes\": [{}]", fmt::join(mistakes, ","));
+    entries.push_back(entry + "}");
+  }
+  std::cout << fmt::format(
+      "{{\n  \"schema_version\": {},\n  \"tool_version\": {},\n  \"files\": [\n{}\n  ]\n}}\n",
+      kReportSchemaVersion, json_quote(tool_version()), fmt::join(entries, ",\n"));
+}
+
 }  // namespace
 
 int check_command(const Arguments& args) {
   int code = kExitOk;
+  std::vector<CheckedFile> files;
   for (const std::string& file : args.inputs) {
-    try {
-      const std::string what = check_file(file);
-      std::cout << fmt::format("{}: ok: {}\n", file, what);
-    } catch (const InputError& error) {
-      for (const Diagnostic& diagnostic : error.diagnostics())
-        std::cerr << to_text(diagnostic) << '\n';
-      code = kExitBadInput;
-    }
+    CheckedFile checked = check_one(file);
+    if (!checked.mistakes.empty()) code = kExitBadInput;
+    if (args.format == OutputFormat::kTable) print(checked);
+    files.push_back(std::move(checked));
   }
+  if (args.format == OutputFormat::kJson) print_json(files);
   return code;
 }
 

@@ -77,6 +77,13 @@ void add_strict(CLI::App& app, Parsed& parsed) {
       ->group("run");
 }
 
+void add_memory_options(CLI::App& app, Parsed& parsed) {
+  app.add_option("--save-dir", parsed.save_dir, "write memory.json here")
+      ->type_name("DIR")
+      ->group("output");
+  add_jobs(app, parsed);
+}
+
 void add_run_options(CLI::App& app, Parsed& parsed) {
   app.add_option("--save-dir", parsed.save_dir, "write report.json and metrics.prom here")
       ->type_name("DIR")

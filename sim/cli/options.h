@@ -26,6 +26,7 @@ void add_quiet(CLI::App& app, Parsed& parsed);
 void add_scenario_options(CLI::App& app, Parsed& parsed);
 void add_jobs(CLI::App& app, Parsed& parsed);
 void add_strict(CLI::App& app, Parsed& parsed);
+void add_memory_options(CLI::App& app, Parsed& parsed);
 void add_run_options(CLI::App& app, Parsed& parsed);
 void add_import_options(CLI::App& app, Parsed& parsed);
 void add_fit_options(CLI::App& app, Parsed& parsed);

@@ -5,6 +5,7 @@
 #include <exception>
 #include <filesystem>
 #include <fmt/format.h>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -104,16 +105,41 @@ std::string left_out_of_trace(const Timeline& timeline) {
                      timeline.dropped_steps());
 }
 
+constexpr const char* kReport = "report.json";
+constexpr const char* kMetrics = "metrics.prom";
+constexpr const char* kRequests = "requests.jsonl";
+constexpr const char* kTrace = "trace.json";
+constexpr const char* kComparison = "comparison.json";
+
+/// Whether an earlier run left its report in `folder`.
+bool holds_report(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_regular_file(folder / kReport, error)) return false;
+  std::ifstream in(folder / kReport);
+  std::string head(200, '\0');
+  in.read(head.data(), static_cast<std::streamsize>(head.size()));
+  return head.find("\"tool_version\"") != std::string::npos;
+}
+
+/// Removes what an earlier run wrote into `folder`, and nothing else: beside a new report it would
+/// be taken for part of it.
+void remove_earlier(const std::optional<fs::path>& folder) {
+  if (!folder || !holds_report(*folder)) return;
+  for (const char* name : {kReport, kMetrics, kRequests, kTrace, kComparison}) {
+    std::error_code error;
+    if (fs::is_regular_file(*folder / name, error)) fs::remove(*folder / name, error);
+  }
+}
+
 void save_case(const Arguments& args, const Case& run, const RunView& view,
                const Timeline* timeline) {
   if (!run.save_dir) return;
-  save(*run.save_dir / "report.json", [&](std::ostream& out) { write_json(*run.result, out); });
-  save(*run.save_dir / "metrics.prom",
-       [&](std::ostream& out) { write_prometheus(*run.result, out); });
+  save(*run.save_dir / kReport, [&](std::ostream& out) { write_json(*run.result, out); });
+  save(*run.save_dir / kMetrics, [&](std::ostream& out) { write_prometheus(*run.result, out); });
   if (args.per_request)
-    save(*run.save_dir / "requests.jsonl", [&](std::ostream& out) { write_requests(view, out); });
+    save(*run.save_dir / kRequests, [&](std::ostream& out) { write_requests(view, out); });
   if (timeline == nullptr) return;
-  save(*run.save_dir / "trace.json", [&](std::ostream& out) { timeline->write(out); });
+  save(*run.save_dir / kTrace, [&](std::ostream& out) { timeline->write(out); });
   if (timeline->dropped_steps() > 0 && !args.quiet) {
     std::cerr << fmt::format("moesim: {}: {}\n", run.save_dir->string(),
                              left_out_of_trace(*timeline));
@@ -267,6 +293,7 @@ void print(const Arguments& args, const RunResult& base, const Comparison* compa
 int run_command(const Arguments& args) {
   std::vector<Case> cases = load_cases(args);
   if (!cases.front().infeasible().empty()) return report_infeasible(args, cases.front());
+  for (const Case& run : cases) remove_earlier(run.save_dir);
   catch_interrupts();
   simulate_cases(args, cases);
   if (!cases.front().result) return kExitInterrupted;
@@ -274,8 +301,7 @@ int run_command(const Arguments& args) {
   if (cases.size() > 1) {
     const Comparison comparison = compare_cases(cases);
     if (args.save_dir) {
-      save(*args.save_dir / "comparison.json",
-           [&](std::ostream& out) { write_json(comparison, out); });
+      save(*args.save_dir / kComparison, [&](std::ostream& out) { write_json(comparison, out); });
     }
     print(args, *cases.front().result, &comparison);
   } else {

@@ -17,6 +17,18 @@ bool alike(const GpuMemory& a, const GpuMemory& b) {
          a.framework == b.framework;
 }
 
+GpuMemory fullest(const MemoryPlan& plan) {
+  if (plan.gpus.empty()) return {};
+  return *std::max_element(
+      plan.gpus.begin(), plan.gpus.end(),
+      [](const GpuMemory& a, const GpuMemory& b) { return used(a) < used(b); });
+}
+
+KvRoom kv_room(const MemoryPlan& plan) {
+  return {plan.num_gpu_blocks, plan.kv.block_size, plan.num_kv_tokens, plan.kv.bytes_per_token,
+          plan.max_concurrency_at_max_model_len};
+}
+
 /// The first instance of every kind.
 std::vector<const InstanceInfo*> kinds(const Deployment& deployment) {
   std::vector<const InstanceInfo*> result;
@@ -71,20 +83,13 @@ std::vector<InstanceSummary> instance_summaries(const Deployment& deployment) {
 MemorySection memory_section(const Deployment& deployment) {
   MemorySection out;
   if (deployment.instances.empty()) return out;
-  const InstanceInfo& first = deployment.instances.front();
-  const MemoryPlan& plan = first.memory;
-  out.num_gpu_blocks = plan.num_gpu_blocks;
-  out.block_size = plan.kv.block_size;
-  out.num_kv_tokens = plan.num_kv_tokens;
-  out.bytes_per_token = plan.kv.bytes_per_token;
-  out.max_concurrency_at_max_model_len = plan.max_concurrency_at_max_model_len;
   for (const InstanceInfo* kind : kinds(deployment)) {
     for (const GpuMemory& gpu : kind->memory.gpus) out.gpus.push_back({kind->name, gpu});
+    out.instances.push_back({kind->name, fullest(kind->memory), kv_room(kind->memory)});
   }
-  if (plan.gpus.empty()) return out;
-  out.per_gpu =
-      *std::max_element(plan.gpus.begin(), plan.gpus.end(),
-                        [](const GpuMemory& a, const GpuMemory& b) { return used(a) < used(b); });
+  static_cast<KvRoom&>(out) = out.instances.front().kv;
+  out.per_gpu = out.instances.front().per_gpu;
+  if (out.instances.size() == 1) out.instances.clear();
   const bool all_alike =
       std::all_of(out.gpus.begin(), out.gpus.end(),
                   [&](const GpuMemoryEntry& gpu) { return alike(gpu.memory, out.per_gpu); });

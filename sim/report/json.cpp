@@ -4,6 +4,7 @@
 #include <ostream>
 #include <string>
 
+#include "sim/report/json_memory.h"
 #include "sim/report/json_moe.h"
 #include "sim/report/report.h"
 
@@ -105,10 +106,17 @@ Json slo_json(const SloSection& slo) {
   put(targets, "tpot_ms", slo.targets.tpot_ms);
   put(targets, "itl_ms", slo.targets.itl_ms);
   put(targets, "e2el_ms", slo.targets.e2el_ms);
-  return {{"targets", targets},
-          {"attainment_ratio", number(slo.attainment_ratio)},
-          {"goodput_rps", number(slo.goodput_rps)},
-          {"good_request_count", slo.good_request_count}};
+  Json out = {{"targets", targets},
+              {"attainment_ratio", number(slo.attainment_ratio)},
+              {"goodput_rps", number(slo.goodput_rps)},
+              {"good_request_count", slo.good_request_count}};
+  for (const SloSection::Class& one : slo.per_class) {
+    out["per_class"][one.name] = {{"attainment_ratio", number(one.attainment_ratio)},
+                                  {"goodput_rps", number(one.goodput_rps)},
+                                  {"good_request_count", one.good_request_count},
+                                  {"request_count", one.request_count}};
+  }
+  return out;
 }
 
 Json saturation_json(const SaturationSection& s) {
@@ -121,48 +129,6 @@ Json saturation_json(const SaturationSection& s) {
   out["still_queued"] = s.still_queued;
   out["still_running"] = s.still_running;
   out["dropped_unservable"] = s.dropped_unservable;
-  return out;
-}
-
-Json gpu_json(const GpuMemory& gpu) {
-  const WeightBytes& w = gpu.weights;
-  const Json weights = {{"attention", number(w.attention)},
-                        {"dense_ffn", number(w.dense_ffn)},
-                        {"routed_experts", number(w.routed_experts)},
-                        {"redundant_experts", number(w.redundant_experts)},
-                        {"shared_experts", number(w.shared_experts)},
-                        {"router", number(w.router)},
-                        {"embedding", number(w.embedding)},
-                        {"lm_head", number(w.lm_head)},
-                        {"lora", number(w.lora)},
-                        {"other", number(w.other)}};
-  Json out = {{"capacity_bytes", number(gpu.capacity)},
-              {"usable_bytes", number(gpu.usable)},
-              {"weights", weights},
-              {"kv_cache_bytes", number(gpu.kv_cache)},
-              {"activation_peak_bytes", number(gpu.activation_peak)},
-              {"cuda_graph_bytes", number(gpu.cuda_graph)},
-              {"comm_buffer_bytes", number(gpu.comm_buffer)},
-              {"framework_bytes", number(gpu.framework)},
-              {"free_bytes", number(gpu.free)}};
-  if (gpu.offloaded > Bytes(0)) out["offloaded_bytes"] = number(gpu.offloaded);
-  return out;
-}
-
-Json memory_json(const MemorySection& memory) {
-  Json out;
-  out["per_gpu"] = gpu_json(memory.per_gpu);
-  out["kv"] = {
-      {"num_gpu_blocks", memory.num_gpu_blocks},
-      {"block_size", memory.block_size},
-      {"num_kv_tokens", memory.num_kv_tokens},
-      {"bytes_per_token", number(memory.bytes_per_token)},
-      {"max_concurrency_at_max_model_len", number(memory.max_concurrency_at_max_model_len)}};
-  for (const GpuMemoryEntry& entry : memory.gpus) {
-    Json gpu = {{"instance", entry.instance}, {"rank", entry.memory.rank}};
-    gpu.update(gpu_json(entry.memory));
-    out["gpus"].push_back(gpu);
-  }
   return out;
 }
 

@@ -80,7 +80,17 @@ std::optional<SloSection> make_slo(const RunView& view, const RequestStatistics&
   out.targets = view.scenario.slo;
   out.good_request_count = stats.good;
   out.attainment_ratio = static_cast<double>(stats.good) / static_cast<double>(stats.counted);
-  out.goodput_rps = duration_s > 0 ? static_cast<double>(stats.good) / duration_s : 0;
+  const auto rate = [duration_s](std::int64_t count) {
+    return duration_s > 0 ? static_cast<double>(count) / duration_s : 0;
+  };
+  out.goodput_rps = rate(stats.good);
+  for (std::size_t i = 0; i < stats.counted_by_class.size(); ++i) {
+    const std::int64_t counted = stats.counted_by_class[i];
+    const std::int64_t good = stats.good_by_class[i];
+    if (counted == 0) continue;
+    out.per_class.push_back({view.workload.slo_class_names[i], counted, good,
+                             static_cast<double>(good) / static_cast<double>(counted), rate(good)});
+  }
   return out;
 }
 

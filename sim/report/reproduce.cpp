@@ -214,19 +214,27 @@ void add_random_dataset(const RunView& view, Tool tool, Command& out,
 void add_trace_dataset(const RunView& view, Tool tool, Command& out,
                        std::vector<std::string>& notes) {
   if (tool == Tool::kSglang) {
-    notes.emplace_back("# this benchmark reads no trace of lengths: only the means agree");
+    notes.emplace_back(view.workload.chain.empty()
+                           ? "# this benchmark reads no trace of lengths: only the means agree"
+                           : "# this benchmark reads no trace of lengths: only the means agree, "
+                             "and no prompt shares a prefix");
     out.flag("--dataset-name", "random");
     out.flag("--random-input-len", number(mean_tokens(view.workload.prompt_tokens)));
     out.flag("--random-output-len", number(mean_tokens(view.workload.output_tokens)));
     out.flag("--random-range-ratio", 1);
     return;
   }
+  if (!view.workload.chain.empty()) {
+    notes.emplace_back(
+        "# the prefixes that prompts of the trace share are lost: no prompt of this benchmark "
+        "shares anything, so compare with workload.trace.blocks: none");
+  }
   const std::string stem = view.scenario.workload.trace->path.filename().stem().stem().string();
   notes.push_back(
-      fmt::format("# {0}.burstgpt.csv: the trace with columns Timestamp, Model (GPT-4), Request "
-                  "tokens, Response "
-                  "tokens, Total tokens, Log Type; the benchmark draws arrival times of its own at "
-                  "the mean rate",
+      fmt::format("# {0}.burstgpt.csv has to be made of the trace: a line Timestamp,Model,Request "
+                  "tokens,Response tokens,Total tokens,Log Type, then a line such as "
+                  "0.5,GPT-4,100,20,120,API log a request; the benchmark draws arrival times of "
+                  "its own at the mean rate",
                   stem));
   out.flag("--dataset-name", "burstgpt");
   out.flag("--dataset-path", stem + ".burstgpt.csv");

@@ -67,6 +67,15 @@ void count_status(const RunView& view, std::size_t row, RequestStatistics& out) 
   }
 }
 
+void count_slo(const RunView& view, std::size_t row, RequestStatistics& out) {
+  const bool good = meets_slo(view.requests, row, view.scenario.slo);
+  if (good) ++out.good;
+  const std::vector<std::uint16_t>& classes = view.workload.slo_class;
+  if (classes.empty() || classes[row] == kNoSloClass) return;
+  ++out.counted_by_class[classes[row]];
+  if (good) ++out.good_by_class[classes[row]];
+}
+
 void add_completed(const RunView& view, std::size_t row, RequestStatistics& out, Samples& samples) {
   const RequestTable& table = view.requests;
   ++out.counted_completed;
@@ -196,6 +205,8 @@ RequestStatistics request_statistics(const RunView& view) {
   RequestStatistics out;
   out.completed_by_instance.resize(view.totals.size());
   out.output_tokens_by_instance.resize(view.totals.size());
+  out.counted_by_class.resize(view.workload.slo_class_names.size());
+  out.good_by_class.resize(view.workload.slo_class_names.size());
   Samples samples(table.size());
   for (std::size_t row = 0; row < table.size(); ++row) {
     const bool completed = table.status[row] == RequestStatus::kCompleted;
@@ -209,7 +220,7 @@ RequestStatistics request_statistics(const RunView& view) {
     out.first_arrival = std::min(out.first_arrival, table.arrival[row]);
     out.last_arrival = std::max(out.last_arrival, table.arrival[row]);
     if (completed) add_completed(view, row, out, samples);
-    if (meets_slo(table, row, view.scenario.slo)) ++out.good;
+    count_slo(view, row, out);
   }
   summarize_samples(samples, out);
   out.max_concurrent = max_concurrent(view, out, warmup);

@@ -51,6 +51,7 @@ struct RequestStatistics {
   std::optional<double> tokens_per_s_per_user;  ///< mean over requests of 1 / TPOT
   std::int64_t max_concurrent = 0;
   std::vector<std::int64_t> completed_by_instance, output_tokens_by_instance;
+  std::vector<std::int64_t> counted_by_class, good_by_class;  ///< by Workload::slo_class_names
 
   /// Seconds from the first counted arrival to the last finish, or to `end_time` if a counted
   /// request had not finished by then.

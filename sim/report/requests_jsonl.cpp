@@ -50,8 +50,10 @@ class Line {
 
 void add_identity(const RunView& view, std::size_t row, Line& line) {
   const Workload& workload = view.workload;
-  line.text("request_id", workload.names.empty() ? std::to_string(row) : workload.names[row]);
-  if (!workload.session.empty()) line.text("session_id", std::to_string(workload.session[row]));
+  const std::string id = workload.names.empty() ? std::to_string(row) : workload.names[row];
+  if (!id.empty()) line.text("request_id", id);
+  if (const std::optional<std::string> session = session_name(workload, row))
+    line.text("session_id", *session);
   if (!workload.domain.empty() && workload.domain[row] != kNoDomain)
     line.text("domain", workload.domain_names[workload.domain[row]]);
 }
@@ -90,6 +92,8 @@ void write_requests(const RunView& view, std::ostream& out) {
         line.integer("dp_rank", table.dp_rank[row]);
       }
     }
+    if (!view.workload.slo_class.empty() && view.workload.slo_class[row] != kNoSloClass)
+      line.text("slo_class", view.workload.slo_class_names[view.workload.slo_class[row]]);
     if (view.scenario.slo.any()) line.boolean("slo_met", meets_slo(table, row, view.scenario.slo));
     line.text("terminal_status", terminal_status(table.status[row]));
     out << line.finish();

@@ -50,6 +50,13 @@ struct SloSection {
   double attainment_ratio = 0;
   double goodput_rps = 0;
   std::int64_t good_request_count = 0;
+  /// The same of the requests of one class of the trace.
+  struct Class {
+    std::string name;
+    std::int64_t request_count = 0, good_request_count = 0;
+    double attainment_ratio = 0, goodput_rps = 0;
+  };
+  std::vector<Class> per_class;  ///< those that occur, in the order in which they do
 };
 
 enum class Verdict { kStable, kBacklogged, kOverloaded };
@@ -68,14 +75,25 @@ struct GpuMemoryEntry {
   std::string instance;
   GpuMemory memory;
 };
-struct MemorySection {
-  GpuMemory per_gpu;                 ///< the fullest GPU of the first kind of instance
-  std::vector<GpuMemoryEntry> gpus;  ///< empty if all ranks are alike
+/// The KV room of one data-parallel rank.
+struct KvRoom {
   std::int64_t num_gpu_blocks = 0;
   int block_size = 0;
   std::int64_t num_kv_tokens = 0;
-  Bytes bytes_per_token;  ///< on this GPU
+  Bytes bytes_per_token;  ///< on the GPU that limits
   double max_concurrency_at_max_model_len = 0;
+};
+/// Memory of one kind of instance, by the name of its first.
+struct InstanceMemory {
+  std::string instance;
+  GpuMemory per_gpu;  ///< its fullest GPU
+  KvRoom kv;
+};
+/// The KV room is that of the first kind of instance.
+struct MemorySection : KvRoom {
+  GpuMemory per_gpu;                      ///< the fullest GPU of the first kind of instance
+  std::vector<GpuMemoryEntry> gpus;       ///< empty if all ranks are alike
+  std::vector<InstanceMemory> instances;  ///< each kind; empty if there is one
 };
 
 struct InstanceUtilization {

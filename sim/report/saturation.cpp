@@ -14,6 +14,7 @@ constexpr double kTolerableSlope = 0.02;
 constexpr double kStandardErrors = 3;
 constexpr double kBurstFactor = 10;
 constexpr double kStandingQueue = 0.1;
+constexpr double kRefused = 0.1;
 
 struct Point {
   double time_s = 0;  ///< mean due time
@@ -125,7 +126,65 @@ double mean_service_s(const RequestTable& table, const std::vector<std::size_t>&
   return count > 0 ? sum / static_cast<double>(count) : 0;
 }
 
-bool had_burst(const std::vector<Point>& points, double service_s) {
+/// How many of `load` were due and not yet admitted: at the last arrival, and at most.
+struct Queue {
+  std::size_t at_last = 0, most = 0;
+  std::vector<SimTime> admissions;  ///< in their order
+};
+
+Queue queue_of(const RequestTable& table, const Load& load,
+               const std::vector<std::size_t>& admitted) {
+  Queue queue;
+  queue.admissions.reserve(admitted.size());
+  for (const std::size_t row : admitted) queue.admissions.push_back(table.first_scheduled[row]);
+  std::sort(queue.admissions.begin(), queue.admissions.end());
+  std::size_t gone = 0;
+  for (std::size_t i = 0; i < load.rows.size(); ++i) {
+    const SimTime now = load.due[load.rows[i]];
+    while (gone < queue.admissions.size() && queue.admissions[gone] <= now) ++gone;
+    queue.at_last = i + 1 - gone;
+    queue.most = std::max(queue.most, queue.at_last);
+  }
+  return queue;
+}
+
+/// What chance leaves waiting of so many requests, one standard deviation: see saturation.h.
+double chance(std::size_t requests) {
+  return std::sqrt(static_cast<double>(requests));
+}
+bool beyond_chance(double waiting, std::size_t requests) {
+  return waiting > kStandardErrors * chance(requests);
+}
+
+/// Requests that were due beyond what could have been admitted while they came, had the engine
+/// never been idle; negative if it could have admitted more. Its capacity is the rate of admission
+/// from when the queue began to stand for good; 0 if it did not.
+double excess(const std::vector<Point>& points, double service_s, const Load& load,
+              const Queue& queue) {
+  std::size_t first = points.size();
+  while (first > 0 && points[first - 1].wait_s > service_s) --first;
+  if (first == points.size() || queue.admissions.empty()) return 0;
+  const SimTime begin = to_sim_time(Seconds(points[first].time_s));
+  const auto since = std::upper_bound(queue.admissions.begin(), queue.admissions.end(), begin);
+  const auto count = static_cast<double>(queue.admissions.end() - since);
+  const double standing_s = seconds(queue.admissions.back(), begin);
+  const double window_s = seconds(load.due[load.rows.back()], load.due[load.rows.front()]);
+  if (standing_s <= 0 || window_s <= 0) return 0;
+  return static_cast<double>(load.rows.size()) - count / standing_s * window_s;
+}
+
+/// Whether the queue at the last arrival shows more load than capacity.
+bool outgrown(const Line& line, const std::vector<Point>& points, double service_s,
+              const Load& load, const Queue& queue) {
+  const std::size_t n = load.rows.size();
+  const auto left = static_cast<double>(queue.at_last);
+  const double slope = line.slope - kStandardErrors * line.standard_error;
+  if (points.size() == kBatches && slope > kTolerableSlope && left > chance(n)) return true;
+  const double more = std::min(left, excess(points, service_s, load, queue));
+  return beyond_chance(more, n) && more > kTolerableSlope * static_cast<double>(n);
+}
+
+bool had_burst(const std::vector<Point>& points, double service_s, bool long_queue) {
   if (points.empty()) return false;
   std::vector<double> waits;
   waits.reserve(points.size());
@@ -135,7 +194,7 @@ bool had_burst(const std::vector<Point>& points, double service_s) {
   if (points.front().time_s == points.back().time_s) return worst > service_s;
   std::nth_element(waits.begin(), waits.begin() + static_cast<std::ptrdiff_t>(waits.size() / 2),
                    waits.end());
-  return worst > service_s && worst > kBurstFactor * waits[waits.size() / 2];
+  return worst > service_s && (long_queue || worst > kBurstFactor * waits[waits.size() / 2]);
 }
 
 /// Whether a closed loop keeps a queue before the engine, in the median batch after the ramp.
@@ -193,7 +252,8 @@ SaturationSection saturation(const RunView& view, const RequestStatistics& stats
   const Load load = load_of(view);
   const double service_s = mean_service_s(view.requests, load.rows);
   set_rates(view, load, service_s, out);
-  if (load.refused > load.rows.size()) {
+  const std::size_t all = load.refused + load.rows.size();
+  if (static_cast<double>(load.refused) > kRefused * static_cast<double>(all)) {
     out.verdict = Verdict::kOverloaded;
     return out;
   }
@@ -201,7 +261,7 @@ SaturationSection saturation(const RunView& view, const RequestStatistics& stats
   std::copy_if(load.rows.begin(), load.rows.end(), std::back_inserter(admitted),
                [&](std::size_t row) { return view.requests.first_scheduled[row] != kNever; });
   const bool most_wait = 2 * admitted.size() < load.rows.size();
-  if (most_wait) out.verdict = Verdict::kBacklogged;
+  if (most_wait || (stats.completed == 0 && stats.failed > 0)) out.verdict = Verdict::kBacklogged;
   if (admitted.size() < kMinRequests) return out;
   const std::vector<Point> points = batch_means(view.requests, load.due, admitted);
   if (is_closed_loop(view.workload)) {
@@ -210,9 +270,12 @@ SaturationSection saturation(const RunView& view, const RequestStatistics& stats
   }
   const Line line = fit(points, points.size() / 3);
   if (points.front().time_s < points.back().time_s) out.latency_trend = line.slope;
-  if (line.slope - kStandardErrors * line.standard_error > kTolerableSlope) {
+  const Queue queue = queue_of(view.requests, load, admitted);
+  if (outgrown(line, points, service_s, load, queue)) {
     out.verdict = Verdict::kOverloaded;
-  } else if (had_burst(points, service_s)) {
+  } else if (had_burst(points, service_s,
+                       beyond_chance(static_cast<double>(queue.most),
+                                     load.rows.size() / points.size()))) {
     out.verdict = Verdict::kBacklogged;
   }
   return out;

@@ -11,49 +11,15 @@
 
 #include "sim/report/number_text.h"
 #include "sim/report/report.h"
+#include "sim/report/text_parts.h"
 
 namespace moesim {
 namespace {
 
-constexpr std::size_t kMaxWarnings = 5;
 constexpr std::size_t kTopTerms = 6;
-constexpr double kGib = 1073741824.0;
 
 std::string optional_number(const std::optional<double>& value) {
   return value ? short_number(*value) : "-";
-}
-std::string gib(Bytes bytes) {
-  return fmt::format("{:.1f}", static_cast<double>(bytes.value()) / kGib);
-}
-
-void row(std::ostream& out, const char* label, const std::string& text) {
-  out << fmt::format("{:<17} {}\n", label, text);
-}
-
-std::string layout_text(const std::vector<NodeInfo>& nodes,
-                        const std::vector<InstanceSummary>& instances) {
-  std::vector<std::string> parts;
-  parts.reserve(nodes.size());
-  for (const NodeInfo& node : nodes)
-    parts.push_back(fmt::format("{} x {}", node.count * node.gpus_per_node, node.profile));
-  if (instances.empty()) return fmt::format("{}", fmt::join(parts, " + "));
-  const InstanceSummary& first = instances.front();
-  std::string engines =
-      instances.size() == 1 ? "one engine" : fmt::format("{} engines", instances.size());
-  engines += fmt::format(" of TP{}", first.tensor_parallel_size);
-  if (first.pipeline_parallel_size > 1)
-    engines += fmt::format(" PP{}", first.pipeline_parallel_size);
-  if (first.data_parallel_size > 1) engines += fmt::format(" DP{}", first.data_parallel_size);
-  return fmt::format("{}, {}", fmt::join(parts, " + "), engines);
-}
-
-void write_warnings(const std::vector<std::string>& warnings, std::ostream& out) {
-  if (warnings.empty()) return;
-  out << "\nwarnings\n";
-  for (std::size_t i = 0; i < std::min(warnings.size(), kMaxWarnings); ++i)
-    out << "  " << warnings[i] << '\n';
-  if (warnings.size() > kMaxWarnings)
-    out << fmt::format("  and {} more, in report.json\n", warnings.size() - kMaxWarnings);
 }
 
 void write_throughput(const RunResult& result, std::ostream& out) {
@@ -76,7 +42,7 @@ void write_throughput(const RunResult& result, std::ostream& out) {
     text += fmt::format(": {} requests/s offered, {} completed", short_number(*load.offered_rps),
                         optional_number(load.completed_rps));
   }
-  if (load.verdict == Verdict::kOverloaded && load.latency_trend)
+  if (load.verdict == Verdict::kOverloaded && load.latency_trend.value_or(0) > 0)
     text += fmt::format("; waiting grows by {} s a second", short_number(*load.latency_trend));
   if (load.still_queued + load.still_running > 0)
     text +=
@@ -129,21 +95,6 @@ void write_slo_and_cost(const RunResult& result, std::ostream& out) {
                     short_number(result.cost->usd_per_hour),
                     optional_number(result.cost->usd_per_million_output_tokens)));
   }
-}
-
-void write_memory_rows(const MemorySection& memory, std::ostream& out) {
-  const GpuMemory& gpu = memory.per_gpu;
-  row(out, "GPU memory GiB",
-      fmt::format(
-          "{}: weights {}, KV cache {}, activations {}, graphs {}, buffers {}, framework {}, "
-          "free {}",
-          gib(gpu.capacity), gib(gpu.weights.total()), gib(gpu.kv_cache), gib(gpu.activation_peak),
-          gib(gpu.cuda_graph), gib(gpu.comm_buffer), gib(gpu.framework), gib(gpu.free)));
-  row(out, "KV cache",
-      fmt::format("{} blocks of {}: {} tokens, {} requests of max_model_len",
-                  short_number(static_cast<double>(memory.num_gpu_blocks)), memory.block_size,
-                  short_number(static_cast<double>(memory.num_kv_tokens)),
-                  short_number(memory.max_concurrency_at_max_model_len)));
 }
 
 void write_utilization(const UtilizationSection& u, std::ostream& out) {
@@ -345,51 +296,6 @@ void write_text(const RunResult& result, std::ostream& out) {
   write_breakdown(result.breakdown, out);
   write_origin(result, out);
   write_warnings(result.warnings, out);
-}
-
-void write_text(const MemoryReport& report, std::ostream& out) {
-  out << fmt::format("{} on {}\n\n", report.model.id, layout_text(report.nodes, report.instances));
-  const GpuMemory& gpu = report.memory.per_gpu;
-  out << fmt::format("{:<22} {:>9}\n", "fullest GPU", "GiB");
-  const auto line = [&out](const char* name, Bytes bytes) {
-    if (bytes.value() == 0) return;
-    out << fmt::format("{:<22} {:>9}\n", name,
-                       short_number(static_cast<double>(bytes.value()) / kGib));
-  };
-  const WeightBytes& w = gpu.weights;
-  line("weights", w.total());
-  line("  attention", w.attention);
-  line("  dense ffn", w.dense_ffn);
-  line("  routed experts", w.routed_experts);
-  line("  redundant experts", w.redundant_experts);
-  line("  shared experts", w.shared_experts);
-  line("  router", w.router);
-  line("  embedding", w.embedding);
-  line("  lm head", w.lm_head);
-  line("  lora", w.lora);
-  line("  other", w.other);
-  line("KV cache", gpu.kv_cache);
-  line("activation peak", gpu.activation_peak);
-  line("CUDA graphs", gpu.cuda_graph);
-  line("communication buffers", gpu.comm_buffer);
-  line("framework", gpu.framework);
-  line("free", gpu.free);
-  line("capacity", gpu.capacity);
-  line("usable by the engine", gpu.usable);
-  line("experts elsewhere", gpu.offloaded);
-  out << fmt::format("\n{:<22} {:>9}\n", "KV blocks", report.memory.num_gpu_blocks);
-  out << fmt::format("{:<22} {:>9}\n", "tokens per block", report.memory.block_size);
-  out << fmt::format("{:<22} {:>9}\n", "KV tokens", report.memory.num_kv_tokens);
-  out << fmt::format("{:<22} {:>9}\n", "bytes per token", report.memory.bytes_per_token.value());
-  out << fmt::format("{:<22} {:>9}\n", "requests of max length",
-                     short_number(report.memory.max_concurrency_at_max_model_len));
-  for (const MemoryReport::Problem& problem : report.problems) {
-    out << fmt::format("\ninstance {} does not fit: {} ({} GiB per GPU too much)\n",
-                       problem.instance, problem.reason, gib(problem.shortfall));
-    for (const Remedy& remedy : problem.remedies)
-      out << fmt::format("  would fit with {}: {}\n", remedy.change, remedy.why);
-  }
-  write_warnings(report.warnings, out);
 }
 
 }  // namespace moesim

@@ -96,16 +96,17 @@ TEST_CASE("a good system is read as written") {
   CHECK(system.other_mem.value() == 1000000);
 }
 
-TEST_CASE("what AIC leaves out may be left out: reported capacity, other peaks, misc") {
+TEST_CASE("what AIC leaves out may be left out: reported capacity, other peaks, power, misc") {
   std::string text = kGood;
   for (const char* line : {"  reported_capacity: 85040352133\n", "  fp8_tc_flops: 1979e12\n",
-                           "  int8_tc_flops: 1979e12\n", "  nccl_mem: {2: 358612992}\n",
-                           "  other_mem: 1000000\n", "misc:\n"}) {
+                           "  int8_tc_flops: 1979e12\n", "  power: 700\n",
+                           "  nccl_mem: {2: 358612992}\n", "  other_mem: 1000000\n", "misc:\n"}) {
     text.erase(text.find(line), std::string(line).size());
   }
   const SystemSpec system = read_system(Document::parse(text, "x.yaml"), "x");
   CHECK(system.gpu.reported_capacity == system.gpu.mem_capacity);
   CHECK(system.gpu.fp8_peak.value() == 0);
+  CHECK(system.gpu.power.value() == 0);
   CHECK(system.nccl_mem.empty());
 }
 

@@ -289,6 +289,27 @@ TEST_CASE("a given number of blocks overrides the budget") {
   CHECK(plan.max_concurrency_at_max_model_len == doctest::Approx(999.0 / 256));
 }
 
+TEST_CASE("a given number of blocks that cannot be is blamed, not the budget") {
+  const ModelSpec model = shipped("Llama-3.1-8B");
+  MemoryInputs inputs = h100();
+  inputs.max_model_len = 4096;
+  inputs.num_gpu_blocks_override = 256;  // 4096 tokens, but a block is kept back
+  const MemoryPlan few = plan_memory(model, {}, inputs);
+  CHECK_FALSE(few.feasible);
+  CHECK(few.shortfall == Bytes(0));
+  CHECK(few.reason ==
+        "num_gpu_blocks_override asks for 256 KV blocks, but one request of 4096 tokens needs 256 "
+        "and the engine keeps one back");
+  inputs.num_gpu_blocks_override = 257;
+  CHECK(plan_memory(model, {}, inputs).feasible);
+  inputs.num_gpu_blocks_override = 1'000'000;  // 2 MiB each
+  const MemoryPlan many = plan_memory(model, {}, inputs);
+  CHECK_FALSE(many.feasible);
+  CHECK(many.shortfall == Bytes(0) - many.gpus[0].free);
+  CHECK(many.reason.find("num_gpu_blocks_override asks for 1000000 KV blocks, but these take 1.91 "
+                         "TiB, of which the 79.2 GiB of the GPU have ") == 0);
+}
+
 TEST_CASE("tokens of a long request on a hybrid model leave room for the window") {
   const ModelSpec model = shipped("gpt-oss-20b");
   const MemoryPlan plan = plan_memory(model, {}, h100());

@@ -83,6 +83,24 @@ TEST_CASE("the gathered MoE workspace is cured by fewer batched tokens") {
   CHECK(list[0] == "engine.max_num_batched_tokens: 8192");
 }
 
+TEST_CASE("a number of blocks that cannot be is left out, or is the most that fit") {
+  const ModelSpec model = shipped("Llama-3.1-8B");
+  MemoryInputs inputs = h100();
+  inputs.max_model_len = 4096;
+  inputs.num_gpu_blocks_override = 10;
+  CHECK(find_remedies(model, {}, inputs).front().change == "engine.num_gpu_blocks_override: null");
+  // What the engine would take by itself does not fit either: the most that does.
+  inputs.rules.utilization = 1;
+  inputs.num_gpu_blocks_override = 1'000'000;
+  const Remedy remedy = find_remedies(model, {}, inputs).front();
+  const std::string key = "engine.num_gpu_blocks_override: ";
+  REQUIRE(remedy.change.starts_with(key));
+  inputs.num_gpu_blocks_override = std::stoi(remedy.change.substr(key.size()));
+  CHECK(plan_memory(model, {}, inputs).feasible);
+  ++*inputs.num_gpu_blocks_override;
+  CHECK_FALSE(plan_memory(model, {}, inputs).feasible);
+}
+
 TEST_CASE("a hopeless plan has no remedy, a feasible one needs none") {
   MemoryInputs inputs = h100();
   CHECK(find_remedies(shipped("Llama-3.1-8B"), {}, inputs).empty());

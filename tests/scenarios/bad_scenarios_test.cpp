@@ -211,6 +211,16 @@ TEST_CASE("mistakes in the system") {
        "system:\n  network: {preset: explicit}",
        {{6, "system.network.graph", "missing", "mapping"},
         {6, "system.network.preset", "one node", ""}}},
+      {"a graph that leaves GPUs apart",
+       7,
+       "    - {profile: a100_sxm, count: 2}\n  network:\n    preset: explicit\n    link: ndr_400g\n"
+       "    graph: {vertices: [leaf0], edges: [{from: node0, to: leaf0}]}",
+       {{11, "system.network.graph", "cannot reach node1.gpu0", "add an edge"}}},
+      {"an edge to nobody",
+       7,
+       "    - {profile: a100_sxm, count: 2}\n  network:\n    preset: explicit\n    link: ndr_400g\n"
+       "    graph: {vertices: [leaf0], edges: [{from: node0, to: leaf0}, {from: node1, to: leaf}]}",
+       {{11, "system.network.graph", "unknown vertex 'leaf'", "leaf0"}}},
       {"a graph nobody reads",
        5,
        "system:\n  network: {preset: single_node, graph: {vertices: [a]}}",

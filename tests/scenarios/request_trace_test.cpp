@@ -68,7 +68,33 @@ TEST_CASE("ids of their own, sessions and priorities are kept") {
       "a-3,2,1,1,35,5\n");
   CHECK(workload.names == std::vector<std::string>{"a-1", "a-2", "a-3"});
   CHECK(workload.session == Column{0, 1, 0});
+  CHECK(workload.session_names == std::vector<std::string>{"35", "7"});
   CHECK(workload.priority == std::vector<std::int32_t>{0, -2, 5});
+}
+
+TEST_CASE("what a trace does not say is not made up") {
+  const Workload workload = parse(
+      R"({"timestamp":0,"input_length":1,"output_length":1,"session_id":"s1","slo_class":"chat"}
+{"timestamp":1,"input_length":1,"output_length":1,"request_id":"b","session_id":null}
+{"timestamp":2,"input_length":1,"output_length":1,"session_id":"s0","slo_class":"batch"}
+{"timestamp":3,"input_length":1,"output_length":1,"session_id":"s1","slo_class":"chat"}
+)");
+  CHECK(workload.names == std::vector<std::string>{"", "b", "", ""});
+  CHECK(workload.session == Column{0, kNoSession, 1, 0});
+  CHECK(session_name(workload, 0) == "s1");
+  CHECK_FALSE(session_name(workload, 1));
+  CHECK(session_name(workload, 2) == "s0");
+  CHECK(workload.slo_class == std::vector<std::uint16_t>{0, kNoSloClass, 1, 0});
+  CHECK(workload.slo_class_names == std::vector<std::string>{"chat", "batch"});
+  CHECK(write_request_csv(workload) ==
+        "request_id,arrival_s,prompt_tokens,output_tokens,session_id,slo_class\n"
+        ",0.000000,1,1,s1,chat\nb,0.001000,1,1,,\n,0.002000,1,1,s0,batch\n"
+        ",0.003000,1,1,s1,chat\n");
+}
+
+TEST_CASE("a number with zeros before it is a name") {
+  const Workload workload = parse("request_id,arrival_s,prompt_tokens,output_tokens\n00,0,1,1\n");
+  CHECK(workload.names == std::vector<std::string>{"00"});
 }
 
 TEST_CASE("domains are kept by name, and a row may have none") {
@@ -186,7 +212,7 @@ TEST_CASE("what is written reads back the same") {
   const Workload sessions =
       parse("request_id,arrival_s,prompt_tokens,output_tokens,session_id\nx,0.0000014,1,1,s\n");
   CHECK(write_request_csv(sessions) ==
-        "request_id,arrival_s,prompt_tokens,output_tokens,session_id\nx,0.000001,1,1,0\n");
+        "request_id,arrival_s,prompt_tokens,output_tokens,session_id\nx,0.000001,1,1,s\n");
 }
 
 }  // namespace

@@ -210,3 +210,47 @@ TEST_CASE("the id of a run depends on its scenario and seed alone") {
   run.scenario.seed = 2;
   CHECK(run.result().run_id != id);
 }
+
+TEST_CASE("attainment is told by class of request, of those that have one and count") {
+  HandMadeRun run;
+  run.scenario.slo.ttft_ms = 100;
+  run.scenario.workload.warmup_s = 1;
+  run.complete({1000, 1000, 1010, 1020}, 5, 2);  // chat, good
+  run.complete({1000, 1000, 1200, 1300}, 5, 2);  // batch, late
+  run.complete({1000, 1000, 1200, 1300}, 5, 2);  // chat, late
+  run.complete({1000, 1000, 1010, 2000}, 5, 2);  // none, good
+  run.complete({0, 0, 10, 20}, 5, 2);            // chat, before the warm-up
+  run.complete({0, 0, 10, 20}, 5, 2);            // the only one of its class, likewise
+  run.workload.slo_class = {1, 0, 1, kNoSloClass, 1, 2};
+  run.workload.slo_class_names = {"batch", "chat", "early"};
+  const json slo = json::parse(json_of(run.result()))["slo"];
+  CHECK(slo["attainment_ratio"] == 0.5);
+  CHECK(slo["per_class"] == json::parse(R"({
+      "batch": {"attainment_ratio": 0, "goodput_rps": 0, "good_request_count": 0,
+                "request_count": 1},
+      "chat": {"attainment_ratio": 0.5, "goodput_rps": 1, "good_request_count": 1,
+               "request_count": 2}})"));
+  run.workload.slo_class.clear();
+  run.workload.slo_class_names.clear();
+  CHECK_FALSE(json::parse(json_of(run.result()))["slo"].contains("per_class"));
+}
+
+TEST_CASE("each kind of instance has its own memory, the first one's stands where it always did") {
+  HandMadeRun run(3);
+  run.deployment.instances[2].spec = 1;
+  run.deployment.instances[2].memory.gpus = {hand_made_gpu(40'000'000)};
+  run.deployment.instances[2].memory.num_gpu_blocks = 700;
+  const json memory = json::parse(json_of(run.result()))["memory"];
+  CHECK(memory["kv"]["num_gpu_blocks"] == 100);
+  CHECK(memory["per_gpu"]["capacity_bytes"] == 80'000);
+  REQUIRE(memory["instances"].size() == 2);
+  CHECK(memory["instances"][0]["instance"] == "0");
+  CHECK(memory["instances"][0]["kv"] == memory["kv"]);
+  CHECK(memory["instances"][0]["per_gpu"] == memory["per_gpu"]);
+  CHECK(memory["instances"][1]["instance"] == "2");
+  CHECK(memory["instances"][1]["kv"]["num_gpu_blocks"] == 700);
+  CHECK(memory["instances"][1]["per_gpu"]["capacity_bytes"] == 40'000'000);
+  const std::string text = text_of(run.result());
+  CHECK(text.find("KV cache          0: 100 blocks of 16") != std::string::npos);
+  CHECK(text.find("KV cache          2: 700 blocks of 16") != std::string::npos);
+}

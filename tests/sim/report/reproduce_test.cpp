@@ -138,6 +138,19 @@ TEST_CASE("lengths the benchmark cannot draw are replaced by their means, and it
   CHECK(line_with(run, "# the random dataset has fixed or uniform lengths") != "");
 }
 
+TEST_CASE("prefixes of a trace that a benchmark cannot send are said to be lost") {
+  HandMadeRun run = fixed_lengths();
+  run.scenario.workload.trace.emplace().path = "data/hour.csv.gz";
+  const char* const lost = "# the prefixes that prompts of the trace share are lost";
+  CHECK(line_with(run, lost) == "");
+  run.workload.chain = {{0, 5}, {0, 5}};
+  CHECK(line_with(run, lost) != "");
+  CHECK(line_with(run, "# hour.burstgpt.csv has to be made of the trace") != "");
+  run.scenario.instances[0].engine.backend = "sglang";
+  CHECK(line_with(run, "# this benchmark reads no trace").find("no prompt shares a prefix") !=
+        std::string::npos);
+}
+
 TEST_CASE("a backend without commands of its own has none") {
   HandMadeRun run = fixed_lengths();
   run.scenario.instances[0].engine.backend = "static_batch";

@@ -68,8 +68,26 @@ TEST_CASE("names and sessions of a trace are kept, whatever they contain") {
   HandMadeRun run;
   run.complete({0, 0, 10, 20}, 5, 2);
   run.workload.names = {"a \"quoted\"\nname\\"};
-  run.workload.session = {7};
+  run.workload.session = {7};  // of a synthetic workload: numbers
   const json line = lines_of(run)[0];
   CHECK(line["request_id"] == "a \"quoted\"\nname\\");
   CHECK(line["session_id"] == "7");
+}
+
+TEST_CASE("what the trace does not say of a request is absent, the rest is as it stands there") {
+  HandMadeRun run;
+  run.complete({0, 0, 10, 20}, 5, 2);
+  run.complete({0, 0, 10, 20}, 5, 2);
+  run.workload.names = {"r", ""};
+  run.workload.session = {0, kNoSession};
+  run.workload.session_names = {"s1"};
+  run.workload.slo_class = {kNoSloClass, 0};
+  run.workload.slo_class_names = {"chat"};
+  const std::vector<json> lines = lines_of(run);
+  CHECK(lines[0]["request_id"] == "r");
+  CHECK(lines[0]["session_id"] == "s1");
+  CHECK_FALSE(lines[0].contains("slo_class"));
+  CHECK_FALSE(lines[1].contains("request_id"));
+  CHECK_FALSE(lines[1].contains("session_id"));
+  CHECK(lines[1]["slo_class"] == "chat");
 }

@@ -104,6 +104,87 @@ TEST_CASE("under overload the waits grow with the excess of the load") {
   CHECK(*s.rate_deficit == Approx(0.2).epsilon(0.02));
 }
 
+TEST_CASE("a load that changes is judged by what it leaves to do") {
+  // 10 requests/s can be served. {seconds, requests/s} one after the other.
+  struct Stretch {
+    double s, rate;
+  };
+  struct Case {
+    const char* why;
+    std::vector<Stretch> stretches;
+    Verdict verdict;
+  };
+  const Case cases[] = {
+      {"a rush in the middle that is worked off",
+       {{300, 5}, {100, 20}, {600, 5}},
+       Verdict::kBacklogged},
+      {"a rush that most of the run is spent on, worked off in the end",
+       {{50, 5}, {400, 14}, {800, 7}},
+       Verdict::kBacklogged},
+      {"a day of more than is served, less at its end",
+       {{150, 8}, {400, 10}, {500, 15}, {350, 9}},
+       Verdict::kOverloaded},
+      {"a rush too large for the rest of the run, whose waits have no trend",
+       {{200, 10}, {200, 20}, {700, 9}},
+       Verdict::kOverloaded},
+      {"growing to twice too much",
+       {{100, 2}, {100, 4}, {100, 6}, {100, 8}, {100, 10}, {100, 12}, {100, 16}, {100, 20}},
+       Verdict::kOverloaded},
+      {"falling from twice too much, not worked off",
+       {{100, 20}, {100, 16}, {100, 14}, {100, 12}, {100, 10}, {100, 8}},
+       Verdict::kOverloaded},
+      {"falling from too much, worked off",
+       {{100, 14}, {100, 12}, {100, 8}, {100, 6}, {100, 4}, {100, 2}},
+       Verdict::kBacklogged},
+      {"a swing within the capacity", {{200, 2}, {200, 8}, {200, 2}, {200, 8}}, Verdict::kStable},
+      {"a burst at the very end", {{500, 5}, {1, 200}}, Verdict::kBacklogged},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+      CAPTURE(seed);
+      std::vector<double> arrivals;
+      double begin_ms = 0;
+      for (const Stretch& stretch : c.stretches) {
+        const int count = static_cast<int>(stretch.s * stretch.rate);
+        for (const double at : poisson(count, 1000 / stretch.rate, seed))
+          arrivals.push_back(begin_ms + at);
+        begin_ms = std::max(begin_ms + stretch.s * 1000, arrivals.back());
+      }
+      CHECK(to_text(served(arrivals, 1, 100).verdict) == doctest::String(to_text(c.verdict)));
+    }
+  }
+}
+
+TEST_CASE("an engine of many places is judged like one of few") {
+  // 256 places of 45 s serve 5.7 requests/s: a wait of one service is 256 requests in line.
+  const SaturationSection s = served(poisson(6000, 1000 / 6.6, 1), 256, 45'000);
+  CHECK(to_text(s.verdict) == doctest::String("overloaded"));
+  CHECK(to_text(served(poisson(6000, 1000 / 5.0, 1), 256, 45'000).verdict) ==
+        doctest::String("stable"));
+}
+
+TEST_CASE("a short run of a busy server is no overload") {
+  for (const int requests : {10, 20, 50, 100}) {
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+      CAPTURE(requests);
+      CAPTURE(seed);
+      const SaturationSection s = served(poisson(requests, 125, seed), 1, 100);
+      CHECK(to_text(s.verdict) != doctest::String("overloaded"));
+    }
+  }
+}
+
+TEST_CASE("a run in which nothing completed is not called stable") {
+  HandMadeRun run;
+  for (int i = 0; i < 4; ++i) {
+    const std::size_t row = run.leave(100.0 * i, RequestStatus::kIncomplete);
+    run.requests.first_scheduled[row] = ms(100.0 * i + 1);
+  }
+  CHECK(to_text(saturation(run.view(), request_statistics(run.view())).verdict) ==
+        doctest::String("backlogged"));
+}
+
 TEST_CASE("an overload that was cut off is still one, and counts what is left") {
   const SaturationSection s = served(poisson(2000, 50, 3), 1, 100, 60'000);
   CHECK(to_text(s.verdict) == doctest::String("overloaded"));
@@ -192,6 +273,7 @@ TEST_CASE("a deployment that refuses most of its requests does not keep up") {
       {"all", 0, 40, Verdict::kOverloaded},
       {"all but a few", 2, 400, Verdict::kOverloaded},
       {"three of five", 40, 60, Verdict::kOverloaded},
+      {"nearly half", 160, 140, Verdict::kOverloaded},
       {"a few", 40, 4, Verdict::kStable},
   };
   for (const Case& c : cases) {
