@@ -71,13 +71,16 @@ void StepTime::pad(std::span<const StepWork> ranks) {
 }
 
 void StepTime::price_experts(std::span<const StepWork> ranks) {
-  MoeStep step{ranks.front().step, ranks.front().now_ns, 0, 0, {}, ranks};
+  MoeStep step{
+      .step = ranks.front().step, .now_ns = ranks.front().now_ns, .held = {}, .works = ranks};
   held_.clear();
   const bool split = parallel_.sequence_parallel();
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     int prompt = 0;
     for (const PromptChunk& chunk : ranks[r].chunks) prompt += chunk.tokens;
     const int real = prompt + ranks[r].decodes;
+    step.real_prompts += prompt;
+    step.real_decodes += ranks[r].decodes;
     // Padding is shared out like the tokens themselves.
     const int prompts =
         real == 0 ? 0 : static_cast<int>(static_cast<std::int64_t>(tokens_[r]) * prompt / real);
@@ -105,6 +108,11 @@ void StepTime::price_other_half(MoeStep step) {
   const std::size_t stages = stages_.size();
   moe_cost_.resize(2 * stages);
   step.works = std::span(halves_).subspan(step.works.size());
+  step.real_decodes = step.real_prompts = 0;
+  for (const StepWork& work : step.works) {
+    step.real_decodes += work.decodes;
+    for (const PromptChunk& chunk : work.chunks) step.real_prompts += chunk.tokens;
+  }
   const std::span<MoeStageCost> other = std::span(moe_cost_).subspan(stages);
   moe_->price(step, other);
   for (std::size_t s = 0; s < stages; ++s) {

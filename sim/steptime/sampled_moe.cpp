@@ -46,8 +46,9 @@ class SampledMoe final : public MoeModel {
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
     if (tables_.outdated(step.now_ns)) restart(step.now_ns);
     const int tokens = step.decode_tokens + step.prompt_tokens;
-    tokens_[0] += one_kind_ ? tokens : step.decode_tokens;
-    tokens_[1] += one_kind_ ? 0 : step.prompt_tokens;
+    tokens_[0] += one_kind_ ? step.real_decodes + step.real_prompts : step.real_decodes;
+    tokens_[1] += one_kind_ ? 0 : step.real_prompts;
+    padded_ += tokens - step.real_decodes - step.real_prompts;
     for (MoeStageCost& stage : cost) stage = {};
     note_holders(step.held, tokens);
     uneven_held_ = evenly_held(step.held) ? std::span<const double>() : step.held;
@@ -68,6 +69,7 @@ class SampledMoe final : public MoeModel {
       MoeLayerStats& layer = stats.layers[static_cast<std::size_t>(l)];
       layer.tokens = all_tokens_ + tokens_[0] + tokens_[1];
       layer.assignments = layer.tokens * shape_.top_k;
+      layer.padded = padded_;
     }
     stats.prefill_from_decode = !one_kind_ && tables_.replay().prefill_from_decode();
     stats.sequence_epochs = tables_.sequence_epochs();
@@ -316,6 +318,7 @@ class SampledMoe final : public MoeModel {
   double holders_ = 1;                      ///< ranks that hold each token
   Tokens tokens_{};                         ///< since the last flush, by kind
   double all_tokens_ = 0;                   ///< before it
+  double padded_ = 0;                       ///< beside tokens, of the whole run
   std::vector<double> taken_;
 };
 

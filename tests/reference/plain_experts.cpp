@@ -185,6 +185,7 @@ void PlainExperts::route(const std::vector<Token>& tokens, int moe_layer,
     std::set<int> ranks, reached;
     for (const int e : experts_of(token, moe_layer)) {
       out.counts[at(e)] += 1;
+      if (token.real) out.real_counts[at(e)] += 1;
       if (parts == 1) continue;
       const std::vector<int>& copies = slots_of[at(e)];
       const int rank = place.rank_of(copies[token.index % copies.size()]);
@@ -247,6 +248,7 @@ void PlainExperts::run_experts(const Shard& shard, const LayerSpec& spec, int mo
       p.dp > 1 ? config_.groups.front().nodes() : std::vector<int>(parts, 0);
   traffic.node_copies.assign(at(*std::ranges::max_element(nodes) + 1), 0);
   out.counts.assign(at(spec.num_experts), 0);
+  out.real_counts.assign(at(spec.num_experts), 0);
   std::vector<std::vector<std::uint32_t>> slot_counts(cut ? 1 : parts);
   route(tokens, moe_layer, nodes, traffic, out, slot_counts);
   if (cut) slot_counts[0].assign(out.counts.begin(), out.counts.end());
