@@ -47,7 +47,9 @@ StepTime::Memo StepTime::price_lockstep(StageState& stage, std::span<const StepW
 
 /// The graph mode of a step is the least of its ranks'; in a graph all are padded to the largest
 /// (serving-semantics 1.10). A rank without work runs a token of its own. An engine that does not
-/// pad has a graph only if all ranks have the same batch (TensorRT-LLM, cuda_graph_runner.py).
+/// pad has a graph only if all ranks have the same batch (TensorRT-LLM, cuda_graph_runner.py). One
+/// with graphs of their own for prompts has them for single ranks: once any of several prefills,
+/// none has a graph and counts stay ragged (SGLang's SUM_LEN, serving-semantics 8.1).
 void StepTime::pad(std::span<const StepWork> ranks) {
   tokens_.clear();
   bool uniform = true;
@@ -58,11 +60,11 @@ void StepTime::pad(std::span<const StepWork> ranks) {
     uniform = uniform && work.chunks.empty();
   }
   const int most = *std::ranges::max_element(tokens_);
-  dispatched_ = dispatch(most, uniform);
   const EngineProfile& profile = engine_.profile;
-  const bool pads =
-      profile.pad_to_graph || (!uniform && profile.prompt_graphs == PromptGraphs::kOwn);
-  if (!pads && std::ranges::any_of(tokens_, [most](int tokens) { return tokens != most; }))
+  const bool ragged = ranks.size() > 1 && !uniform && profile.prompt_graphs == PromptGraphs::kOwn;
+  dispatched_ = ragged ? Dispatch{GraphMode::kNone, most} : dispatch(most, uniform);
+  if (!profile.pad_to_graph &&
+      std::ranges::any_of(tokens_, [most](int tokens) { return tokens != most; }))
     dispatched_ = {GraphMode::kNone, most};
   // Half batches are captured whole or not at all, and are always of equal size (5.1).
   if (split_ && dispatched_.mode == GraphMode::kPiecewise) dispatched_ = {GraphMode::kNone, most};
