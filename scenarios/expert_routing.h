@@ -58,6 +58,11 @@ class ExpertRouting {
   /// and no rows. Null for every other kind.
   [[nodiscard]] virtual std::unique_ptr<StepReplay> steps(const RoutingShape& shape,
                                                           std::uint64_t seed) const;
+  /// Whether it can be told what a token would choose beyond its top-k (next_choices). A recording
+  /// has no more than it has.
+  [[nodiscard]] virtual bool knows_next(const RoutingShape& /*shape*/) const { return true; }
+  /// Whether a table of a larger top_k lists the same choices first.
+  [[nodiscard]] virtual bool ranks_all() const { return false; }
   /// What the report should warn of when a model of this shape is routed so; empty: nothing.
   [[nodiscard]] virtual std::string remark(const RoutingShape& /*shape*/) const { return ""; }
 

@@ -20,6 +20,17 @@ void check_fixed(Reader& in, const PlacementSpec& placement) {
   }
 }
 
+/// SGLang's --eplb-rebalance-num-iterations; vLLM's step_interval is the struct's own
+/// (serving-semantics 3.7).
+constexpr int kSglangInterval = 1000;
+
+/// What an engine does unless told otherwise.
+PlacementSpec first_placement_of(const std::string& backend) {
+  PlacementSpec placement;
+  if (backend == "sglang") placement.step_interval = kSglangInterval;
+  return placement;
+}
+
 /// The numbers of EPLB, under `eplb` or vLLM's `eplb_config`.
 void read_eplb(Reader in, PlacementSpec& placement, LoadContext& context) {
   placement.num_redundant_experts =
@@ -63,6 +74,19 @@ void read_map(Reader in, PlacementSpec& placement, LoadContext& context) {
   in.reject_unknown_keys();
 }
 
+/// A placement that is one word; those that need more say how they are written.
+std::string read_word(Reader& root, const std::string& key) {
+  const std::string word = root.is_text(key) ? root.text(key) : "";
+  if (word == "eplb") {
+    root.fail(key, "eplb is a mapping of its own", "write {eplb: {num_redundant_experts: 8}}");
+  } else if (word == "file") {
+    root.fail(key, "file names no file", "write {file: PATH}");
+  } else {
+    return root.choice_or(key, {"linear", "round_robin"}, "linear");
+  }
+  return "linear";
+}
+
 }  // namespace
 
 Given<PlacementSpec> read_placement_flags(Reader& engine, LoadContext& context) {
@@ -73,7 +97,8 @@ Given<PlacementSpec> read_placement_flags(Reader& engine, LoadContext& context) 
       given.where = engine.where(key);
     }
   };
-  PlacementSpec placement;
+  PlacementSpec placement =
+      first_placement_of(engine.is_text("backend") ? engine.text("backend") : "");
   bool any = false;
   if (engine.has("expert_placement_strategy")) {
     note("expert_placement_strategy");
@@ -118,11 +143,11 @@ Given<PlacementSpec> read_placement(Reader& root, const EngineKeys& engine, Load
       root.fail(key, fmt::format("says the same as {}", engine.placement.key),
                 "leave one of the two out");
     }
-    PlacementSpec placement;
+    PlacementSpec placement = first_placement_of(engine.backend ? *engine.backend.value : "");
     if (root.is_map(key)) {
       read_map(root.map(key), placement, context);
     } else {
-      placement.name = root.choice_or(key, {"linear", "round_robin"}, "linear");
+      placement.name = read_word(root, key);
     }
     given.value = placement;
   } else if (engine.placement) {

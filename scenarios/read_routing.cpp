@@ -91,13 +91,20 @@ bool groups_hold_top_k(Reader& root, const RoutingShape& shape, LoadContext& con
 }
 
 /// The kind's own fields, and whether it can route this model.
-void read_kind(Reader& in, const RoutingShape& shape, LoadContext& context) {
+void read_kind(Reader& in, const RoutingShape& shape, Overflow overflow, LoadContext& context) {
   const std::size_t before = context.diagnostics.size();
   const std::unique_ptr<ExpertRouting> routing = read_expert_routing(in);
   in.reject_unknown_keys();
   if (shape.layers == 0 || context.diagnostics.size() > before) return;
   try {
     routing->check(shape);
+    if (overflow == Overflow::kNextChoice && !routing->knows_next(shape)) {
+      in.fail("overflow",
+              fmt::format("the recording has a token's {} experts, and none it would take next",
+                          shape.top_k),
+              "write drop or pad, or a generator such as latent_logit");
+      return;
+    }
     const std::string remark = routing->remark(shape);
     if (!remark.empty()) context.warnings.push_back(remark);
   } catch (const InputError& error) {
@@ -132,7 +139,7 @@ RoutingSpec read_routing(Reader& root, const RoutingShape& shape, LoadContext& c
   const auto seed = in.optional_integer("seed", {.min = 0, .max = 9.2e18});
   if (seed) spec.seed = static_cast<std::uint64_t>(*seed);
   const bool sound = groups_hold_top_k(root, shape, context);
-  read_kind(in, sound ? shape : RoutingShape(), context);
+  read_kind(in, sound ? shape : RoutingShape(), spec.overflow, context);
   context.resolve("routing.kind", spec.policy.name,
                   in.has("kind") ? context.source(spec.policy.where) : "default");
   return spec;

@@ -33,9 +33,12 @@ void LoadTable::add_csv(std::string_view text, const std::string& file, const Co
   }
   mistakes.throw_if_any();
   for (std::size_t i = 0; i < header.size(); ++i) {
-    if (std::find(place, place + 3, i) == place + 3) ignored_.emplace_back(header[i]);
+    if (std::find(place, place + 3, i) == place + 3 && header[i] != "model")
+      ignored_.emplace_back(header[i]);
   }
   const std::size_t width = header.size();
+  const auto model = static_cast<std::size_t>(std::ranges::find(header, "model") - header.begin());
+  std::string_view first_model;
   constexpr std::uint64_t kMostCount = std::numeric_limits<std::uint32_t>::max();
   const std::uint64_t most[3] = {kMostLayers, kMostExperts - 1, kMostCount};
   while (lines.next()) {
@@ -46,6 +49,15 @@ void LoadTable::add_csv(std::string_view text, const std::string& file, const Co
       const auto value = parse_whole(fields[place[i]]);
       good = value.has_value() && *value <= most[i];
       values[i] = value.value_or(0);
+    }
+    if (good && model < width) {
+      if (first_model.empty()) first_model = fields[model];
+      if (fields[model] != first_model) {
+        mistakes.add(lines.number(), "model",
+                     fmt::format("{} after rows of {}", shown(fields[model]), shown(first_model)),
+                     "loads of two models do not add up: split the file, one model each");
+        break;
+      }
     }
     if (good) {
       add(values[0], values[1], values[2]);

@@ -18,7 +18,8 @@ namespace moesim {
 class LoadTable {
  public:
   /// Adds rows of a CSV whose columns of these names hold layer, expert and count; other columns
-  /// are ignored and named in `ignored`. Throws InputError.
+  /// are ignored and named in `ignored`. Throws InputError, also where a column `model` has several
+  /// models: expert 3 of one is not expert 3 of another.
   struct Columns {
     const char *layer, *expert, *count;
   };

@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
 
 #include "scenarios/expert_routing.h"
+#include "scenarios/layout.h"
 #include "scenarios/load_parts.h"
 #include "scenarios/load_table.h"
 
@@ -110,6 +112,65 @@ void check_step_loads(const Rules& rules) {
   }
 }
 
+/// What carries tokens to experts in some systems only.
+struct Carrier {
+  const char* name;    ///< or how it begins
+  bool needs_nvlink;   ///< between all ranks: FlashInfer's kernels write to each other's memory
+  bool inside_nvlink;  ///< between the ranks of a node: DeepEP's forwarding kernels
+  bool needs_rdma;     ///< between nodes: NVSHMEM, IBGDA or GIN
+  bool in_trtllm;      ///< which has NVLink's, DeepEP and all-gather (TRTLLM_FORCE_COMM_METHOD)
+};
+constexpr Carrier kCarriers[] = {{"flashinfer_nvlink", true, true, false, true},
+                                 {"deepep_high_throughput", false, true, true, true},
+                                 {"deepep_low_latency", false, false, true, true},
+                                 {"deepep_v2", false, false, true, false},
+                                 {"mori_", false, false, true, false},
+                                 {"pplx", false, false, true, false},
+                                 {"nixl_ep", false, false, false, false}};
+
+/// A backend runs where its messages can go (serving-semantics 3.4).
+void check_carrier(const Rules& rules, const InstanceSpec& entry, const NodeGroup& node,
+                   const Given<std::string>& given) {
+  const std::string& backend = entry.engine.all2all_backend;
+  const auto carrier = std::ranges::find_if(
+      kCarriers, [&](const Carrier& one) { return backend.starts_with(one.name); });
+  if (carrier == std::end(kCarriers) || entry.parallel.dp == 1) return;
+  const std::string other = "write allgather_reducescatter";
+  if (entry.engine.backend == "trtllm" && !carrier->in_trtllm) {
+    fail(rules.context, given, fmt::format("TensorRT-LLM has no {}", backend),
+         other + ", flashinfer_nvlink_one_sided or deepep_low_latency");
+    return;
+  }
+  const bool linked = node.system.node.nvlink;
+  const NetworkSpec& network = rules.scenario.cluster.network;
+  const bool between = entry.parallel.dp * entry.parallel.pp * entry.parallel.tp > node.gpus;
+  if (!linked && carrier->inside_nvlink) {
+    fail(rules.context, given,
+         fmt::format("{} needs NVLink, and GPUs of {} have PCIe", backend, node.system.name),
+         other);
+  } else if (between && carrier->needs_nvlink && network.preset != NetworkPreset::kExplicit) {
+    fail(rules.context, given,
+         fmt::format("{} needs NVLink between all {} ranks, and a node has {}", backend,
+                     entry.parallel.gpus(), node.gpus),
+         "write deepep_low_latency or deepep_high_throughput");
+  } else if (between && carrier->needs_rdma && network.link.name.starts_with("tcp")) {
+    rules.context.warnings.push_back(
+        fmt::format("engine.all2all_backend: {} sends by RDMA, and {} is plain sockets: times are "
+                    "what its messages would take there",
+                    backend, network.link.name));
+  }
+}
+
+void check_carriers(const Rules& rules, const std::vector<EngineKeys>& engines) {
+  const Layout layout = lay_out(rules.scenario.cluster, rules.scenario.instances);
+  for (std::size_t i = 0; i < layout.node.size(); ++i) {
+    if (layout.node[i] < 0 || !engines[i].all2all_backend) continue;
+    check_carrier(rules, rules.scenario.instances[i],
+                  rules.scenario.cluster.nodes[static_cast<std::size_t>(layout.node[i])],
+                  engines[i].all2all_backend);
+  }
+}
+
 /// Mixes of domains by time ask when requests arrive.
 void check_mix_schedule(const Rules& rules) {
   const std::optional<Where>& where = rules.scenario.routing.mix_schedule;
@@ -132,6 +193,7 @@ void check_experts(const ValidateInputs& inputs, LoadContext& context) {
   check_fidelity(rules);
   check_step_loads(rules);
   check_mix_schedule(rules);
+  if (inputs.has_system) check_carriers(rules, inputs.engines);
 }
 
 }  // namespace moesim

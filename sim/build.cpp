@@ -198,6 +198,15 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
   const RoutingSpec& routing = scenario.routing;
   experts.fidelity =
       routing.fidelity == RoutingFidelity::kAuto ? RoutingFidelity::kSampled : routing.fidelity;
+  // Draws of whole steps keep a token's layers together; only exact replay takes them apart.
+  const bool apart =
+      experts.routing->replay(scenario.seed).mode == RoutingReplay::Mode::kIndependent;
+  if (apart && routing.fidelity == RoutingFidelity::kAuto)
+    experts.fidelity = RoutingFidelity::kExact;
+  if (apart && routing.fidelity == RoutingFidelity::kSampled)
+    warn(
+        "routing.mode: independent is the same as row where routing.fidelity is sampled: write "
+        "exact to see it");
   if (routing.fidelity == RoutingFidelity::kRankExact) {
     const std::string obstacle =
         rank_exact_obstacle(scenario, parallel, experts.placement, *experts.routing, workload);
@@ -329,6 +338,26 @@ int World::instance_count() const {
   return static_cast<int>(parts_->simulation->instances().size());
 }
 
+namespace {
+
+/// A balancer that was asked for and never had its turn.
+void add_idle_balancer(RunView& view) {
+  const PlacementSpec& placement = view.scenario.placement;
+  std::uint64_t most = 0;
+  for (const MoeOfInstances& part : view.moe) {
+    if (!part.stats.rebalances.empty()) return;
+    if (part.placement && !part.stats.layers.empty())
+      most = std::max(most, part.stats.layers.front().steps);
+  }
+  if (!placement.rebalances() || most == 0) return;
+  view.warnings.push_back(
+      fmt::format("placement: eplb never moved experts: its interval is {} steps, and the run has "
+                  "{}",
+                  placement.step_interval, most));
+}
+
+}  // namespace
+
 RunView World::view() const {
   const Simulation& simulation = *parts_->simulation;
   RunView view{parts_->scenario,
@@ -356,6 +385,7 @@ RunView World::view() const {
   view.events = simulation.events();
   view.interrupted = simulation.stopped_early();
   view.warnings = parts_->warnings;
+  add_idle_balancer(view);
   return view;
 }
 

@@ -103,6 +103,15 @@ Scenario fixed_scenario(const Scenario& scenario, int redundant) {
   return fixed;
 }
 
+double mean_step_ms(const RunResult& result) {
+  double sum = 0, steps = 0;
+  for (const PhaseBreakdown& phase : result.breakdown) {
+    steps += static_cast<double>(phase.steps);
+    sum += static_cast<double>(phase.steps) * (phase.step_time_ms + phase.cpu_gap_ms);
+  }
+  return steps > 0 ? sum / steps : 0;
+}
+
 /// Runs the scenario with experts placed so.
 void simulate(const Scenario& scenario, PlacementCandidate& candidate) {
   const Scenario fixed = fixed_scenario(scenario, candidate.redundant);
@@ -121,7 +130,11 @@ void simulate(const Scenario& scenario, PlacementCandidate& candidate) {
   Metrics metrics(world.instance_count(), fixed, world.workload());
   world.run(&metrics);
   const RunResult result = make_result(world.view(), metrics, {});
-  candidate.output_throughput = result.summary.output_throughput.value_or(0);
+  const SummarySection& summary = result.summary;
+  candidate.output_throughput = summary.output_throughput.value_or(0);
+  if (summary.duration > 0)
+    candidate.input_throughput = static_cast<double>(summary.total_input_tokens) / summary.duration;
+  candidate.step_ms = mean_step_ms(result);
   if (result.latency.time_per_output_token)
     candidate.mean_tpot_ms = result.latency.time_per_output_token->mean;
   if (result.latency.time_to_first_token)
@@ -133,7 +146,9 @@ void simulate(const Scenario& scenario, PlacementCandidate& candidate) {
     intra += layer.a2a_bytes_intra;
     inter += layer.a2a_bytes_inter;
   }
-  const double tokens = result.moe->layers.empty() ? 0 : result.moe->layers.front().tokens;
+  double tokens = 0;
+  if (!result.moe->layers.empty())
+    tokens = result.moe->layers.front().tokens + result.moe->layers.front().padded_tokens;
   if (tokens > 0) candidate.sent_per_token = (intra + inter) / tokens;
   if (intra + inter > 0) candidate.inter_share = inter / (intra + inter);
 }
@@ -161,6 +176,11 @@ std::vector<int> redundancies(const Scenario& scenario, const std::vector<int>& 
   return list;
 }
 
+/// Tokens per second that a placement is worth.
+double worth(const PlacementStudy& study, const PlacementCandidate& candidate) {
+  return study.prefill ? candidate.input_throughput : candidate.output_throughput;
+}
+
 std::string percent_text(double ratio) {
   return fmt::format("{:+.1f} %", 100 * (ratio - 1));
 }
@@ -171,21 +191,28 @@ std::string verdict_of(const PlacementStudy& study, int step_interval) {
   const PlacementCandidate* eplb = nullptr;
   for (const PlacementCandidate& one : study.candidates) {
     if (one.name != "eplb" || !one.infeasible.empty()) continue;
-    if (eplb == nullptr || one.output_throughput > eplb->output_throughput) eplb = &one;
+    if (eplb == nullptr || worth(study, one) > worth(study, *eplb)) eplb = &one;
   }
-  if (eplb == nullptr || !base.infeasible.empty() || base.output_throughput <= 0)
+  if (eplb == nullptr || !base.infeasible.empty())
     return "EPLB cannot be compared: a placement does not fit";
-  const double gain = eplb->output_throughput / base.output_throughput;
+  if (worth(study, base) <= 0) return "EPLB cannot be compared: no request was completed";
+  const double gain = worth(study, *eplb) / worth(study, base);
   const double stop_s = eplb->move_ms * 1e-3;
   // An interval of 0: experts are where they are from the start.
-  const double interval_s = step_interval * eplb->mean_tpot_ms * 1e-3;
+  const double interval_s = step_interval * eplb->step_ms * 1e-3;
   const double kept = interval_s > 0 ? interval_s / (interval_s + stop_s) : 1;
   constexpr double kWorth = 1.01;  // below 1 % nobody would move weights for it
+  const auto& own = study.prefill ? eplb->mean_ttft_ms : eplb->mean_tpot_ms;
+  const auto& linear = study.prefill ? base.mean_ttft_ms : base.mean_tpot_ms;
+  const std::string latency =
+      own && linear && *linear > 0
+          ? fmt::format(" and {} {}", percent_text(*own / *linear),
+                        study.prefill ? "time to the first token" : "time per token")
+          : "";
   const std::string what = fmt::format(
-      "EPLB with {} redundant experts gives {} output tokens/s and {} time per token against "
-      "linear; moving there takes {:.2f} s{}",
-      eplb->redundant, percent_text(gain), percent_text(eplb->mean_tpot_ms / base.mean_tpot_ms),
-      stop_s,
+      "EPLB with {} redundant experts gives {} {} tokens/s{} against linear; moving there takes "
+      "{:.2f} s{}",
+      eplb->redundant, percent_text(gain), study.prefill ? "input" : "output", latency, stop_s,
       step_interval > 0 ? fmt::format(", {:.2f} % of the time at one move in {} steps",
                                       100 * (1 - kept), step_interval)
                         : "");
@@ -208,6 +235,7 @@ PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>
   study.model = scenario.model.id;
   study.routing = scenario.routing.policy.name;
   study.from_trace = study.routing == "trace";
+  study.prefill = entry.role == Role::kPrefill;
   study.layers = shape.layers;
   study.experts = shape.experts;
   study.ranks = parallel.moe_ep();
@@ -250,7 +278,7 @@ PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>
   }
   for (PlacementCandidate& candidate : study.candidates) simulate(scenario, candidate);
   for (std::size_t i = 1; i < study.candidates.size(); ++i) {
-    if (study.candidates[i].output_throughput > study.candidates[study.best].output_throughput)
+    if (worth(study, study.candidates[i]) > worth(study, study.candidates[study.best]))
       study.best = i;
   }
   study.verdict = verdict_of(study, scenario.placement.step_interval);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,25 +25,28 @@ struct PlacementCandidate {
   double inter_share = 0;      ///< of these, between nodes
   double replica_bytes = 0;    ///< weights of redundant experts on a GPU
   std::int64_t kv_tokens = 0;  ///< of a rank
-  double output_throughput = 0, mean_tpot_ms = 0, mean_ttft_ms = 0;
-  double moved_bytes = 0, move_ms = 0;  ///< from the first candidate's places to these
+  double output_throughput = 0;
+  double input_throughput = 0;  ///< prompt tokens per second: what a prefill instance is judged by
+  double step_ms = 0;           ///< mean length of a step
+  std::optional<double> mean_tpot_ms, mean_ttft_ms;  ///< of requests that have one
+  double moved_bytes = 0, move_ms = 0;               ///< from the first candidate's places to these
 };
 
 struct PlacementStudy {
   std::string scenario, model, routing;
   int layers = 0, experts = 0, ranks = 1, nodes = 1;
+  bool prefill = false;     ///< prompts only: judged by input tokens and the first token
   bool from_trace = false;  ///< planned on the first half of the recorded sequences
   std::vector<PlacementCandidate> candidates;  ///< the first is linear
-  std::size_t best = 0;                        ///< most output tokens per second
-  std::string verdict;                         ///< "would EPLB pay here?" in a sentence
+  std::size_t best = 0;  ///< most output tokens per second; of prefill, input tokens
+  std::string verdict;   ///< "would EPLB pay here?" in a sentence
 };
 
 /// Compares placements for the scenario's first kind of instance: linear, round_robin where experts
 /// come in groups, and EPLB with each number of redundant experts (empty: none, and one more per
 /// rank). EPLB is planned on the load of the first half of the routing's sequences (its first
 /// epoch, if it drifts; its first mix of domains, if those change with time) and everything is
-/// judged by the second (the last mix). Throws InputError if experts are
-/// not whole on ranks.
+/// judged by the second (the last mix). Throws InputError if experts are not whole on ranks.
 [[nodiscard]] PlacementStudy study_placements(const Scenario& scenario,
                                               const std::vector<int>& redundant);
 

@@ -47,7 +47,8 @@ class HotExpert final : public ExpertRouting {
       throw_input_error(
           {spot_.where_layers, spot_.key_layers,
            fmt::format("{:g} is not a layer of a model of {} MoE layers", layer, shape.layers),
-           "MoE layers count from 0; leave it out for all"});
+           "layers here are MoE layers, counted from 0 with dense ones left out; leave it out for "
+           "all"});
     }
   }
 
@@ -79,6 +80,9 @@ class HotExpert final : public ExpertRouting {
   }
   [[nodiscard]] bool independent_tokens() const override { return base_->independent_tokens(); }
   [[nodiscard]] bool consecutive_rows() const override { return base_->consecutive_rows(); }
+  [[nodiscard]] bool knows_next(const RoutingShape& shape) const override {
+    return base_->knows_next(shape);
+  }
   /// The base's; where that is constant, `from_s` is the one change. With a base that drifts the
   /// heat starts with the first of its epochs that begins at or after `from_s`.
   [[nodiscard]] double epoch_s() const override {

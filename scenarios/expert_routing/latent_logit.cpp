@@ -66,6 +66,7 @@ class LatentLogit final : public ExpertRouting {
     return {.seed = seed, .domain_mix = mix_, .mix_names_domains = true};
   }
   [[nodiscard]] double epoch_s() const override { return drift_.epoch_s(); }
+  [[nodiscard]] bool ranks_all() const override { return true; }
 
  private:
   [[nodiscard]] LatentParameters read() const {

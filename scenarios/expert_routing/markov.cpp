@@ -41,6 +41,9 @@ class Markov final : public ExpertRouting {
     return base_->replay(seed);
   }
   [[nodiscard]] bool consecutive_rows() const override { return base_->consecutive_rows(); }
+  [[nodiscard]] bool knows_next(const RoutingShape& shape) const override {
+    return base_->knows_next(shape);
+  }
   [[nodiscard]] double epoch_s() const override { return base_->epoch_s(); }
 
  private:

@@ -55,6 +55,11 @@ class Trace final : public ExpertRouting {
         "are a generator's, fitted to it",
         own.top_k, own.experts, own.layers, shape.top_k, shape.experts, shape.layers);
   }
+  /// Tokens of a fitted generator have logits of all experts; recorded ones the ids recorded.
+  [[nodiscard]] bool knows_next(const RoutingShape& shape) const override {
+    return ranks_all() && !fits(read_routed_tokens(recording_.file).shape(), shape);
+  }
+  [[nodiscard]] bool ranks_all() const override { return recording_.adapt == Adapt::kExperts; }
   [[nodiscard]] RoutingReplay::Options replay(std::uint64_t seed) const override {
     RoutingReplay::Options options = recording_.options;
     options.seed = seed;

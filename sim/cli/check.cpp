@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "hardware/profile_physics.h"
 #include "hardware/system.h"
 #include "models/hf_config.h"
+#include "models/placement.h"
 #include "scenarios/load.h"
 #include "scenarios/request_trace.h"
 #include "scenarios/routing_trace.h"
@@ -42,7 +44,9 @@ std::string extension(const fs::path& path) {
   Diagnostic mistake;
   mistake.where.file = file;
   mistake.problem =
-      "is neither a scenario, a system, a kernel profile, a model config, samples nor a trace";
+      "is neither a scenario, a system, a kernel profile, a model config, a placement, samples nor "
+      "a "
+      "trace";
   mistake.hint =
       "a scenario has schema_version and workload, a system gpu, a kernel profile framework and "
       "ops, "
@@ -102,6 +106,39 @@ std::string check_profile(const std::string& text, const std::string& file) {
                      profile.version, profile.curves.size());
 }
 
+/// `[[...], ...]`, or an object with it: where experts lie, as `routing place -o` writes it.
+bool is_placement(const std::string& text) {
+  constexpr const char* kBlank = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(kBlank);
+  if (first == std::string::npos) return false;
+  if (text[first] == '{') return text.find("\"physical_to_logical_map\"") != std::string::npos;
+  const std::size_t second = text.find_first_not_of(kBlank, first + 1);
+  return text[first] == '[' && second != std::string::npos && text[second] == '[';
+}
+
+/// Of as many layers and experts as it names; a scenario says whether that is its model.
+std::string check_placement(const std::string& text, const std::string& file) {
+  nlohmann::json map = nlohmann::json::parse(text, nullptr, false);
+  if (map.is_object()) map = map.value("physical_to_logical_map", nlohmann::json());
+  PlacementInput input{.ranks = 1};
+  if (map.is_array()) input.layers = static_cast<int>(map.size());
+  int slots = 0;
+  for (const nlohmann::json& row : map) {
+    if (!row.is_array()) continue;
+    slots = std::max(slots, static_cast<int>(row.size()));
+    for (const nlohmann::json& id : row) {
+      constexpr std::uint64_t kMost = 65535;
+      if (id.is_number_unsigned())
+        input.experts =
+            std::max(input.experts, 1 + static_cast<int>(std::min(id.get<std::uint64_t>(), kMost)));
+    }
+  }
+  input.redundant = std::max(0, slots - input.experts);
+  static_cast<void>(make_placement({.name = "file", .file = file})->place(input));
+  return fmt::format("placement of {} experts in {} slots of {} layers", input.experts, slots,
+                     input.layers);
+}
+
 /// Loads a file as what it is; says what it was.
 std::string check_file(const std::string& named) {
   std::error_code none;
@@ -121,6 +158,7 @@ std::string check_file(const std::string& named) {
   const std::string text = read_file(file);  // once: it may be standard input
   if (is_sample_file(text)) return check_samples(text, file);
   if (is_routing_trace(text)) return check_routing(parse_routing_trace(text, file));
+  if (is_placement(text)) return check_placement(text, file);
   const Document document = Document::parse(text, file);
   const auto has = [&](const char* key) { return document.get(key).has_value(); };
   if (has("architectures") || has("model_type"))

@@ -32,8 +32,9 @@ Json candidate_json(const PlacementCandidate& c) {
   out["a2a_bytes_per_token"] = c.sent_per_token;
   out["a2a_inter_ratio"] = c.inter_share;
   out["output_throughput"] = c.output_throughput;
-  out["mean_tpot_ms"] = c.mean_tpot_ms;
-  out["mean_ttft_ms"] = c.mean_ttft_ms;
+  out["input_throughput"] = c.input_throughput;
+  if (c.mean_tpot_ms) out["mean_tpot_ms"] = *c.mean_tpot_ms;
+  if (c.mean_ttft_ms) out["mean_ttft_ms"] = *c.mean_ttft_ms;
   out["moved_bytes"] = c.moved_bytes;
   out["move_ms"] = c.move_ms;
   return out;
@@ -59,18 +60,21 @@ std::string table_text(const PlacementStudy& study) {
       "mean\n\n",
       study.scenario, study.experts, study.layers, study.model, study.ranks, study.nodes,
       study.routing);
-  out += fmt::format("{:<12}{:>10}{:>9}{:>9}{:>9}{:>10}{:>12}{:>10}{:>13}{:>10}\n", "placement",
-                     "redundant", "planned", "judged", "a step", "GiB/GPU", "KV tokens", "MB/token",
-                     "out tok/s", "TPOT ms");
+  out +=
+      fmt::format("{:<12}{:>10}{:>9}{:>9}{:>9}{:>10}{:>12}{:>10}{:>13}{:>10}\n", "placement",
+                  "redundant", "planned", "judged", "a step", "GiB/GPU", "KV tokens", "MB/token",
+                  study.prefill ? "in tok/s" : "out tok/s", study.prefill ? "TTFT ms" : "TPOT ms");
   for (const PlacementCandidate& c : study.candidates) {
     out += fmt::format("{:<12}{:>10}{:>9.3f}{:>9.3f}", c.name, c.redundant, c.planned, c.judged);
     if (!c.infeasible.empty()) {
       out += fmt::format("  {}\n", c.infeasible);
       continue;
     }
-    out += fmt::format("{:>9.3f}{:>10.2f}{:>12}{:>10.3f}{:>13.0f}{:>10.2f}\n", c.step_imbalance,
+    const std::optional<double>& latency = study.prefill ? c.mean_ttft_ms : c.mean_tpot_ms;
+    out += fmt::format("{:>9.3f}{:>10.2f}{:>12}{:>10.3f}{:>13.0f}{:>10}\n", c.step_imbalance,
                        c.replica_bytes / kGib, c.kv_tokens, c.sent_per_token * kMega,
-                       c.output_throughput, c.mean_tpot_ms);
+                       study.prefill ? c.input_throughput : c.output_throughput,
+                       latency ? fmt::format("{:.2f}", *latency) : "-");
   }
   const PlacementCandidate& best = study.candidates[study.best];
   if (best.moved_bytes > 0) {

@@ -14,6 +14,7 @@ Json layer_json(const MoeLayerReport& layer, bool limited) {
   Json out = {{"layer", layer.layer},
               {"tokens", json_value(layer.tokens)},
               {"assignments", json_value(layer.assignments)},
+              {"padded_tokens", json_value(layer.padded_tokens)},
               {"active_experts_mean", json_value(layer.active_experts_mean)},
               {"rank_imbalance_mean", json_value(layer.rank_imbalance_mean)},
               {"rank_imbalance_p99", json_value(layer.rank_imbalance_p99)},
@@ -39,6 +40,7 @@ Json eplb_json(const MoeSection& moe) {
                 {"moved_bytes", json_value(r.moved_bytes)},
                 {"rank_imbalance_before", json_value(r.imbalance_before)},
                 {"rank_imbalance_after", json_value(r.imbalance_after)}});
+    if (r.imbalance_next) one["rank_imbalance_next"] = json_value(*r.imbalance_next);
     out["rebalances"].push_back(std::move(one));
   }
   return out;

@@ -14,6 +14,7 @@ MoeLayerReport layer_report(const MoeLayerStats& stats, int layer) {
   out.layer = layer;
   out.tokens = stats.tokens;
   out.assignments = stats.assignments;
+  out.padded_tokens = stats.padded;
   out.active_experts_mean = stats.active / steps;
   out.rank_imbalance_mean = stats.steps > 0 ? stats.rank_imbalance / steps : 1;
   const LogHistogram& seen = stats.rank_imbalances;
@@ -93,8 +94,8 @@ void add_placed(const RunView& view, const MoeOfInstances& part, MoeSection& out
     out.straggler = std::move(straggler);
   }
   for (const MoeStats::Rebalance& r : part.stats.rebalances) {
-    out.rebalances.push_back(
-        {instance, r.step, r.copy_ns * 1e-6, r.moved_bytes, r.imbalance_before, r.imbalance_after});
+    out.rebalances.push_back({instance, r.step, r.copy_ns * 1e-6, r.moved_bytes, r.imbalance_before,
+                              r.imbalance_after, r.imbalance_next});
   }
 }
 
@@ -124,13 +125,13 @@ std::optional<MoeOffload> offload_report(const Scenario& scenario, const MoeStat
   return out;
 }
 
-/// Sum of `bytes` over the layers, per token that went through one of them.
+/// Sum of `bytes` over the layers, per token that went through one of them, padding included.
 template <class Bytes>
 double per_token(const std::vector<MoeLayerReport>& layers, const Bytes& bytes) {
   double sum = 0, tokens = 0;
   for (const MoeLayerReport& layer : layers) {
     sum += bytes(layer);
-    tokens += layer.tokens;
+    tokens += layer.tokens + layer.padded_tokens;
   }
   return tokens > 0 ? sum / tokens : 0;
 }

@@ -33,6 +33,12 @@ class Exposition {
       out_ << fmt::format("{}{{{}}} {:.10g}\n", name, labels(i), value(i));
   }
 
+  /// One value of the whole deployment.
+  void metric(const char* name, const char* type, const char* help, double value) {
+    head(name, type, help);
+    out_ << fmt::format("{}{{model_name=\"{}\"}} {:.10g}\n", name, model_, value);
+  }
+
   void histogram(const char* name, const char* help,
                  const std::function<const BucketHistogram&(std::size_t)>& of) {
     head(name, "histogram", help);
@@ -91,6 +97,24 @@ void write_counters(const RunResult& result, Exposition& out) {
              [&](std::size_t i) { return count(engines[i].prefix_hit_tokens); });
 }
 
+/// What vLLM has no names for; of all engines together. Nothing for dense models.
+void write_experts(const RunResult& result, Exposition& out) {
+  if (!result.moe || result.moe->layers.empty()) return;
+  double active = 0, dropped = 0;
+  for (const MoeLayerReport& layer : result.moe->layers) {
+    active += layer.active_experts_mean;
+    dropped += layer.dropped_ratio * layer.assignments;
+  }
+  out.metric("moesim:moe_rank_imbalance", "gauge",
+             "Assignments of the fullest rank over the mean, mean over layers and steps.",
+             result.moe->mean_rank_imbalance());
+  out.metric("moesim:moe_active_experts", "gauge",
+             "Experts with tokens on a rank, mean over layers and steps.",
+             active / static_cast<double>(result.moe->layers.size()));
+  out.metric("moesim:moe_dropped_assignments_total", "counter",
+             "Assignments dropped since experts were full.", dropped);
+}
+
 }  // namespace
 
 void write_prometheus(const RunResult& result, std::ostream& stream) {
@@ -98,6 +122,7 @@ void write_prometheus(const RunResult& result, std::ostream& stream) {
   const std::vector<EngineCounters>& counters = result.counters;
   write_gauges(result, out);
   write_counters(result, out);
+  write_experts(result, out);
   using Histogram = const BucketHistogram&;
   out.histogram("vllm:time_to_first_token_seconds", "Arrival to first token.",
                 [&](std::size_t i) -> Histogram { return counters[i].time_to_first_token; });

@@ -131,9 +131,10 @@ struct CommunicationSection {
 
 /// One MoE layer over the run: means over its steps.
 struct MoeLayerReport {
-  int layer = 0;  ///< of the model
-  double tokens = 0, assignments = 0;
-  double active_experts_mean = 0;  ///< on a rank
+  int layer = 0;                       ///< of the model
+  double tokens = 0, assignments = 0;  ///< of requests
+  double padded_tokens = 0;            ///< beside those: padding and dummies of idle ranks
+  double active_experts_mean = 0;      ///< on a rank
   double rank_imbalance_mean = 1, rank_imbalance_p99 = 1, expert_imbalance_mean = 1;
   double dropped_ratio = 0, moved_ratio = 0;  ///< of the assignments: full expert, next choice
   double tokens_with_none_ratio = 0;          ///< of the tokens: all assignments dropped
@@ -154,6 +155,7 @@ struct MoeRebalance {
   std::string instance;  ///< empty if the run has one
   std::uint64_t step = 0;
   double copy_ms = 0, moved_bytes = 0, imbalance_before = 1, imbalance_after = 1;
+  std::optional<double> imbalance_next = {};  ///< of the load that came after
 };
 /// Experts outside the GPU: what was there when it was needed, and what copying took.
 struct MoeOffload {

@@ -213,10 +213,11 @@ void write_experts(const MoeSection& moe, std::ostream& out) {
   const MoeRebalance& last = moe.rebalances.back();
   row(out, "EPLB",
       fmt::format("{} rebalances, the last moved {} GB in {} ms: fullest rank {} "
-                  "before, {} after",
+                  "before, {} planned{}",
                   moe.rebalances.size(), short_number(last.moved_bytes * 1e-9),
                   short_number(last.copy_ms), short_number(last.imbalance_before),
-                  short_number(last.imbalance_after)));
+                  short_number(last.imbalance_after),
+                  last.imbalance_next ? ", " + short_number(*last.imbalance_next) + " since" : ""));
 }
 
 /// What experts outside the GPU cost.

@@ -19,16 +19,16 @@ double plan_ns(const ExpertPlacement& placement) {
 EplbControl::EplbControl(Config config, ExpertPlacement first)
     : config_(std::move(config)), placement_(std::move(first)) {}
 
-double EplbControl::mean_imbalance(const ExpertPlacement& placement) const {
+double EplbControl::mean_imbalance(const ExpertPlacement& placement,
+                                   std::span<const double> load) const {
   double sum = 0;
   const auto experts = static_cast<std::size_t>(placement.experts);
   for (int l = 0; l < placement.layers; ++l) {
-    const auto loads =
-        std::span<const double>(load_).subspan(static_cast<std::size_t>(l) * experts, experts);
+    const auto loads = load.subspan(static_cast<std::size_t>(l) * experts, experts);
     double total = 0, most = 0;
-    for (const double load : rank_loads(placement, l, loads)) {
-      total += load;
-      most = std::max(most, load);
+    for (const double rank : rank_loads(placement, l, loads)) {
+      total += rank;
+      most = std::max(most, rank);
     }
     sum += total > 0 ? most * placement.ranks / total : 1;
   }
@@ -50,16 +50,39 @@ void EplbControl::move(const ExpertPlacement& next, MoeStats::Rebalance& done) c
   done.copy_ns += std::ranges::max(stage_ns);
 }
 
-double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
+void EplbControl::take(MoeModel& model) {
   model.take_load(load_);
+  total_.resize(load_.size());
+  for (std::size_t i = 0; i < load_.size(); ++i) total_[i] += load_[i];
+}
+
+/// What the placement in force made of the load since it came into force.
+void EplbControl::judge(const std::vector<double>& total, MoeStats::Rebalance& last) const {
+  if (total.size() != moved_at_.size()) return;
+  std::vector<double> since = total;
+  double sum = 0;
+  for (std::size_t i = 0; i < since.size(); ++i) sum += since[i] -= moved_at_[i];
+  if (sum > 0) last.imbalance_next = mean_imbalance(placement_, since);
+}
+
+std::vector<MoeStats::Rebalance> EplbControl::rebalances() const {
+  std::vector<MoeStats::Rebalance> all = done_;
+  if (!all.empty()) judge(model_->stats().expert_load, all.back());
+  return all;
+}
+
+double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
+  take(model);
   if (std::ranges::all_of(load_, [](double load) { return load == 0; })) return 0;
+  if (!done_.empty()) judge(total_, done_.back());
+  moved_at_ = total_;
   PlacementInput input = config_.shape;
   input.loads = load_;
   const ExpertPlacement next = keep_slots(placement_, balanced_placement(input));
   MoeStats::Rebalance done;
   done.step = step;
-  done.imbalance_before = mean_imbalance(placement_);
-  done.imbalance_after = mean_imbalance(next);
+  done.imbalance_before = mean_imbalance(placement_, load_);
+  done.imbalance_after = mean_imbalance(next, load_);
   move(next, done);
   done.copy_ns += plan_ns(next);
   done_.push_back(done);
@@ -71,12 +94,13 @@ double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
 }
 
 double EplbControl::after_step(std::uint64_t step, MoeModel& model) {
+  model_ = &model;
   const auto interval = static_cast<std::uint64_t>(config_.spec.step_interval);
   const auto window = static_cast<std::uint64_t>(config_.spec.window_size);
   const std::uint64_t at = (step + 1) % interval;
   if (at == 0) return rebalance(step, model);
   // The window begins: what was counted before it is not looked at.
-  if (at + window == interval) model.take_load(load_);
+  if (at + window == interval) take(model);
   return 0;
 }
 

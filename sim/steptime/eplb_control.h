@@ -29,19 +29,26 @@ class EplbControl {
   };
   EplbControl(Config config, ExpertPlacement first);
 
-  /// After a step: nanoseconds for which serving stands still.
+  /// After a step: nanoseconds for which serving stands still. One model, which outlives this.
   double after_step(std::uint64_t step, MoeModel& model);
-  [[nodiscard]] const std::vector<MoeStats::Rebalance>& rebalances() const { return done_; }
+  /// All so far, each judged by the load that has come since.
+  [[nodiscard]] std::vector<MoeStats::Rebalance> rebalances() const;
   [[nodiscard]] const ExpertPlacement& placement() const { return placement_; }
 
  private:
   double rebalance(std::uint64_t step, MoeModel& model);
   void move(const ExpertPlacement& next, MoeStats::Rebalance& done) const;
-  [[nodiscard]] double mean_imbalance(const ExpertPlacement& placement) const;
+  [[nodiscard]] double mean_imbalance(const ExpertPlacement& placement,
+                                      std::span<const double> load) const;
+  void take(MoeModel& model);
+  void judge(const std::vector<double>& total, MoeStats::Rebalance& last) const;
 
   Config config_;
   ExpertPlacement placement_;
-  std::vector<double> load_;
+  const MoeModel* model_ = nullptr;  ///< of the steps so far
+  std::vector<double> load_;         ///< taken last
+  std::vector<double> total_;        ///< taken so far
+  std::vector<double> moved_at_;     ///< total_ at the last rebalance
   std::vector<MoeStats::Rebalance> done_;
 };
 

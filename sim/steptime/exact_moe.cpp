@@ -10,14 +10,6 @@
 namespace moesim {
 namespace {
 
-/// Next choices are listed behind the top-k: a token has as many of them as choices.
-RoutingShape listed_shape(const MoeSetup& setup) {
-  RoutingShape shape = setup.shape;
-  const bool next = setup.capacity && setup.capacity->overflow == Overflow::kNextChoice;
-  if (next) shape.top_k = std::min(2 * shape.top_k, shape.experts);
-  return shape;
-}
-
 /// Every token of every step by itself: its row of the table, its experts at each layer, their
 /// ranks.
 class ExactMoe final : public MoeModel {
@@ -25,8 +17,9 @@ class ExactMoe final : public MoeModel {
   explicit ExactMoe(MoeSetup setup)
       : stages_(std::move(setup.stages)),
         shape_(setup.shape),
-        tables_(std::move(setup.routing), listed_shape(setup), setup.seed,
-                table_size(shape_, setup.mean_prompt, setup.mean_output), setup.workload),
+        tables_(std::move(setup.routing), shape_, setup.seed,
+                table_size(shape_, setup.mean_prompt, setup.mean_output), setup.workload,
+                setup.capacity && setup.capacity->overflow == Overflow::kNextChoice),
         step_rows_(tables_, setup.workload),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "exact")) {
     if (setup.capacity) capacity_.emplace(*setup.capacity, shape_);
@@ -53,7 +46,7 @@ class ExactMoe final : public MoeModel {
         const MoeLayerCost one =
             stage.group.cost(layers, layer, tokens, step.held, load_->layer(layer));
         add_cost(stage_cost(one), 1, sum);
-        remember(one, layer);
+        add_record(record_of(one, stats_.ranks), 1, layer, stats_);
       }
       cost[s] = sum;
     }
@@ -73,26 +66,38 @@ class ExactMoe final : public MoeModel {
   }
 
  private:
+  /// Padding is computed as the router sends it, capacity or none: it takes no room from tokens of
+  /// requests and is not counted as one (serving-semantics 1.8).
   void count() {
     load_->clear();
     const bool independent = step_rows_.independent();
-    const RoutingTable& table = independent ? mix_rows() : tables_.table();
+    if (independent) {
+      mix_rows(tables_.table(), mixed_);
+      if (tables_.next() != nullptr) mix_rows(*tables_.next(), mixed_next_);
+    }
+    const RoutingTable& table = independent ? mixed_ : tables_.table();
+    const RoutingTable* const next =
+        independent && tables_.next() != nullptr ? &mixed_next_ : tables_.next();
     const std::span<const std::uint64_t> rows = independent ? mixed_rows_ : step_rows_.rows();
     const ReplicaRanks& replicas = stages_.front().group.replicas();
-    counted_ = rows.size();
-    if (!capacity_) return load_->add(table, rows, 0, replicas);
-    // Padding has no tokens to drop.
-    const std::span<const std::size_t> by_rank = step_rows_.by_rank();
-    counted_ = 0;
-    for (const std::size_t count : by_rank) counted_ += count;
-    capacity_->add(table, rows.first(counted_), by_rank, replicas, *load_, stats_.layers);
+    const std::size_t real = step_rows_.real();
+    if (capacity_) {
+      capacity_->add({table, next, rows.first(real), step_rows_.by_rank()}, replicas, *load_,
+                     stats_.layers);
+    } else {
+      load_->add(table, rows.first(real), 0, replicas);
+    }
+    for (int l = 0; l < shape_.layers; ++l) {
+      add_counts(load_->layer(l).counts, real, shape_.top_k, l, stats_);
+      stats_.layers[static_cast<std::size_t>(l)].padded += static_cast<double>(rows.size() - real);
+    }
+    load_->add(table, rows.subspan(real), static_cast<std::uint32_t>(real), replicas);
   }
 
   /// A row for each layer of each token: a token of such a mixture is a row of its own.
-  const RoutingTable& mix_rows() {
-    const RoutingTable& table = tables_.table();
+  void mix_rows(const RoutingTable& table, RoutingTable& mixed) {
     const std::span<const StepRows::Key> keys = step_rows_.keys();
-    if (mixed_.rows() < keys.size()) mixed_ = RoutingTable(table.shape(), keys.size());
+    if (mixed.rows() < keys.size()) mixed = RoutingTable(table.shape(), keys.size());
     mixed_rows_.resize(keys.size());
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const StepRows::Key& key = keys[i];
@@ -100,16 +105,10 @@ class ExactMoe final : public MoeModel {
         const std::uint64_t row =
             tables_.replay().layer_row(key.request, key.prompt, key.index, layer);
         for (int k = 0; k < table.shape().top_k; ++k)
-          mixed_.set(i, layer, k, table.expert(row, layer, k));
+          mixed.set(i, layer, k, table.expert(row, layer, k));
       }
       mixed_rows_[i] = i;
     }
-    return mixed_;
-  }
-
-  void remember(const MoeLayerCost& cost, int layer) {
-    add_record(record_of(cost, stats_.ranks), 1, layer, stats_);
-    add_counts(load_->layer(layer).counts, counted_, shape_.top_k, layer, stats_);
   }
 
   std::vector<MoeStageSpec> stages_;
@@ -119,9 +118,8 @@ class ExactMoe final : public MoeModel {
   MoeStats stats_;
   bool copies_ = false;
   std::unique_ptr<StepLoad> load_;
-  RoutingTable mixed_;  ///< replay mode `independent`
+  RoutingTable mixed_, mixed_next_;  ///< replay mode `independent`
   std::vector<std::uint64_t> mixed_rows_;
-  std::size_t counted_ = 0;  ///< tokens of the step that have a place in the statistics
   std::vector<double> taken_;
   std::optional<CapacityCounts> capacity_;
 };

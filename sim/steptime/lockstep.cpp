@@ -47,7 +47,9 @@ StepTime::Memo StepTime::price_lockstep(StageState& stage, std::span<const StepW
 
 /// The graph mode of a step is the least of its ranks'; in a graph all are padded to the largest
 /// (serving-semantics 1.10). A rank without work runs a token of its own. An engine that does not
-/// pad has a graph only if all ranks have the same batch (TensorRT-LLM, cuda_graph_runner.py).
+/// pad has a graph only if all ranks have the same batch (TensorRT-LLM, cuda_graph_runner.py). One
+/// with graphs of their own for prompts has them for single ranks: once any of several prefills,
+/// none has a graph and counts stay ragged (SGLang's SUM_LEN, serving-semantics 8.1).
 void StepTime::pad(std::span<const StepWork> ranks) {
   tokens_.clear();
   bool uniform = true;
@@ -58,11 +60,11 @@ void StepTime::pad(std::span<const StepWork> ranks) {
     uniform = uniform && work.chunks.empty();
   }
   const int most = *std::ranges::max_element(tokens_);
-  dispatched_ = dispatch(most, uniform);
   const EngineProfile& profile = engine_.profile;
-  const bool pads =
-      profile.pad_to_graph || (!uniform && profile.prompt_graphs == PromptGraphs::kOwn);
-  if (!pads && std::ranges::any_of(tokens_, [most](int tokens) { return tokens != most; }))
+  const bool ragged = ranks.size() > 1 && !uniform && profile.prompt_graphs == PromptGraphs::kOwn;
+  dispatched_ = ragged ? Dispatch{GraphMode::kNone, most} : dispatch(most, uniform);
+  if (!profile.pad_to_graph &&
+      std::ranges::any_of(tokens_, [most](int tokens) { return tokens != most; }))
     dispatched_ = {GraphMode::kNone, most};
   // Half batches are captured whole or not at all, and are always of equal size (5.1).
   if (split_ && dispatched_.mode == GraphMode::kPiecewise) dispatched_ = {GraphMode::kNone, most};
@@ -71,13 +73,16 @@ void StepTime::pad(std::span<const StepWork> ranks) {
 }
 
 void StepTime::price_experts(std::span<const StepWork> ranks) {
-  MoeStep step{ranks.front().step, ranks.front().now_ns, 0, 0, {}, ranks};
+  MoeStep step{
+      .step = ranks.front().step, .now_ns = ranks.front().now_ns, .held = {}, .works = ranks};
   held_.clear();
   const bool split = parallel_.sequence_parallel();
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     int prompt = 0;
     for (const PromptChunk& chunk : ranks[r].chunks) prompt += chunk.tokens;
     const int real = prompt + ranks[r].decodes;
+    step.real_prompts += prompt;
+    step.real_decodes += ranks[r].decodes;
     // Padding is shared out like the tokens themselves.
     const int prompts =
         real == 0 ? 0 : static_cast<int>(static_cast<std::int64_t>(tokens_[r]) * prompt / real);
@@ -105,6 +110,11 @@ void StepTime::price_other_half(MoeStep step) {
   const std::size_t stages = stages_.size();
   moe_cost_.resize(2 * stages);
   step.works = std::span(halves_).subspan(step.works.size());
+  step.real_decodes = step.real_prompts = 0;
+  for (const StepWork& work : step.works) {
+    step.real_decodes += work.decodes;
+    for (const PromptChunk& chunk : work.chunks) step.real_prompts += chunk.tokens;
+  }
   const std::span<MoeStageCost> other = std::span(moe_cost_).subspan(stages);
   moe_->price(step, other);
   for (std::size_t s = 0; s < stages; ++s) {

@@ -70,6 +70,9 @@ class MoeGroup {
   [[nodiscard]] bool routed() const {
     return config_.dispatch != nullptr && config_.dispatch->routed();
   }
+  [[nodiscard]] const DispatchBackend* dispatch() const { return config_.dispatch; }
+  /// Where the tokens of the layer priced last went; without who held them.
+  [[nodiscard]] DispatchTraffic last_traffic() const { return {{}, copies_, slots_, node_copies_}; }
   [[nodiscard]] int nodes() const { return nodes_; }
   [[nodiscard]] const ReplicaRanks& replicas() const { return replicas_; }
   [[nodiscard]] const ExpertPlacement& placement() const { return placement_; }

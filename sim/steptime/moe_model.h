@@ -23,6 +23,7 @@ struct MoeStep {
   std::uint64_t step = 0;
   std::int64_t now_ns = 0;
   int decode_tokens = 0, prompt_tokens = 0;  ///< of all ranks, padding included
+  int real_decodes = 0, real_prompts = 0;    ///< of them, those of requests
   std::span<const double> held;              ///< [rank of the group] tokens before the dispatch
   std::span<const StepWork> works;           ///< by data-parallel rank
 };
@@ -39,11 +40,12 @@ struct MoeStageCost {
 /// What a run's routing looked like at one MoE layer. Sums over steps, weighted by nothing.
 struct MoeLayerStats {
   std::uint64_t steps = 0;
-  double tokens = 0, assignments = 0;
-  double dropped = 0;         ///< assignments nobody computes: the expert was full
-  double moved = 0;           ///< to a next choice
-  double left_with_none = 0;  ///< tokens whose every assignment was dropped
-  double padding = 0;         ///< rows computed for nobody
+  double tokens = 0, assignments = 0;  ///< of requests: no padding, no dummies
+  double padded = 0;                   ///< tokens beside those: padding and dummies
+  double dropped = 0;                  ///< assignments nobody computes: the expert was full
+  double moved = 0;                    ///< to a next choice
+  double left_with_none = 0;           ///< tokens whose every assignment was dropped
+  double padding = 0;                  ///< rows computed for nobody
   double active = 0, rank_imbalance = 0, expert_imbalance = 0;
   double bytes_intra = 0, bytes_inter = 0;
   TierUse tier;                  ///< times of the average rank, the rest over all
@@ -53,7 +55,7 @@ struct MoeLayerStats {
 struct MoeStats {
   std::string fidelity;  ///< exact, rank_exact, sampled, steps
   std::vector<MoeLayerStats> layers;
-  std::vector<double> expert_load;  ///< [layer][logical expert] assignments
+  std::vector<double> expert_load;  ///< [layer][logical expert] assignments of requests
   std::vector<double> straggler;    ///< [rank] layers of steps in which it was the slowest
   int ranks = 1, experts = 0;
   bool prefill_from_decode = false;   ///< the trace has no prompt rows
@@ -64,6 +66,7 @@ struct MoeStats {
     double copy_ns = 0;                                ///< serving stopped, or beside it
     double moved_bytes = 0;                            ///< over all ranks
     double imbalance_before = 1, imbalance_after = 1;  ///< of the window's load, mean over layers
+    std::optional<double> imbalance_next = {};         ///< of what came until the next, or the end
   };
   std::vector<Rebalance> rebalances;
 };

@@ -63,6 +63,7 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
     to.steps += from.steps;
     to.tokens += from.tokens;
     to.assignments += from.assignments;
+    to.padded += from.padded;
     to.dropped += from.dropped;
     to.moved += from.moved;
     to.left_with_none += from.left_with_none;
@@ -98,12 +99,12 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
 }
 
 void add_counts(std::span<const std::uint32_t> counts, std::size_t tokens, int top_k, int layer,
-                MoeStats& stats) {
+                MoeStats& stats, double share) {
   MoeLayerStats& sums = stats.layers[static_cast<std::size_t>(layer)];
   sums.tokens += static_cast<double>(tokens);
   sums.assignments += static_cast<double>(tokens) * top_k;
   double* const load = stats.expert_load.data() + static_cast<std::size_t>(layer) * counts.size();
-  for (std::size_t e = 0; e < counts.size(); ++e) load[e] += counts[e];
+  for (std::size_t e = 0; e < counts.size(); ++e) load[e] += share * counts[e];
 }
 
 MoeStats empty_stats(const RoutingShape& shape, int ranks, const char* fidelity) {

@@ -20,9 +20,10 @@ struct MoeLayerRecord {
 /// Adds `times` steps like this to the statistics of a layer; `slowest` is whether some rank was.
 void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, MoeStats& stats);
 
-/// Adds `tokens` tokens of a step, counted by expert, to the statistics of a layer.
+/// Adds `tokens` tokens of a step, counted by expert, to the statistics of a layer; `share` of the
+/// counts is theirs, the rest padding's.
 void add_counts(std::span<const std::uint32_t> counts, std::size_t tokens, int top_k, int layer,
-                MoeStats& stats);
+                MoeStats& stats, double share = 1);
 
 /// Loads of experts since they were last taken; `taken` remembers, empty at first.
 void take_since(const std::vector<double>& total, std::vector<double>& taken,

@@ -53,7 +53,7 @@ class RankExactMoe final : public MoeModel {
     }
     step_rows_.list(step);
     const std::span<const std::uint64_t> rows = step_rows_.rows();
-    for (const std::uint64_t row : rows) ++uses_[row];
+    for (const std::uint64_t row : rows.first(step_rows_.real())) ++uses_[row];
     rank_rows_->sum(rows);
     if (step_++ % kCountedSteps == 0) count(rows);
     for (std::size_t s = 0; s < stages_.size(); ++s) price_stage(s, step, cost[s]);
@@ -96,6 +96,7 @@ class RankExactMoe final : public MoeModel {
     const int tokens = step.decode_tokens + step.prompt_tokens;
     const double prompts =
         one_kind_ || tokens == 0 ? 0 : static_cast<double>(step.prompt_tokens) / tokens;
+    const auto real = static_cast<double>(step_rows_.real());
     sum = {};
     for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
       const int layer = stage.first + static_cast<int>(l);
@@ -109,8 +110,9 @@ class RankExactMoe final : public MoeModel {
       add_cost(stage_cost(one), 1, sum);
       add_record(record_of(one, stats_.ranks), 1, layer, stats_);
       MoeLayerStats& sums = stats_.layers[static_cast<std::size_t>(layer)];
-      sums.tokens += tokens;
-      sums.assignments += static_cast<double>(tokens) * shape_.top_k;
+      sums.tokens += real;
+      sums.assignments += real * shape_.top_k;
+      sums.padded += tokens - real;
     }
   }
 

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "scenarios/next_choices.h"
 #include "scenarios/workload.h"
 
 namespace moesim {
@@ -25,8 +26,14 @@ std::int64_t begin_of(const RequestDomains::Stretch& stretch) {
 }  // namespace
 
 RoutingTables::RoutingTables(std::unique_ptr<ExpertRouting> routing, const RoutingShape& shape,
-                             std::uint64_t seed, const TableSize& size, const Workload* requests)
-    : routing_(std::move(routing)), shape_(shape), seed_(seed), size_(size), requests_(requests) {
+                             std::uint64_t seed, const TableSize& size, const Workload* requests,
+                             bool with_next)
+    : routing_(std::move(routing)),
+      shape_(shape),
+      seed_(seed),
+      size_(size),
+      requests_(requests),
+      with_next_(with_next) {
   make(0);
   find_mix(0);
 }
@@ -37,6 +44,9 @@ void RoutingTables::make(std::uint64_t epoch) {
   table_in_.end = first_from(static_cast<double>(epoch + 1) * length_ns);
   replay_.reset();
   table_ = std::make_unique<RoutingTable>(routing_->table(shape_, size_, seed_, epoch));
+  if (with_next_)
+    next_ = std::make_unique<RoutingTable>(
+        next_choices(*routing_, *table_, shape_, size_, seed_, epoch));
   RoutingReplay::Options options = routing_->replay(seed_);
   // Sequences of independent tokens mean nothing: with any row for any token, a step meets the
   // whole table, not the few rows its requests would share.

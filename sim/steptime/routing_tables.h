@@ -15,7 +15,8 @@ struct Workload;
 class RoutingTables {
  public:
   RoutingTables(std::unique_ptr<ExpertRouting> routing, const RoutingShape& shape,
-                std::uint64_t seed, const TableSize& size, const Workload* requests = nullptr);
+                std::uint64_t seed, const TableSize& size, const Workload* requests = nullptr,
+                bool with_next = false);
   /// Whether another table than the current one is in force at `now_ns`, or requests arrive with
   /// another mix of domains.
   [[nodiscard]] bool outdated(std::int64_t now_ns) const {
@@ -25,6 +26,8 @@ class RoutingTables {
   /// before is gone then.
   bool advance(std::int64_t now_ns);
   [[nodiscard]] const RoutingTable& table() const { return *table_; }
+  /// What its tokens would choose next, if asked for at the start; else null.
+  [[nodiscard]] const RoutingTable* next() const { return next_.get(); }
   [[nodiscard]] const RoutingReplay& replay() const { return *replay_; }
   /// Requests that arrive with the mix of now; the nearest mix that has some.
   [[nodiscard]] RequestDomains::Stretch requests() const;
@@ -46,9 +49,10 @@ class RoutingTables {
   std::uint64_t seed_;
   TableSize size_;
   const Workload* requests_;
+  bool with_next_;
   std::size_t mix_ = 0;  ///< of the replay's stretches
   Period table_in_, mix_in_;
-  std::unique_ptr<RoutingTable> table_;
+  std::unique_ptr<RoutingTable> table_, next_;
   std::unique_ptr<RoutingReplay> replay_;
 };
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "sim/base/check.h"
@@ -8,6 +9,7 @@
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
 #include "sim/steptime/routing_tables.h"
+#include "sim/steptime/sampled_traffic.h"
 
 namespace moesim {
 namespace {
@@ -22,9 +24,9 @@ constexpr CountGrid kCounts{.exact_bits = 6, .octave_bits = 3};
 /// says; between two token counts the draws of both are interpolated.
 ///
 /// Steps of decodes and steps of prompts have draws of their own, since neighbours in a prompt
-/// choose alike; a mixed step is interpolated between both by its share of prompt tokens. All ranks
-/// are taken to hold equally many tokens; where they do not, routed messages take longer in
-/// proportion to the fullest rank.
+/// choose alike; a mixed step is interpolated between both by its share of prompt tokens. Draws are
+/// priced with equally many tokens on every rank; where ranks hold more and less, messages are
+/// scaled by what that does to the time of some of the draw's layers (SampledTraffic).
 class SampledMoe final : public MoeModel {
  public:
   explicit SampledMoe(MoeSetup setup)
@@ -44,22 +46,17 @@ class SampledMoe final : public MoeModel {
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
     if (tables_.outdated(step.now_ns)) restart(step.now_ns);
     const int tokens = step.decode_tokens + step.prompt_tokens;
-    tokens_[0] += one_kind_ ? tokens : step.decode_tokens;
-    tokens_[1] += one_kind_ ? 0 : step.prompt_tokens;
+    tokens_[0] += one_kind_ ? step.real_decodes + step.real_prompts : step.real_decodes;
+    tokens_[1] += one_kind_ ? 0 : step.real_prompts;
+    padded_ += tokens - step.real_decodes - step.real_prompts;
     for (MoeStageCost& stage : cost) stage = {};
     note_holders(step.held, tokens);
+    uneven_held_ = evenly_held(step.held) ? std::span<const double>() : step.held;
     const double prompts =
         one_kind_ || tokens == 0 ? 0 : static_cast<double>(step.prompt_tokens) / tokens;
     const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % kDraws);
     if (prompts < 1) add(0, tokens, draw, 1 - prompts, cost);
     if (prompts > 0) add(1, tokens, draw, prompts, cost);
-    if (!stages_.front().group.routed()) return;  // everything goes everywhere, whoever has it
-    const double uneven = unevenness(step.held);
-    if (uneven == 1) return;
-    for (MoeStageCost& stage : cost) {
-      stage.dispatch_ns *= uneven;
-      stage.combine_ns *= uneven;
-    }
   }
 
   [[nodiscard]] MoeStats stats() const override {
@@ -72,6 +69,7 @@ class SampledMoe final : public MoeModel {
       MoeLayerStats& layer = stats.layers[static_cast<std::size_t>(l)];
       layer.tokens = all_tokens_ + tokens_[0] + tokens_[1];
       layer.assignments = layer.tokens * shape_.top_k;
+      layer.padded = padded_;
     }
     stats.prefill_from_decode = !one_kind_ && tables_.replay().prefill_from_decode();
     stats.sequence_epochs = tables_.sequence_epochs();
@@ -95,6 +93,7 @@ class SampledMoe final : public MoeModel {
     std::array<std::uint32_t, kDraws> uses{};
     std::vector<MoeStageCost> costs;      ///< [draw][stage]
     std::vector<MoeLayerRecord> records;  ///< [draw][layer]
+    SampledTraffic traffic;               ///< [draw][stage][watched layer]
   };
   using Tokens = std::array<double, 2>;
 
@@ -175,16 +174,6 @@ class SampledMoe final : public MoeModel {
     holders_ = std::max(1.0, std::round(sum / tokens));
   }
 
-  static double unevenness(std::span<const double> held) {
-    if (held.empty()) return 1;
-    double sum = 0, most = 0;
-    for (const double h : held) {
-      sum += h;
-      most = std::max(most, h);
-    }
-    return sum > 0 ? most * static_cast<double>(held.size()) / sum : 1;
-  }
-
   void add(std::size_t kind, int tokens, std::size_t draw, double weight,
            std::span<MoeStageCost> cost) {
     if (tokens <= 0) return;
@@ -192,8 +181,13 @@ class SampledMoe final : public MoeModel {
     auto& pools = pools_[kind];
     if (pools.size() < near.slot + 2) pools.resize(near.slot + 2);
     const double part = near.part(tokens);
-    add_part(kind, near.low, near.slot, draw, weight * (1 - part), cost);
-    if (part > 0) add_part(kind, near.high, near.slot + 1, draw, weight * part, cost);
+    const auto one = [&, all = tokens](int of, std::size_t slot, double share) {
+      scaled_held_.assign(uneven_held_.begin(), uneven_held_.end());
+      for (double& held : scaled_held_) held *= static_cast<double>(of) / all;
+      add_part(kind, of, slot, draw, weight * share, cost);
+    };
+    one(near.low, near.slot, 1 - part);
+    if (part > 0) one(near.high, near.slot + 1, part);
     // Statistics follow the nearer count; of a mixed step, the kind it has more of.
     if (weight > 0.5 || (weight == 0.5 && kind == 0))
       ++pools[near.slot + (part < 0.5 ? 0 : 1)].uses[draw];
@@ -202,10 +196,35 @@ class SampledMoe final : public MoeModel {
   void add_part(std::size_t kind, int tokens, std::size_t slot, std::size_t draw, double weight,
                 std::span<MoeStageCost> cost) {
     const Pool& pool = made(kind, tokens, slot);
+    std::size_t watched = draw * pool.traffic.size() / kDraws;
     for (std::size_t s = 0; s < cost.size(); ++s) {
-      const MoeStageCost& one = pool.costs[draw * stages_.size() + s];
+      MoeStageCost one = pool.costs[draw * stages_.size() + s];
+      const MoeStageSpec& stage = stages_[s];
+      const std::size_t count = watched_layers(stage);
+      if (!scaled_held_.empty() && count > 0) {
+        const auto [dispatch, combine] =
+            pool.traffic.ratio(watched, count, stage.group, scaled_held_);
+        one.dispatch_ns *= dispatch;
+        one.combine_ns *= combine;
+      }
+      watched += count;
       add_cost(one, weight, cost[s]);
     }
+  }
+
+  /// Layers of a stage whose traffic is kept: all are alike where everything goes everywhere.
+  static std::size_t watched_layers(const MoeStageSpec& stage) {
+    if (stage.group.dispatch() == nullptr) return 0;
+    const std::size_t most = stage.group.routed() ? SampledTraffic::kLayers : 1;
+    return std::min(most, stage.class_of.size());
+  }
+  /// Whether layer `index` of a stage is one of them: evenly spaced, others in every draw.
+  static bool watched(const MoeStageSpec& stage, std::size_t draw, std::size_t index) {
+    const std::size_t layers = stage.class_of.size(), count = watched_layers(stage);
+    for (std::size_t i = 0; i < count; ++i) {
+      if ((draw + i * layers / count) % layers == index) return true;
+    }
+    return false;
   }
 
   /// Exchangeable experts differ by chance alone, and chance shrinks with the tokens of a step; a
@@ -256,6 +275,7 @@ class SampledMoe final : public MoeModel {
           const MoeLayerCost one =
               stage.group.cost(layers, layer, tokens, held_, load_->layer(layer));
           add_cost(stage_cost(one), 1, sum);
+          if (watched(stage, d, l)) pool.traffic.add(stage.group, one);
           pool.records.push_back(record_of(one, stats_.ranks));
         }
         pool.costs.push_back(sum);
@@ -293,9 +313,12 @@ class SampledMoe final : public MoeModel {
   mutable std::array<std::vector<double>, 2> share_;
   std::array<std::vector<Pool>, 2> pools_;  ///< by kind: [slot]
   std::vector<double> held_;                ///< [rank] of a draw
+  std::span<const double> uneven_held_;     ///< [rank] of the step; empty: all hold as many
+  std::vector<double> scaled_held_;         ///< the same, for the tokens of a draw
   double holders_ = 1;                      ///< ranks that hold each token
   Tokens tokens_{};                         ///< since the last flush, by kind
   double all_tokens_ = 0;                   ///< before it
+  double padded_ = 0;                       ///< beside tokens, of the whole run
   std::vector<double> taken_;
 };
 

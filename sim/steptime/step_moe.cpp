@@ -40,6 +40,8 @@ class StepMoe final : public MoeModel {
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
     const int tokens = step.decode_tokens + step.prompt_tokens;
+    const int real = step.real_decodes + step.real_prompts;
+    const double share = tokens == 0 ? 0 : static_cast<double>(real) / tokens;
     load_->clear();
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       MoeStageSpec& stage = stages_[s];
@@ -52,7 +54,8 @@ class StepMoe final : public MoeModel {
         const MoeLayerCost one = stage.group.cost(layers, layer, tokens, step.held, load);
         add_cost(stage_cost(one), 1, sum);
         add_record(record_of(one, stats_.ranks), 1, layer, stats_);
-        add_counts(load.counts, static_cast<std::size_t>(tokens), shape_.top_k, layer, stats_);
+        add_counts(load.counts, static_cast<std::size_t>(real), shape_.top_k, layer, stats_, share);
+        stats_.layers[static_cast<std::size_t>(layer)].padded += tokens - real;
       }
       cost[s] = sum;
     }

@@ -58,6 +58,7 @@ void StepRows::list(const MoeStep& step) {
     for (const PromptChunk& chunk : work.chunks) add_chunk(chunk);
     by_rank_.push_back(rows_.size() - before);
   }
+  real_ = rows_.size();
   const auto tokens = static_cast<std::size_t>(step.decode_tokens + step.prompt_tokens);
   MOESIM_CHECK(rows_.size() <= tokens, "a step has room for the tokens in it");
   const std::uint64_t rows = tables_.table().rows();

@@ -34,6 +34,8 @@ class StepRows {
   [[nodiscard]] std::span<const Key> keys() const { return keys_; }  ///< only if independent
   /// Rows of each data-parallel rank, without padding.
   [[nodiscard]] std::span<const std::size_t> by_rank() const { return by_rank_; }
+  /// Of all ranks: how many of `rows` are tokens of requests.
+  [[nodiscard]] std::size_t real() const { return real_; }
   [[nodiscard]] bool independent() const { return independent_; }
 
  private:
@@ -55,6 +57,7 @@ class StepRows {
   std::vector<std::uint64_t> rows_;
   std::vector<Key> keys_;
   std::vector<std::size_t> by_rank_;
+  std::size_t real_ = 0;
 };
 
 }  // namespace moesim

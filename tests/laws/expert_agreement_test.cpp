@@ -123,7 +123,7 @@ double mean(const std::vector<double>& values) {
 
 /// One MoE layer over all steps, as the reference saw it, by the names of glossary 7.
 struct PlainLayerReport {
-  double tokens = 0, assignments = 0, bytes_intra = 0, bytes_inter = 0;
+  double tokens = 0, padded = 0, assignments = 0, bytes_intra = 0, bytes_inter = 0;
   std::vector<double> active, rank_imbalance, expert_imbalance, load;
 };
 
@@ -131,8 +131,9 @@ PlainLayerReport plain_report(const std::vector<PlainStep>& steps, int layer, in
   PlainLayerReport out;
   for (const PlainStep& step : steps) {
     const PlainLayer& one = step.layers[static_cast<std::size_t>(layer)];
-    out.tokens += step.padded_tokens;
-    out.assignments += static_cast<double>(step.padded_tokens) * top_k;
+    out.tokens += step.tokens;
+    out.padded += step.padded_tokens - step.tokens;
+    out.assignments += static_cast<double>(step.tokens) * top_k;
     out.active.push_back(mean(one.rank_active));
     out.rank_imbalance.push_back(one.rank_active.size() > 1 ? most_over_mean(one.rank_load) : 1);
     out.expert_imbalance.push_back(most_over_mean(one.counts));
@@ -140,7 +141,7 @@ PlainLayerReport plain_report(const std::vector<PlainStep>& steps, int layer, in
     out.bytes_intra += sent.dispatch_intra + sent.combine_intra;
     out.bytes_inter += sent.dispatch_inter + sent.combine_inter;
     out.load.resize(one.counts.size());
-    for (std::size_t e = 0; e < one.counts.size(); ++e) out.load[e] += one.counts[e];
+    for (std::size_t e = 0; e < one.counts.size(); ++e) out.load[e] += one.real_counts[e];
   }
   return out;
 }
@@ -172,6 +173,7 @@ void check_layers(const nlohmann::json& moe, const Run& run) {
     const PlainLayerReport plain = plain_report(run.pricer->steps, l, top_k);
     check_number(layer, "layer", l);
     check_number(layer, "tokens", plain.tokens);
+    check_number(layer, "padded_tokens", plain.padded);
     check_number(layer, "assignments", plain.assignments);
     check_number(layer, "active_experts_mean", mean(plain.active));
     check_number(layer, "rank_imbalance_mean", mean(plain.rank_imbalance));

@@ -64,15 +64,17 @@ double load_of(const MoeStats& stats, std::size_t layer) {
   return std::accumulate(first, first + experts, 0.0);
 }
 
-/// Without capacities all tokens of all steps are computed, padding and dummies among them.
+/// Without capacities all tokens of all requests are computed; padding and dummies are not counted.
 void check_all_computed(const Counted& run, int top_k) {
   REQUIRE(run.counter.steps > 0);
+  CHECK(run.counter.padded >= run.counter.real);
   REQUIRE(!run.stats.layers.empty());
   for (std::size_t l = 0; l < run.stats.layers.size(); ++l) {
     const MoeLayerStats& layer = run.stats.layers[l];
     CHECK(layer.steps == static_cast<std::uint64_t>(run.counter.steps));
-    CHECK(layer.tokens == run.counter.padded);
-    CHECK(layer.assignments == run.counter.padded * top_k);
+    CHECK(layer.tokens == run.counter.real);
+    CHECK(layer.tokens + layer.padded == run.counter.padded);
+    CHECK(layer.assignments == run.counter.real * top_k);
     CHECK(load_of(run.stats, l) == doctest::Approx(layer.assignments).epsilon(1e-9));
     CHECK(layer.dropped + layer.moved + layer.left_with_none + layer.padding == 0);
   }
@@ -162,8 +164,8 @@ TEST_CASE("preemption, chunks and prefix caches: what is computed again is route
       // A step of two halves is two steps of experts.
       CHECK(run.stats.layers[0].steps > static_cast<std::uint64_t>(run.counter.steps));
       for (std::size_t l = 0; l < run.stats.layers.size(); ++l) {
-        CHECK(run.stats.layers[l].tokens == run.counter.padded);
-        CHECK(load_of(run.stats, l) == doctest::Approx(2 * run.counter.padded).epsilon(1e-9));
+        CHECK(run.stats.layers[l].tokens == run.counter.real);
+        CHECK(load_of(run.stats, l) == doctest::Approx(2 * run.counter.real).epsilon(1e-9));
       }
     }
   }

@@ -277,6 +277,31 @@ TEST_CASE("what rank_exact cannot follow runs as exact, with a warning that says
   }
 }
 
+TEST_CASE("a balancer whose turn never comes is told of, and one that had it is judged") {
+  const auto scenario = [](const std::string& eplb) {
+    return scenario_of(kBurst,
+                       layout("data_parallel_size: 4", "enable_expert_parallel: true",
+                              "kind: zipf, exponent: 0.8", "placement: {eplb: {" + eplb + "}}\n"));
+  };
+  const auto told = [](const RunView& view) {
+    return std::ranges::count_if(view.warnings, [](const std::string& text) {
+      return text.starts_with("placement: eplb never moved experts: its interval is 3000 steps");
+    });
+  };
+  World idle = build(scenario("num_redundant_experts: 0"));
+  CHECK(told(finish(idle)) == 1);
+  World world = build(scenario("window_size: 20, step_interval: 20"));
+  const RunView view = finish(world);
+  CHECK(told(view) == 0);
+  const auto& rebalances = view.moe.front().stats.rebalances;
+  REQUIRE(!rebalances.empty());
+  for (const MoeStats::Rebalance& r : rebalances) {
+    REQUIRE(r.imbalance_next.has_value());
+    CHECK(*r.imbalance_next >= 1);
+    CHECK(*r.imbalance_next < 4);
+  }
+}
+
 TEST_CASE("more room for full experts drops less, and every choice is kept or dropped") {
   const std::string engine = "enable_expert_parallel: true";
   double before = 2;

@@ -221,9 +221,33 @@ TEST_CASE("loads of recorded steps are of no tier: exact and rank_exact have no 
     CHECK(layer.assignments == kTopK * layer.tokens);
     // Every step has all its tokens; over many, the middle ranks have an eighth each as recorded.
     const double* const load = stats.expert_load.data() + l * kExperts;
-    CHECK(std::accumulate(load, load + kExperts, 0.0) == layer.assignments);
+    CHECK(std::accumulate(load, load + kExperts, 0.0) == doctest::Approx(layer.assignments));
     for (std::size_t rank = 1; rank < 3; ++rank)
       CHECK((load[2 * rank] + load[2 * rank + 1]) / layer.assignments ==
             doctest::Approx(4.0 / 32).epsilon(0.1));
   }
+}
+
+TEST_CASE("a recording has no next choices: they are refused where they are asked for") {
+  const Folder folder;
+  const std::string own = folder.write("t.mrt", write_mrt(two_domains(kLayers, kExperts)));
+  const std::string other = folder.write("e.mrt", write_mrt(two_domains(kLayers, 16)));
+  const std::string next = ", capacity_factor: 1.25, overflow: next_choice";
+  for (const std::string& kind :
+       {"kind: trace, path: " + own,
+        "kind: hot_expert, fraction: 0.1, base: {kind: trace, path: " + own + "}"}) {
+    CAPTURE(kind);
+    std::string what;
+    try {
+      static_cast<void>(scenario_of(kApart, spread(kind + next)));
+    } catch (const InputError& error) {
+      what = error.what();
+    }
+    CHECK(what.find("law.yaml:") == 0);
+    CHECK(what.find("routing.overflow: the recording has a token's 2 experts") !=
+          std::string::npos);
+  }
+  // Tokens of a generator fitted to one have logits of all experts.
+  CHECK_NOTHROW(static_cast<void>(
+      scenario_of(kApart, spread("kind: trace, adapt: experts, path: " + other + next))));
 }

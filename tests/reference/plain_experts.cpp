@@ -58,7 +58,8 @@ Graph own_graph(const EngineSpec& engine, int tokens, bool prompts) {
 }
 
 /// Graphs of all ranks agree on the least, and are padded to the largest of them (1.10); who does
-/// not pad needs the same batch everywhere (TensorRT-LLM).
+/// not pad needs the same batch everywhere (TensorRT-LLM). Graphs of prompts' own are for a rank
+/// alone (SGLang, 8.1).
 Graph common_graph(const EngineSpec& engine, std::span<const StepWork> ranks) {
   const bool prompts =
       std::ranges::any_of(ranks, [](const StepWork& work) { return !work.chunks.empty(); });
@@ -68,9 +69,9 @@ Graph common_graph(const EngineSpec& engine, std::span<const StepWork> ranks) {
   for (const StepWork& work : ranks) {
     const int tokens = ranks.size() > 1 ? std::max(1, tokens_in(work)) : tokens_in(work);
     const Graph own = own_graph(engine, tokens, prompts);
-    const bool pads = engine.profile.pad_to_graph ||
-                      (prompts && engine.profile.prompt_graphs == PromptGraphs::kOwn);
-    if (!pads && tokens != first) common.mode = GraphMode::kNone;
+    const bool ragged = prompts && engine.profile.prompt_graphs == PromptGraphs::kOwn;
+    if (ranks.size() > 1 && ragged) common.mode = GraphMode::kNone;
+    if (!engine.profile.pad_to_graph && tokens != first) common.mode = GraphMode::kNone;
     common.mode = std::min(common.mode, own.mode);
     common.padded = std::max(common.padded, own.padded);
   }
@@ -185,6 +186,7 @@ void PlainExperts::route(const std::vector<Token>& tokens, int moe_layer,
     std::set<int> ranks, reached;
     for (const int e : experts_of(token, moe_layer)) {
       out.counts[at(e)] += 1;
+      if (token.real) out.real_counts[at(e)] += 1;
       if (parts == 1) continue;
       const std::vector<int>& copies = slots_of[at(e)];
       const int rank = place.rank_of(copies[token.index % copies.size()]);
@@ -247,6 +249,7 @@ void PlainExperts::run_experts(const Shard& shard, const LayerSpec& spec, int mo
       p.dp > 1 ? config_.groups.front().nodes() : std::vector<int>(parts, 0);
   traffic.node_copies.assign(at(*std::ranges::max_element(nodes) + 1), 0);
   out.counts.assign(at(spec.num_experts), 0);
+  out.real_counts.assign(at(spec.num_experts), 0);
   std::vector<std::vector<std::uint32_t>> slot_counts(cut ? 1 : parts);
   route(tokens, moe_layer, nodes, traffic, out, slot_counts);
   if (cut) slot_counts[0].assign(out.counts.begin(), out.counts.end());

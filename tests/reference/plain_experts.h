@@ -25,6 +25,7 @@ struct PlainLayer {
   double mean_attention_ns = 0, mean_experts_ns = 0;  ///< of the average one
   PlainMessages messages;
   std::vector<double> counts;       ///< [logical expert] tokens that chose it
+  std::vector<double> real_counts;  ///< the same without padding and dummies
   std::vector<double> rank_load;    ///< [rank of the group] assignments
   std::vector<double> rank_active;  ///< [rank] experts with tokens
   int straggler = 0;

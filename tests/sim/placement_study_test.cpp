@@ -61,6 +61,23 @@ TEST_CASE("placements are planned for the domains that requests are of") {
   CHECK_FALSE(code == packed("{code: 0.001, law: 1}"));
 }
 
+TEST_CASE("prefill is judged by prompt tokens and the first token, and has no time per token") {
+  Scenario scenario = skewed("{kind: lognormal, sigma: 1.05}");
+  for (InstanceSpec& entry : scenario.instances) entry.role = Role::kPrefill;
+  const PlacementStudy study = study_placements(scenario, {0});
+  CHECK(study.prefill);
+  const PlacementCandidate& linear = study.candidates[0];
+  const PlacementCandidate& packed = study.candidates[1];
+  CHECK_FALSE(linear.mean_tpot_ms.has_value());
+  CHECK(linear.mean_ttft_ms.has_value());
+  // Every prompt has 32 tokens and gives one.
+  CHECK(linear.input_throughput == doctest::Approx(32 * linear.output_throughput));
+  CHECK((study.best == 1) == (packed.input_throughput > linear.input_throughput));
+  CHECK(study.verdict.find("input tokens/s") != std::string::npos);
+  CHECK(study.verdict.find("time to the first token") != std::string::npos);
+  CHECK(study.verdict.find("nan") == std::string::npos);
+}
+
 TEST_CASE("a study is the same every time") {
   const Scenario scenario = skewed("{kind: zipf, exponent: 0.7}");
   const PlacementStudy first = study_placements(scenario, {4});

@@ -62,10 +62,9 @@ TEST_CASE("hot_expert: with a base that drifts the heat starts at one of its epo
 
 TEST_CASE("hot_expert: what the model does not have is a mistake at its key") {
   const RoutingShape shape{2, 8, 2, 0, 0};
-  CHECK(
-      mistake_of("{kind: hot_expert, fraction: 0.5, layers: [2]}", shape) ==
-      "layers: 2 is not a layer of a model of 2 MoE layers; MoE layers count from 0; leave it out "
-      "for all");
+  CHECK(mistake_of("{kind: hot_expert, fraction: 0.5, layers: [2]}", shape) ==
+        "layers: 2 is not a layer of a model of 2 MoE layers; layers here are MoE layers, counted "
+        "from 0 with dense ones left out; leave it out for all");
   CHECK(mistake_of("{kind: hot_expert, fraction: 0.5, experts: 9}", shape) ==
         "experts: 9 hot experts in a layer of 8; write fewer");
   CHECK(mistake_of("{kind: hot_expert, fraction: 1.5}", shape).starts_with("fraction: "));

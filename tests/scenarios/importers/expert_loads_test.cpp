@@ -37,12 +37,19 @@ TEST_CASE("the real OLMoE and Mixtral counts are read") {
   CHECK(first_mistake([&] {
           static_cast<void>(make<Importer>("expert_loads")->convert({path}));
         }).key == "layer");
-  const Importer::Result result =
-      make<Importer>("expert_loads")->convert({routing_data("olmoe_mixtral_expert_counts.csv")});
-  const auto loads = std::get<StepLoads>(parse_routing_trace(result.files[0].second, "out.csv"));
-  CHECK(loads.shape.layers == 3);
-  CHECK(loads.shape.experts == 64);
-  CHECK(result.notes[0] == "rows that differ in 'model' are added up");
+  // Two models in one table.
+  const Diagnostic mixed = first_mistake([] {
+    static_cast<void>(
+        make<Importer>("expert_loads")->convert({routing_data("olmoe_mixtral_expert_counts.csv")}));
+  });
+  CHECK(mixed.key == "model");
+  CHECK(mixed.hint.find("split the file") != std::string::npos);
+}
+
+TEST_CASE("rows of one model add up, those of two do not") {
+  const std::string one = "model,layer,expert,count\na,0,0,3\na,0,1,1\n";
+  CHECK(loads_of(one).counts == std::vector<std::uint32_t>{3, 1});
+  CHECK_THROWS_AS(static_cast<void>(loads_of(one + "b,0,1,1\n")), InputError);
 }
 
 TEST_CASE("loads that are refused") {

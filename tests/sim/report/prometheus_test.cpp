@@ -42,6 +42,31 @@ TEST_CASE("the exposition has the glossary's metrics") {
                      "vllm:request_prefill_time_seconds", "vllm:request_decode_time_seconds"});
 }
 
+TEST_CASE("experts: imbalance and active ones are means of layers, dropped assignments a sum") {
+  HandMadeRun run;
+  run.complete({0, 0, 10, 20}, 5, 2);
+  RunResult result = run.result(Metrics(1, 0, 0));
+  std::ostringstream dense;
+  result.moe.reset();
+  write_prometheus(result, dense);
+  CHECK(dense.str().find("moesim:") == std::string::npos);
+  result.moe.emplace();
+  for (const double scale : {1.0, 3.0}) {
+    MoeLayerReport layer;
+    layer.rank_imbalance_mean = scale;
+    layer.active_experts_mean = 2 * scale;
+    layer.assignments = 100;
+    layer.dropped_ratio = 0.1 * scale;
+    result.moe->layers.push_back(layer);
+  }
+  std::ostringstream out;
+  write_prometheus(result, out);
+  const std::string label = R"({model_name="test/small-moe"} )";
+  CHECK(has_line(out.str(), "moesim:moe_rank_imbalance" + label + "2"));
+  CHECK(has_line(out.str(), "moesim:moe_active_experts" + label + "4"));
+  CHECK(has_line(out.str(), "moesim:moe_dropped_assignments_total" + label + "40"));
+}
+
 TEST_CASE("buckets are cumulative, by engine, and end with all") {
   HandMadeRun run(2);
   run.complete({0, 0, 15, 100}, 5, 3, 0);  // first token 0.015 s

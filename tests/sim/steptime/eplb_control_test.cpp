@@ -75,7 +75,7 @@ TEST_CASE("after every interval the window's load is balanced, and serving stops
   // One of the hot experts changes places with a cold one: two moves.
   CHECK(stopped[9] == doctest::Approx(2 * kMoveNs + kPlanNs));
   REQUIRE(eplb.rebalances().size() == 1);
-  const MoeStats::Rebalance& done = eplb.rebalances().front();
+  const MoeStats::Rebalance done = eplb.rebalances().front();
   CHECK(done.step == 9);
   CHECK(done.moved_bytes == 2 * kExpertBytes);
   CHECK(done.imbalance_before == doctest::Approx(80.0 * 2 / 88));  // 80 on rank 0 of 88
@@ -127,6 +127,10 @@ TEST_CASE("a plan is for the load that was: when it changes, the placement is st
   // The first plan dealt 0, 1, 2, 3 out in turn: 0 and 2 are together.
   CHECK(eplb.rebalances()[1].imbalance_before == doctest::Approx(40.0 * 2 / 44));
   CHECK(eplb.rebalances()[1].imbalance_after == doctest::Approx(1));
+  // What it was planned on tells 1, what came 1.8.
+  CHECK(eplb.rebalances()[0].imbalance_after == doctest::Approx(1));
+  CHECK(eplb.rebalances()[0].imbalance_next.value() == doctest::Approx(40.0 * 2 / 44));
+  CHECK_FALSE(eplb.rebalances()[1].imbalance_next.has_value());
 }
 
 TEST_CASE("asynchronous copies do not stop serving, and are reported all the same") {

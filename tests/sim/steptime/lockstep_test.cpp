@@ -104,6 +104,25 @@ TEST_CASE("the graph mode is the least of the ranks', and graphs pad all to the 
   }
 }
 
+TEST_CASE("graphs of prompts' own are a single rank's: several with a prompt stay ragged") {
+  const std::vector<PromptChunk> five = {{0, 5, 0, true}};
+  const auto priced = [](int dp, const std::vector<StepWork>& ranks) {
+    Lockstep lockstep({.dp = dp, .prompt_graphs = PromptGraphs::kOwn});
+    return lockstep(ranks);
+  };
+  const StepCost mixed = priced(2, {work(3, kNone, 3), work(0, five, 1)});
+  CHECK(mixed.graph == GraphMode::kNone);
+  CHECK(mixed.padded_tokens == 3 + 5);
+  const StepCost idle = priced(2, {work(0, kNone, 0), work(0, five, 1)});
+  CHECK(idle.padded_tokens == 1 + 5);
+  const StepCost decodes = priced(2, {work(3, kNone, 3), work(1, kNone, 1)});
+  CHECK(decodes.graph == GraphMode::kFull);
+  CHECK(decodes.padded_tokens == 2 * 4);
+  const StepCost alone = priced(1, {work(0, five, 1)});
+  CHECK(alone.graph == GraphMode::kPiecewise);
+  CHECK(alone.padded_tokens == 8);
+}
+
 TEST_CASE("without padding ranks have a graph only if their batches are the same and captured") {
   struct Case {
     const char* why;

@@ -72,6 +72,7 @@ struct Lockstep {
     RoutingFidelity fidelity = RoutingFidelity::kSampled;
     bool dbo = false, enforce_eager = false, pad_to_graph = true;
     std::vector<int> capture_sizes = {1, 2, 4, 8, 16};
+    PromptGraphs prompt_graphs = PromptGraphs::kSame;
     std::unique_ptr<EplbControl> eplb = nullptr;
     std::optional<CapacityRule> capacity = {};
     std::unique_ptr<ExpertRouting> routing = nullptr;  ///< null: uniform
@@ -96,7 +97,8 @@ struct Lockstep {
     engine.cudagraph_capture_sizes = options.capture_sizes;
     engine.enforce_eager = options.enforce_eager;
     engine.profile.full_graphs = true;
-    engine.profile.prompt_graphs = PromptGraphs::kSame;
+    engine.profile.prompt_graphs = options.prompt_graphs;
+    engine.prompt_capture_sizes = options.capture_sizes;
     engine.profile.pad_to_graph = options.pad_to_graph;
     engine.profile.launch = {0, 0, 0, 0, 0};
     engine.enable_dbo = options.dbo;
