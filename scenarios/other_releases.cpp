@@ -25,6 +25,8 @@ EngineProfile overlapping_profile() {
   return profile;
 }
 
+using N = FusedNorms;
+
 struct SglangRow {
   Release release;
   StaticFraction fraction;  ///< by the parallel size until 0.4, by reserved parts in S53 and later
@@ -43,8 +45,6 @@ struct SglangRow {
 // published first tokens at 1 to 4 users on H200 and B200, over the operators of a pass
 // (hardware/README.md, "eager prompts"): 78 us in 0.5.5, 94 and 112 us in 0.5.9. Other releases as
 // the nearest.
-
-using N = FusedNorms;
 
 // clang-format off
 constexpr SglangRow kSglangRows[] = {
@@ -85,7 +85,12 @@ struct TrtllmRow {
   int block_size;   ///< tokens_per_block: 128, then 64, now 32; the first two (U)
   double layer_us;  ///< launch cost of a layer without graphs
   double call_us;   ///< Python per operator, likewise
+  /// All-reduce, residual and norm in one kernel: in the PyTorch flow. In 1.0 for models with
+  /// experts only, inferred from times per token of Llama-3.1-8B, Qwen3-32B and Qwen3-235B at 2 to
+  /// 8 ranks (U).
+  FusedNorms fused_norms;
 };
+constexpr const char* kFusedFirst = "deepseek_v3,kimi_k2,qwen3_moe,llama4_text,gpt_oss";
 
 /// A compiled TensorRT engine is enqueued by one call; its layers are fused further than vLLM's
 /// eager ones (10 to 20 kernels at 4 to 6 us, 4.5). Half of that is an estimate.
@@ -94,12 +99,13 @@ constexpr double kCompiledLayerUs = 50;
 constexpr double kPythonCallUs = 55;
 
 const TrtllmRow kTrtllmRows[] = {
-    {{0, 9, 0}, false, false, false, 128, kCompiledLayerUs, 0},  // C++ runtime, TensorRT engines
-    {{0, 17, 0}, false, true, false, 64, kCompiledLayerUs, 0},
-    {{1, 0, 0}, true, true, true, 32, 0, kPythonCallUs},  // PyTorch flow
-    {{1, 1, 0}, true, true, true, 32, 0, kPythonCallUs},
-    {{1, 2, 0}, true, true, true, 32, 0, kPythonCallUs},
-    {{1, 3, 0}, true, true, true, 32, 0, kPythonCallUs},
+    {{0, 9, 0}, false, false, false, 128, kCompiledLayerUs, 0, N::kNowhere},  // C++ runtime,
+                                                                              // TensorRT engines
+    {{0, 17, 0}, false, true, false, 64, kCompiledLayerUs, 0, N::kNowhere},
+    {{1, 0, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},  // PyTorch flow
+    {{1, 1, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},
+    {{1, 2, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},
+    {{1, 3, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},
 };
 
 EngineProfile trtllm_profile(const TrtllmRow& row) {
@@ -111,7 +117,8 @@ EngineProfile trtllm_profile(const TrtllmRow& row) {
   profile.chunked_prefill = false;  // llmapi enable_chunked_prefill, trtllm-build context chunks
   profile.full_graphs = row.graphs;
   profile.prompt_graphs = PromptGraphs::kNone;
-  if (row.call_us > 0) profile.fused_norms = FusedNorms::kBoth;
+  profile.fused_norms = row.fused_norms;
+  if (row.release < Release{1, 1, 0}) profile.fused_norm_models = kFusedFirst;
   profile.pad_to_graph = false;  // cuda_graph_config.enable_padding
   profile.block_size = row.block_size;
   profile.gpu_memory_utilization = 0.9;  // free_gpu_memory_fraction

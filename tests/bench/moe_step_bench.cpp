@@ -64,7 +64,13 @@ class WideSteps {
       work.tokens = std::span(tokens_).subspan(static_cast<std::size_t>(r) * kBatch, kBatch);
       works_.push_back(work);
     }
-    moe_->price({step_, 0, ranks_ * static_cast<int>(kBatch), 0, held_, works_}, {&cost_, 1});
+    const int tokens = ranks_ * static_cast<int>(kBatch);
+    moe_->price({.step = step_,
+                 .decode_tokens = tokens,
+                 .real_decodes = tokens,
+                 .held = held_,
+                 .works = works_},
+                {&cost_, 1});
     benchmark::DoNotOptimize(cost_);
     ++step_;
     for (RoutedToken& token : tokens_) ++token.index;

@@ -82,6 +82,11 @@ TEST_CASE("defaults follow the card, the release and what is given") {
   const Scenario eager = load_text(with_line(9, "  enforce_eager: true"));
   CHECK(engine_of(eager).cudagraph_capture_sizes.empty());
   CHECK(engine_of(eager).profile.memory.graph_sizes == 0);
+  // It turns the compiler off, too: Python calls every operator instead of every compiled layer.
+  CHECK(engine_of(eager).profile.launch.eager_layer_us == 0);
+  CHECK(engine_of(eager).profile.launch.eager_call_us > 0);
+  CHECK(engine_of(few).profile.launch.eager_layer_us > 0);
+  CHECK(engine_of(few).profile.launch.eager_call_us == 0);
 }
 
 TEST_CASE("an unknown release is a warning, not a guess in silence") {

@@ -91,6 +91,42 @@ TEST_CASE("shared experts and a dense branch are work of their own, with one all
   CHECK(reduces == 1 + 2 * 48);
 }
 
+TEST_CASE("a gated shared expert has a product of one column; its output is added to the sum") {
+  const ModelSpec model = shipped("Qwen1.5-MoE-A2.7B");
+  const std::vector<Op> ops = token_ops(shard_of(model, {.tp = 2}), 3);
+  const std::vector<Op> shared = of_term(ops, Term::kSharedExpert);
+  REQUIRE(shared.size() == 5);  // gate and up, activation, down; the gate, its sigmoid
+  CHECK(shared[3].n == 1);
+  CHECK(shared[3].k == 2048);
+  const double sum_bytes = 2.0 * 3 * 3 * 2048;  // two in, one out, three tokens of 16 bit
+  CHECK(shared[4].activation_bytes == sum_bytes);
+  CHECK(of_term(ops, Term::kRouter).front().n == 60);
+  int sums = 0;
+  for (const Op& op : of_term(ops, Term::kElementwise)) {
+    if (op.part == MemoryPart::kActivation && op.activation_bytes == sum_bytes) sums += op.repeat;
+  }
+  CHECK(sums == 24);
+}
+
+TEST_CASE("queries and keys are normalised where the architecture or the config says so") {
+  const auto inner_norms = [](const char* name) {
+    const ModelSpec model = shipped(name);
+    std::vector<Op> found;
+    for (const Op& op : token_ops(shard_of(model, {.tp = 2}), 3)) {
+      if (op.part == MemoryPart::kInnerNorm) found.push_back(op);
+    }
+    return found;
+  };
+  const std::vector<Op> qwen = inner_norms("Qwen3-30B-A3B");
+  REQUIRE(qwen.size() == 1);
+  CHECK(qwen[0].repeat == 48);
+  // 16 query and 2 key heads of 128 on each rank, read and written in 16 bit.
+  CHECK(qwen[0].activation_bytes == 2.0 * 2 * 3 * 128 * (16 + 2));
+  CHECK(inner_norms("GLM-4.6").size() == 2);  // dense layers and layers with experts
+  CHECK(inner_norms("GLM-4.5-Air").empty());
+  CHECK(inner_norms("Mixtral-8x7B-v0.1").empty());
+}
+
 TEST_CASE("a stage that is not the last sends hidden state and residual on") {
   const ModelSpec model = shipped("Mixtral-8x7B-v0.1");
   const Shard first = make_shard(model, {.tp = 1, .pp = 2}, 0).shard;

@@ -37,22 +37,28 @@ TEST_CASE("full layers among them attend as any other; the gate widens the query
   CHECK(attention_slice(shard, full.spec).qkv_width == 2 * 16 * 256 + 2 * 2 * 256);
 }
 
-TEST_CASE("a mixer is two products, a convolution and a norm beside its recurrence") {
+TEST_CASE("a mixer is three products, a convolution and a norm beside its recurrence") {
   const ModelSpec model = shipped("Qwen3.5-397B-A17B");
   CHECK(model.linear.conv_width == 2 * 16 * 128 + 64 * 128);
   CHECK(model.linear.value_width == 64 * 128);
   std::vector<Op> ops;
   make_family(model)->token_ops(shard_of(model, {.tp = 4}), 3, ops);
-  int products = 0, kernels = 0;
+  int kernels = 0;
+  std::vector<std::int64_t> widths;
   for (const Op& op : ops) {
     if (op.repeat != 45) continue;  // three layers of four
-    if (op.term == Term::kAttentionProj) ++products;
+    if (op.term == Term::kAttentionProj) widths.push_back(op.n);
     if (op.term != Term::kAttention) continue;
     ++kernels;
     // Channels or values of a rank, in 16 bit: read and written, the norm with its gate.
     CHECK((op.activation_bytes == 3 * 4 * 12288 / 4 || op.activation_bytes == 3 * 6 * 8192 / 4));
   }
-  CHECK(products == 2);
+  // Queries, keys, values and their gate; beta and decay; out. The wide one carries the weights of
+  // the convolution as well.
+  REQUIRE(widths.size() == 3);
+  CHECK(widths[0] == doctest::Approx((12288 + 8192) / 4).epsilon(0.001));
+  CHECK(widths[1] == 2 * 64 / 4);
+  CHECK(widths[2] == 4096);
   CHECK(kernels == 2);
 }
 

@@ -32,8 +32,10 @@ TEST_CASE("without a query rank queries come from the hidden state") {
   std::vector<Op> ops;
   make_family(model)->token_ops(shard_of(model), 1, ops);
   CHECK(ops[2].n == 576);
-  CHECK(ops[3].n == 16 * 192);
-  CHECK(ops[3].k == 2048);
+  CHECK(ops[3].part == MemoryPart::kInnerNorm);
+  CHECK(ops[3].activation_bytes == 2 * 2 * 512);  // of the latent of keys and values alone
+  CHECK(ops[4].n == 16 * 192);
+  CHECK(ops[4].k == 2048);
 }
 
 TEST_CASE("absorbed decode attends in latent space: 1088 per head and token of context") {
@@ -75,4 +77,29 @@ TEST_CASE("sparse attention looks at index_topk tokens and scores all of them") 
         132.0 * 1000);
   CHECK(decode(sparse_shard, 100000).weight_bytes == 2048.0 * 1152 + 132.0 * 100000);
   CHECK(decode(sparse_shard, 100000).flops < decode(dense_shard, 100000).flops);
+}
+
+TEST_CASE("the indexer is three products and four small kernels a layer") {
+  const ModelSpec dense = shipped("DeepSeek-V3"), sparse = shipped("DeepSeek-V3.2");
+  const auto ops_of = [](const ModelSpec& model) {
+    std::vector<Op> ops;
+    make_family(model)->token_ops(shard_of(model, {.tp = 8}), 2, ops);
+    return ops;
+  };
+  const auto products = [&](const ModelSpec& model) {
+    std::vector<std::int64_t> widths;
+    for (const Op& op : ops_of(model)) {
+      if (op.term == Term::kAttentionProj && op.repeat == 58) widths.push_back(op.n);
+    }
+    return widths;
+  };
+  CHECK(products(dense) == std::vector<std::int64_t>{2112, 16 * 192, 7168});
+  // Queries of 64 heads, a key, a weight a head: on every rank whole.
+  CHECK(products(sparse) == std::vector<std::int64_t>{2112, 16 * 192, 64 * 128, 128, 64, 7168});
+  const auto kernels = [&](const ModelSpec& model) {
+    int sum = 0;
+    for (const Op& op : ops_of(model)) sum += op.term == Term::kElementwise ? op.repeat : 0;
+    return sum;
+  };
+  CHECK(kernels(sparse) == kernels(dense) + 4 * 61);
 }

@@ -58,6 +58,8 @@ struct Setup {
   PromptGraphs prompt_graphs = PromptGraphs::kSame;
   std::vector<int> prompt_sizes = {};
   bool pad_to_graph = true;
+  int tp = 1;
+  double fused_norm_bytes = 0;
   std::vector<KvGroup> kv_groups = {{AttentionKind::kFull, 0, 1}, {AttentionKind::kSliding, 8, 2}};
 };
 
@@ -94,9 +96,10 @@ struct Priced {
     kv.groups = setup.kv_groups;
     std::vector<StepTime::Stage> stages;
     for (int stage = 0; stage < setup.stages; ++stage) {
-      const Parallel parallel{.pp = setup.stages};
+      const Parallel parallel{.tp = setup.tp, .pp = setup.stages};
       stages.push_back({make_shard(model, parallel, stage).shard,
-                        std::make_unique<ByFunction>(setup.us), nullptr, 132});
+                        std::make_unique<ByFunction>(setup.us), nullptr, 132,
+                        setup.fused_norm_bytes});
     }
     StepTime::Experts experts;
     experts.routing = made<ExpertRouting>("uniform");

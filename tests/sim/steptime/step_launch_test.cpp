@@ -106,6 +106,19 @@ TEST_CASE("quantised products are two calls, chunked linear attention eight") {
   CHECK(plain == listed + 3 + 2);
 }
 
+TEST_CASE("norms of the hidden state vanish into all-reduces that are small enough") {
+  const auto norm = [](const Op& op) { return op.part == MemoryPart::kNorm ? 1.0 : 0.0; };
+  const double bytes = 2.0 * three_layers().hidden * 4;  // of four tokens in 16 bit
+  const auto us = [&](int tp, double limit) {
+    Priced priced({.us = norm, .tp = tp, .fused_norm_bytes = limit});
+    return priced.us(work(4, kNone, 4));
+  };
+  CHECK(us(2, 0) == 3 * 2 + 1);  // two a layer, one before the LM head
+  CHECK(us(2, bytes) == 1);      // the last has no sum before it in this step
+  CHECK(us(2, bytes - 1) == 3 * 2 + 1);
+  CHECK(us(1, bytes) == 3 * 2 + 1);  // nothing is summed
+}
+
 TEST_CASE("a stage takes as long as its kernels or its launches, whichever is longer") {
   const LaunchCost launch{
       .full_us = 15, .piece_us = 10, .piece_attention_us = 50, .eager_layer_us = 100};
