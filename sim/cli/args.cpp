@@ -109,7 +109,7 @@ const std::array kCommands{
                 "GPU memory by part and KV room; no simulation.",
                 1,
                 1,
-                 {add_scenario_options, add_format, add_quiet, add_memory_options, add_strict}},
+                {add_scenario_options, add_format, add_quiet, add_memory_options, add_strict}},
     CommandSpec{
         "check",
         "FILE...",

@@ -133,6 +133,11 @@ std::string check_placement(const std::string& text, const std::string& file) {
             std::max(input.experts, 1 + static_cast<int>(std::min(id.get<std::uint64_t>(), kMost)));
     }
   }
+  if (slots == 0)
+    throw_input_error({{file, 1, 1},
+                       "physical_to_logical_map",
+                       "no layer has a slot",
+                       "write a list of expert numbers for each layer"});
   input.redundant = std::max(0, slots - input.experts);
   static_cast<void>(make_placement({.name = "file", .file = file})->place(input));
   return fmt::format("placement of {} experts in {} slots of {} layers", input.experts, slots,

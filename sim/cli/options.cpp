@@ -1,5 +1,6 @@
 #include "sim/cli/options.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fmt/format.h>
@@ -102,7 +103,9 @@ std::string is_date(const std::string& text) {
   int year = 0;
   unsigned month = 0, day = 0;
   char rest = 0;
-  const bool form = text.size() == 10 &&
+  const bool digits = text.find_first_not_of("0123456789-") == std::string::npos &&
+                      std::ranges::count(text, '-') == 2;
+  const bool form = text.size() == 10 && digits &&
                     std::sscanf(text.c_str(), "%4d-%2u-%2u%c", &year, &month, &day, &rest) == 3;
   const std::chrono::year_month_day date{std::chrono::year{year}, std::chrono::month{month},
                                          std::chrono::day{day}};

@@ -111,24 +111,17 @@ constexpr const char* kRequests = "requests.jsonl";
 constexpr const char* kTrace = "trace.json";
 constexpr const char* kComparison = "comparison.json";
 
-/// Whether an earlier run left its report in `folder`.
-bool holds_report(const fs::path& folder) {
+/// Removes what an earlier run wrote and this one does not, and nothing else: beside a new report
+/// it would be taken for part of it. Ours has `sign` in its first bytes.
+void remove_stale(const fs::path& file, std::string_view sign) {
   std::error_code error;
-  if (!fs::is_regular_file(folder / kReport, error)) return false;
-  std::ifstream in(folder / kReport);
-  std::string head(200, '\0');
-  in.read(head.data(), static_cast<std::streamsize>(head.size()));
-  return head.find("\"tool_version\"") != std::string::npos;
-}
-
-/// Removes what an earlier run wrote into `folder`, and nothing else: beside a new report it would
-/// be taken for part of it.
-void remove_earlier(const std::optional<fs::path>& folder) {
-  if (!folder || !holds_report(*folder)) return;
-  for (const char* name : {kReport, kMetrics, kRequests, kTrace, kComparison}) {
-    std::error_code error;
-    if (fs::is_regular_file(*folder / name, error)) fs::remove(*folder / name, error);
+  if (!fs::is_regular_file(file, error)) return;
+  std::string head(2000, '\0');
+  {
+    std::ifstream in(file);
+    in.read(head.data(), static_cast<std::streamsize>(head.size()));
   }
+  if (head.find(sign) != std::string::npos) fs::remove(file, error);
 }
 
 void save_case(const Arguments& args, const Case& run, const RunView& view,
@@ -136,9 +129,12 @@ void save_case(const Arguments& args, const Case& run, const RunView& view,
   if (!run.save_dir) return;
   save(*run.save_dir / kReport, [&](std::ostream& out) { write_json(*run.result, out); });
   save(*run.save_dir / kMetrics, [&](std::ostream& out) { write_prometheus(*run.result, out); });
-  if (args.per_request)
+  if (args.per_request) {
     save(*run.save_dir / kRequests, [&](std::ostream& out) { write_requests(view, out); });
-  if (timeline == nullptr) return;
+  } else {
+    remove_stale(*run.save_dir / kRequests, "\"terminal_status\"");
+  }
+  if (timeline == nullptr) return remove_stale(*run.save_dir / kTrace, "\"dropped_steps\"");
   save(*run.save_dir / kTrace, [&](std::ostream& out) { timeline->write(out); });
   if (timeline->dropped_steps() > 0 && !args.quiet) {
     std::cerr << fmt::format("moesim: {}: {}\n", run.save_dir->string(),
@@ -293,7 +289,6 @@ void print(const Arguments& args, const RunResult& base, const Comparison* compa
 int run_command(const Arguments& args) {
   std::vector<Case> cases = load_cases(args);
   if (!cases.front().infeasible().empty()) return report_infeasible(args, cases.front());
-  for (const Case& run : cases) remove_earlier(run.save_dir);
   catch_interrupts();
   simulate_cases(args, cases);
   if (!cases.front().result) return kExitInterrupted;
@@ -305,6 +300,7 @@ int run_command(const Arguments& args) {
     }
     print(args, *cases.front().result, &comparison);
   } else {
+    if (args.save_dir) remove_stale(*args.save_dir / kComparison, "\"tool_version\"");
     print(args, *cases.front().result, nullptr);
   }
   return stop_requested() ? kExitInterrupted : kExitOk;

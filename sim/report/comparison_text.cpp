@@ -66,7 +66,7 @@ bool lacks_interval(const MetricDelta& delta) {
 
 /// Whether it may be chance alone. No difference under any requests and step times is none.
 bool may_be_chance(const MetricDelta& delta) {
-  const bool nothing = delta.p10 == 0.0 && delta.p90 == 0.0;
+  const bool nothing = delta.abs == 0 && delta.p10 == 0.0 && delta.p90 == 0.0;
   return !nothing && !delta.significant.value_or(true);
 }
 
