@@ -142,7 +142,8 @@ Queue queue_of(const RequestTable& table, const Load& load,
   for (std::size_t i = 0; i < load.rows.size(); ++i) {
     const SimTime now = load.due[load.rows[i]];
     while (gone < queue.admissions.size() && queue.admissions[gone] <= now) ++gone;
-    queue.at_last = i + 1 - gone;
+    // Of requests due at the same time the later ones may be admitted already.
+    queue.at_last = i + 1 - std::min(gone, i + 1);
     queue.most = std::max(queue.most, queue.at_last);
   }
   return queue;

@@ -104,6 +104,12 @@ TEST_CASE("under overload the waits grow with the excess of the load") {
   CHECK(*s.rate_deficit == Approx(0.2).epsilon(0.02));
 }
 
+TEST_CASE("requests due at once are not a queue when all of them are served at once") {
+  std::vector<double> pairs;
+  for (const double at : poisson(210, 1250, 1)) pairs.insert(pairs.end(), {at, at});
+  CHECK(to_text(served(pairs, 2, 700).verdict) == doctest::String("stable"));
+}
+
 TEST_CASE("a load that changes is judged by what it leaves to do") {
   // 10 requests/s can be served. {seconds, requests/s} one after the other.
   struct Stretch {
