@@ -9,13 +9,17 @@
 namespace moesim {
 namespace {
 
-/// How far the deviations of `count` replicas are stretched so that the outermost reaches `share`.
+/// How far the deviations of `count` replicas are stretched so that the quantile read from them,
+/// between two of their ranks, is the normal one: replicas stand at (i + 1/2) / count.
 double stretch(std::size_t count, double share) {
   if (count < 2) return 1;
   const boost::math::normal_distribution<double> normal;
-  const auto n = static_cast<double>(count);
-  const double outermost = boost::math::quantile(normal, 1 - 0.5 / n);
-  return std::max(1.0, boost::math::quantile(normal, share) / outermost);
+  std::vector<double> scores;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double at = (static_cast<double>(i) + 0.5) / static_cast<double>(count);
+    scores.push_back(boost::math::quantile(normal, at));
+  }
+  return std::max(1.0, boost::math::quantile(normal, share) / percentile(scores, 100 * share));
 }
 
 /// Sorted sums of resamples and deviations.

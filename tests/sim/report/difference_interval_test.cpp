@@ -1,5 +1,6 @@
 #include "sim/report/difference_interval.h"
 
+#include <boost/math/distributions/normal.hpp>
 #include <doctest/doctest.h>
 #include <string>
 #include <vector>
@@ -9,8 +10,9 @@ using doctest::Approx;
 
 TEST_CASE("an interval of two kinds of chance is that of their sum") {
   // Resamples 9, 10, 11 around 10; replicas -2 and +2 around it: sums 7, 8, 9, 11, 12, 13, where
-  // two replicas stand at 0.6745 deviations and P90 is at 1.2816: 1.9 times as far.
-  const double far = 2 * 1.2815515655446004 / 0.6744897501960817;
+  // two replicas stand at 0.6745 deviations, so that P90 of the line between them is at 0.8 of
+  // that, and should be at 1.2816: 2.4 times as far.
+  const double far = 2 * 1.2815515655446004 / (0.8 * 0.6744897501960817);
   const auto interval = interval_of({10, {9, 10, 11}, {8, 12}});
   REQUIRE(interval);
   CHECK(interval->p10 == Approx(10 - far - 0.5));  // halfway between the first two of six
@@ -42,5 +44,20 @@ TEST_CASE("fewer replicas never look more certain") {
   for (const Case& c : cases) {
     CAPTURE(c.why);
     CHECK(interval_of({1, {}, c.replicas})->significant == c.significant);
+  }
+}
+
+TEST_CASE("replicas at the quantiles of a normal distribution give its interval, however many") {
+  const boost::math::normal_distribution<double> normal;
+  for (const int count : {2, 5, 8, 16, 20, 100}) {
+    CAPTURE(count);
+    std::vector<double> replicas;
+    for (int i = 0; i < count; ++i)
+      replicas.push_back(3 + boost::math::quantile(normal, (i + 0.5) / count));
+    const auto interval = interval_of({3, {}, replicas});
+    REQUIRE(interval);
+    CHECK(interval->p10 == Approx(3 - 1.28155));
+    CHECK(interval->p90 == Approx(3 + 1.28155));
+    CHECK(interval->significant);  // 3 deviations from nothing
   }
 }
