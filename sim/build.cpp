@@ -150,6 +150,7 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
     const auto next = first + parallel.tp;
     const bool last = stage + 1 == parallel.pp;
     StagePlace place{node, std::vector<int>(first, next), last ? -1 : *next};
+    const bool nvlink = topology->nvlink_connected(place.tp_gpus);
     group = stage_group(parallel, info.gpus, stage);
     const ExpertSite site{*topology, *collectives.back(), group,
                           kernel_choice(scenario, info, node)};
@@ -158,7 +159,9 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
          make_kernels(scenario, info, std::move(place), *collectives.back(), noise),
          make_group_dispatch(scenario.model, parallel, info.engine.all2all_backend, site),
          system.gpu.sm_count,
-         fused_norm_bytes(info.engine.profile, scenario.model, system.gpu.sm_version, parallel)});
+         nvlink ? fused_norm_bytes(info.engine.profile, scenario.model, system.gpu.sm_version,
+                                   parallel)
+                : 0});
   }
   step_times.push_back(std::make_unique<StepTime>(scenario.model, std::move(stages), info.memory.kv,
                                                   info.engine, experts_of(info, group),

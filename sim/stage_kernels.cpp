@@ -35,11 +35,18 @@ double fused_norm_bytes(const EngineProfile& profile, const ModelSpec& model, in
   const std::string names = ',' + profile.fused_norm_models + ',';
   const bool known = profile.fused_norm_models.empty() ||
                      names.find(',' + model.model_type + ',') != std::string::npos;
-  if (!here || !known || parallel.tp < 2 || parallel.sequence_parallel()) return 0;
-  constexpr double kMb = 1e6;
-  if (parallel.tp == 2) return 64 * kMb;
-  if (parallel.tp <= 4) return (hopper ? 2 : 32) * kMb;
-  return (hopper ? 0.5 : 1) * kMb;
+  if (!here || !known || parallel.sequence_parallel()) return 0;
+  constexpr double kMiB = 1 << 20;
+  switch (parallel.tp) {
+    case 2:
+      return 64 * kMiB;
+    case 4:
+      return (hopper ? 2 : 32) * kMiB;
+    case 8:
+      return (hopper ? 0.5 : 1) * kMiB;
+    default:
+      return 0;
+  }
 }
 
 std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const InstanceInfo& info,
