@@ -45,6 +45,7 @@ class Preferences {
 /// A kind that ranks all experts: the ids behind the first top_k of a longer list.
 RoutingTable behind(const RoutingTable& longer, const RoutingTable& own, const RoutingShape& next) {
   const int top_k = own.shape().top_k;
+  MOESIM_CHECK(longer.rows() == own.rows(), "lists of two lengths are of the same tokens");
   RoutingTable table(next, own.rows());
   for (std::uint64_t row = 0; row < own.rows(); ++row) {
     for (int layer = 0; layer < next.layers; ++layer) {

@@ -248,6 +248,22 @@ Workload read_request_trace(const TraceSpec& spec) {
   return parse_request_trace(text, spec);
 }
 
+namespace {
+
+/// A name without what ends a field of CSV: those characters as % and two hexadecimal digits.
+std::string field_of(const std::string& name) {
+  std::string field;
+  for (const char c : name) {
+    if (c == ',' || c == '"' || c == '\n' || c == '\r')
+      fmt::format_to(std::back_inserter(field), "%{:02X}", static_cast<unsigned char>(c));
+    else
+      field += c;
+  }
+  return field;
+}
+
+}  // namespace
+
 std::string write_request_csv(const Workload& workload) {
   MOESIM_CHECK(workload.predecessor.empty() && !workload.closed_loop,
                "every request has an arrival of its own");
@@ -260,20 +276,21 @@ std::string write_request_csv(const Workload& workload) {
   if (classes) out += ",slo_class";
   out += '\n';
   for (std::size_t i = 0; i < workload.size(); ++i) {
-    out += workload.names.empty() ? std::to_string(i) : workload.names[i];
+    out += workload.names.empty() ? std::to_string(i) : field_of(workload.names[i]);
     out += ',';
     append_seconds(workload.arrival_ns[i], out);
     fmt::format_to(std::back_inserter(out), ",{},{}", workload.prompt_tokens[i],
                    workload.output_tokens[i]);
-    if (sessions) out += ',' + session_name(workload, i).value_or("");
+    if (sessions) out += ',' + field_of(session_name(workload, i).value_or(""));
     if (domains) {
       out += ',';
-      if (workload.domain[i] != kNoDomain) out += workload.domain_names[workload.domain[i]];
+      if (workload.domain[i] != kNoDomain)
+        out += field_of(workload.domain_names[workload.domain[i]]);
     }
     if (classes) {
       out += ',';
       if (workload.slo_class[i] != kNoSloClass)
-        out += workload.slo_class_names[workload.slo_class[i]];
+        out += field_of(workload.slo_class_names[workload.slo_class[i]]);
     }
     out += '\n';
   }
@@ -287,7 +304,7 @@ std::string write_blocks_jsonl(const Workload& workload, const std::string& trac
       trace_name, workload.block_tokens);
   out += '\n';
   for (std::size_t i = 0; i < workload.size(); ++i) {
-    const std::string id = workload.names.empty() ? std::to_string(i) : workload.names[i];
+    const std::string id = workload.names.empty() ? std::to_string(i) : field_of(workload.names[i]);
     const bool number = parse_whole(id).has_value();
     fmt::format_to(std::back_inserter(out), R"({{"request_id":{},"block_ids":[)",
                    number ? id : "\"" + id + "\"");

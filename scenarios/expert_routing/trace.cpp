@@ -9,6 +9,7 @@
 #include "scenarios/latent_fit.h"
 #include "scenarios/latent_tokens.h"
 #include "scenarios/load_drift.h"
+#include "scenarios/next_choices.h"
 #include "scenarios/routing_trace.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
@@ -57,7 +58,10 @@ class Trace final : public ExpertRouting {
   }
   /// Tokens of a fitted generator have logits of all experts; recorded ones the ids recorded.
   [[nodiscard]] bool knows_next(const RoutingShape& shape) const override {
-    return ranks_all() && !fits(read_routed_tokens(recording_.file).shape(), shape);
+    const RoutingShape own = read_routed_tokens(recording_.file).shape();
+    RoutingShape listed = shape;
+    listed.top_k += next_choices_of(shape);
+    return ranks_all() && !fits(own, shape) && !fits(own, listed);
   }
   [[nodiscard]] bool ranks_all() const override { return recording_.adapt == Adapt::kExperts; }
   [[nodiscard]] RoutingReplay::Options replay(std::uint64_t seed) const override {
