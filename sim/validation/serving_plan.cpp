@@ -12,16 +12,12 @@
 namespace moesim {
 namespace {
 
-bool speculates(const ServingRow& row) {
-  return !row.spec_decode.empty() && !row.spec_decode.starts_with("none");
-}
-
 std::string first_problem(const ServingRow& row) {
   if (!row.unclear.empty()) return row.unclear.front();
   if (row.measured.empty()) return "none of our metrics was measured";
   std::string layout = layout_of(row).problem;
   if (row.disagg && !layout.empty()) return layout;
-  if (speculates(row)) return "speculative decoding is not modelled yet";
+  if (has_drafts(row)) return "speculative decoding is not modelled yet";
   const std::string backend = backend_of(row.engine);
   if (backend.empty()) return "engine not stated";
   if (backend != "vllm" && backend != "sglang" && backend != "trtllm")
