@@ -38,16 +38,7 @@ Outcome run(const std::string& routing, const std::string& model = "Qwen/Qwen3-3
 }  // namespace
 
 TEST_CASE("a factor that leaves room for all is no limit at all, whatever overflow would do") {
-  const char* const kinds[] = {"kind: uniform",
-                               "kind: balanced",
-                               "kind: zipf, exponent: 0.8",
-                               "kind: power_law, exponent: 1.2",
-                               "kind: lognormal, sigma: 1.0",
-                               "kind: dirichlet, concentration: 1.0",
-                               "kind: latent_logit",
-                               "kind: markov, persistence: 0.3",
-                               "kind: hot_expert, fraction: 0.9"};
-  for (const std::string kind : kinds) {
+  for (const std::string kind : kEveryKind) {
     CAPTURE(kind);
     const Outcome none = run(kind + ", fidelity: exact");
     for (const std::string rest : {"drop", "next_choice", "drop, capacity_scope: rank"}) {

@@ -85,16 +85,7 @@ const char* const kTiers[] = {"exact", "rank_exact", "sampled"};
 }  // namespace
 
 TEST_CASE("every kind of routing computes every choice once, in every tier") {
-  const char* const kinds[] = {"kind: uniform",
-                               "kind: balanced",
-                               "kind: zipf, exponent: 0.8",
-                               "kind: power_law, exponent: 1.2",
-                               "kind: lognormal, sigma: 1.0",
-                               "kind: dirichlet, concentration: 1.0",
-                               "kind: latent_logit",
-                               "kind: markov, persistence: 0.3",
-                               "kind: hot_expert, fraction: 0.9"};
-  for (const std::string kind : kinds) {
+  for (const std::string kind : kEveryKind) {
     for (const std::string tier : kTiers) {
       CAPTURE(kind);
       CAPTURE(tier);

@@ -11,6 +11,17 @@
 
 namespace moesim::laws {
 
+/// Routing of every generator, as in a scenario.
+inline constexpr const char* kEveryKind[] = {"kind: uniform",
+                                             "kind: balanced",
+                                             "kind: zipf, exponent: 0.8",
+                                             "kind: power_law, exponent: 1.2",
+                                             "kind: lognormal, sigma: 1.0",
+                                             "kind: dirichlet, concentration: 1.0",
+                                             "kind: latent_logit",
+                                             "kind: markov, persistence: 0.3",
+                                             "kind: hot_expert, fraction: 0.9"};
+
 /// A scenario of `model` on one node of `gpus` H100, with `workload` and further lines of YAML.
 [[nodiscard]] inline Scenario scenario_of(const std::string& workload, const std::string& more = "",
                                           const std::vector<Override>& overrides = {}) {

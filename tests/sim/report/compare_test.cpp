@@ -252,6 +252,9 @@ TEST_CASE("comparison.json has the glossary's fields") {
       {"same", {}, {{"p99_ttft_ms", 10, 10, 0, 0, 0, 0, false, false}}, ""});
   comparison.variants.push_back(
       {"noise", {}, {{"p99_ttft_ms", 10, 11, 1, 0.1, 0, 2, false, false}}, ""});
+  // A tail that moved in this run alone: its middle four fifths are nothing, it is not.
+  comparison.variants.push_back(
+      {"tail", {}, {{"p99_ttft_ms", 10, 13, 3, 0.3, 0, 0, false, false}}, ""});
   std::ostringstream out;
   write_json(comparison, out);
   const auto json = nlohmann::json::parse(out.str());
@@ -270,6 +273,7 @@ TEST_CASE("comparison.json has the glossary's fields") {
   CHECK(text.str().find("     +0.0 %          -\n") !=
         std::string::npos);  // no difference, and no chance
   CHECK(text.str().find("   ~+10.0 %          -\n") != std::string::npos);
+  CHECK(text.str().find("   ~+30.0 %          -\n") != std::string::npos);
   CHECK(text.str().find("small                does not fit: weights do not fit") !=
         std::string::npos);
 }
