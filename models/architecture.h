@@ -61,7 +61,8 @@ struct Architecture {
   bool tied_default = false;     ///< tie_word_embeddings when absent (the class default)
   bool sigmoid_default = false;  ///< scoring_func when absent
   bool attention_gate = false;
-  bool qk_norm = false;  ///< where `use_qk_norm` does not say
+  bool qk_norm = false;               ///< where `use_qk_norm` does not say
+  bool qk_norm_across_heads = false;  ///< one norm over all heads, not one each
 };
 
 /// The row for a model_type, or nullptr.

@@ -13,6 +13,18 @@ void append_stream(Term term, MemoryPart part, const LayerClass& layers, int tok
   out.push_back(elementwise(term, part, layers.layers, tokens, flops, kActivationBytes * elements));
 }
 
+// A norm over the heads of all ranks: squares are summed first (a pass over queries and keys), then
+// exchanged, one fp32 each for queries and keys of a token. The norm itself is the caller's.
+void append_norm_exchange(const Shard& shard, const LayerClass& layers, int tokens, double elements,
+                          std::vector<Op>& out) {
+  constexpr double kSumBytes = 4;
+  append_stream(Term::kElementwise, MemoryPart::kInnerNorm, layers, tokens, 2 * elements, elements,
+                out);
+  Op exchange = hidden_all_reduce(shard, layers.layers, tokens);
+  exchange.message_bytes = 2 * kSumBytes * tokens;
+  out.push_back(exchange);
+}
+
 }  // namespace
 
 void append_gqa_projections(const Shard& shard, const LayerClass& layers, int tokens,
@@ -29,6 +41,8 @@ void append_gqa_projections(const Shard& shard, const LayerClass& layers, int to
   if (model.qk_norm)
     append_stream(Term::kElementwise, MemoryPart::kInnerNorm, layers, tokens, 5 * rotated,
                   2 * rotated, out);
+  if (model.qk_norm_across_heads && shard.parallel.tp > 1)
+    append_norm_exchange(shard, layers, tokens, rotated, out);
   out.push_back(elementwise(Term::kElementwise, MemoryPart::kRotary, repeat, tokens, 0,
                             2 * kActivationBytes * rotated));
   const double kv_width = slice.kv_heads * (slice.head_dim + slice.v_head_dim);

@@ -116,6 +116,7 @@ void read_model(ConfigKeys& keys, const Architecture& architecture, ModelSpec& m
   model.tied_embeddings = keys.boolean_or({"tie_word_embeddings"}, architecture.tied_default);
   model.attention_gate = keys.boolean_or({"attn_output_gate"}, architecture.attention_gate);
   model.qk_norm = keys.boolean_or({"use_qk_norm"}, architecture.qk_norm);
+  model.qk_norm_across_heads = model.qk_norm && architecture.qk_norm_across_heads;
   model.qk_bias = keys.boolean_or({"attention_bias", "qkv_bias"}, architecture.qkv_bias);
   model.expert_bias = architecture.expert_bias;
   model.shared_gate = architecture.shared_gate;

@@ -131,10 +131,12 @@ struct ModelSpec {
   bool tied_embeddings = false;
   bool attention_gate = false;  ///< Qwen3-Next: the query projection also makes an output gate
   bool qk_norm = false;         ///< queries and keys are normalised before the rotary embedding
-  bool qk_bias = false;         ///< QKV (and router) biases present, counted as `other`
-  bool expert_bias = false;     ///< gpt-oss: biases in experts and output projection as well
-  bool shared_gate = false;     ///< Qwen: a gate on the shared expert, H weights by the router
-  int expert_matrices = 3;      ///< 3 gate/up/down, 2 in Switch
+  /// That norm runs over all heads at once, so ranks that share heads add up their squares first.
+  bool qk_norm_across_heads = false;
+  bool qk_bias = false;      ///< QKV (and router) biases present, counted as `other`
+  bool expert_bias = false;  ///< gpt-oss: biases in experts and output projection as well
+  bool shared_gate = false;  ///< Qwen: a gate on the shared expert, H weights by the router
+  int expert_matrices = 3;   ///< 3 gate/up/down, 2 in Switch
   int max_position_embeddings = 0;
   int nextn_layers = 0;     ///< MTP layers in the checkpoint; not loaded unless speculation asks
   int encoder_layers = 0;   ///< encoder-decoder models; the encoder's layers come first in `layers`

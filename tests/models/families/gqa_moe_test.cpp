@@ -28,6 +28,25 @@ std::vector<Op> of_term(const std::vector<Op>& ops, Term term) {
 
 }  // namespace
 
+TEST_CASE("a norm over the heads of all ranks exchanges two sums a token and layer") {
+  const ModelSpec model = shipped("MiniMax-M2.5");
+  const auto exchanges = [&](int tp) {
+    std::vector<Op> found;
+    for (const Op& op : of_term(token_ops(shard_of(model, {.tp = tp}), 16), Term::kAllReduce)) {
+      if (op.message_bytes < 16.0 * model.hidden) found.push_back(op);
+    }
+    return found;
+  };
+  CHECK(exchanges(1).empty());
+  const std::vector<Op> two = exchanges(2);
+  REQUIRE(two.size() == 1);
+  CHECK(two[0].repeat == 62);
+  CHECK(two[0].message_bytes == 16.0 * 2 * 4);
+  const ModelSpec per_head = shipped("Qwen3-30B-A3B");  // a norm for every head: no exchange
+  for (const Op& op : of_term(token_ops(shard_of(per_head, {.tp = 2}), 16), Term::kAllReduce))
+    CHECK(op.message_bytes == 16.0 * per_head.hidden * 2);
+}
+
 TEST_CASE("Mixtral, 64 tokens on two ranks, worked out by hand") {
   const ModelSpec model = shipped("Mixtral-8x7B-v0.1");
   const Shard shard = shard_of(model, {.tp = 2});
