@@ -75,6 +75,14 @@ struct SglangOptions {
   int scheduler_recv_interval = 1;
 };
 
+/// TensorRT-LLM's `attention_dp_config`: prompts of data-parallel ranks wait for each other. The
+/// numbers are its defaults (serving-semantics 8.2); see sim/engine/prompt_balance.h.
+struct AttentionDpConfig {
+  bool enable_balance = false;
+  int timeout_iters = 50;
+  int batching_wait_iters = 10;
+};
+
 /// Rules of TensorRT-LLM's schedulers (serving-semantics 8.2).
 struct TrtllmOptions {
   bool max_utilization = false;  ///< capacity_scheduler_policy: max_utilization, else no-evict
@@ -82,6 +90,7 @@ struct TrtllmOptions {
   /// so many steps.
   double batch_wait_max_tokens_ratio = 0;
   int batch_wait_timeout_iters = 0;
+  AttentionDpConfig attention_dp;
 };
 
 /// Which captured sizes serve a step that computes prompts.

@@ -97,6 +97,7 @@ struct EngineKeys {
   Given<bool> cuda_graph_padding;
   Given<double> batch_wait_max_tokens_ratio;
   Given<int> batch_wait_timeout_iters;
+  Given<AttentionDpConfig> attention_dp_config;
   /// vLLM's spellings of `placement`; of the scenario's `engine` only.
   Given<PlacementSpec> placement;
   /// vLLM's spellings of `precision`; of the scenario's `engine` only.

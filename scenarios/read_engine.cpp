@@ -94,6 +94,25 @@ Given<std::string> read_version(Reader& in) {
   return version;
 }
 
+Given<AttentionDpConfig> read_attention_dp(Reader& in) {
+  const std::string key = "attention_dp_config";
+  Given<AttentionDpConfig> result{.value = {}, .key = in.path(key), .where = in.where(key)};
+  if (!in.has(key)) return result;
+  Reader own = in.map(key);
+  AttentionDpConfig config;
+  config.enable_balance = own.boolean_or("enable_balance", config.enable_balance);
+  const auto steps = [&own](const std::string& name, int usual) {
+    return static_cast<int>(own.integer_or(name, usual, {.min = 0, .max = 1e6}));
+  };
+  config.timeout_iters = steps("timeout_iters", config.timeout_iters);
+  config.batching_wait_iters = steps("batching_wait_iters", config.batching_wait_iters);
+  if (!config.enable_balance && (own.has("timeout_iters") || own.has("batching_wait_iters")))
+    in.fail(key, "has no effect without enable_balance: true", "turn it on, or leave it out");
+  own.reject_unknown_keys();
+  result.value = config;
+  return result;
+}
+
 Given<int> read_block_size(Reader& in, const std::string& key) {
   Given<int> result{.value = {}, .key = in.path(key), .where = in.where(key)};
   if (!in.has(key)) return result;
@@ -204,6 +223,7 @@ void read_other_engines(Reader& in, EngineKeys& keys) {
       read_ratio(in, "batch_wait_max_tokens_ratio", {.min = 0, .max = 1});
   keys.batch_wait_timeout_iters =
       read_count(in, "batch_wait_timeout_iters", {.min = 0, .max = 1e6});
+  keys.attention_dp_config = read_attention_dp(in);
 }
 
 template <class T>
@@ -327,6 +347,7 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
       first_of(entry.batch_wait_max_tokens_ratio, engine.batch_wait_max_tokens_ratio);
   keys.batch_wait_timeout_iters =
       first_of(entry.batch_wait_timeout_iters, engine.batch_wait_timeout_iters);
+  keys.attention_dp_config = first_of(entry.attention_dp_config, engine.attention_dp_config);
   return keys;
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <concepts>
 #include <fmt/format.h>
 #include <string_view>
 #include <utility>
@@ -7,25 +6,10 @@
 #include "hardware/dispatch.h"
 #include "scenarios/load_parts.h"
 #include "scenarios/other_defaults.h"
+#include "scenarios/value_text.h"
 
 namespace moesim {
 namespace {
-
-std::string value_text(bool value) {
-  return value ? "true" : "false";
-}
-std::string value_text(std::integral auto value) {
-  return std::to_string(value);
-}
-std::string value_text(double value) {
-  return fmt::format("{:g}", value);
-}
-std::string value_text(const std::string& value) {
-  return value;
-}
-std::string value_text(const std::vector<int>& value) {
-  return fmt::format("[{}]", fmt::join(value, ", "));
-}
 
 /// TensorRT-LLM's max_num_tokens and max_batch_size (serving-semantics 8.2, (U)); its engines of
 /// 0.9 have what they were built with, which a scenario must state.
@@ -143,6 +127,7 @@ class Resolver {
     only_with(keys_.cuda_graph_padding, "trtllm", leave);
     only_with(keys_.batch_wait_max_tokens_ratio, "trtllm", leave);
     only_with(keys_.batch_wait_timeout_iters, "trtllm", leave);
+    only_with(keys_.attention_dp_config, "trtllm", leave);
     if (is_sglang())
       only_with(keys_.enable_chunked_prefill, "vllm", "chunked_prefill_size: -1 turns it off");
     if (is_static() || spec_.backend == "vllm") return;
@@ -239,6 +224,11 @@ class Resolver {
       fail(context_, ratio, "has no effect without batch_wait_timeout_iters", hint);
     if (limit && !share)
       fail(context_, steps, "has no effect without batch_wait_max_tokens_ratio", hint);
+    const Given<AttentionDpConfig>& ranks = keys_.attention_dp_config;
+    if (!ranks) return;
+    options.attention_dp = pick("attention_dp_config", ranks, AttentionDpConfig());
+    if (options.attention_dp.enable_balance && inputs_.parallel.dp == 1)
+      fail(context_, ranks, "has no effect without data-parallel ranks", "leave it out");
   }
 
   void choose_memory() {

@@ -42,6 +42,13 @@ Instance::Instance(const Config& config, const Workload& workload, RequestTable&
                                        .chunks = {}}));
   }
   for (InFlight& entry : ring_) entry.batches.resize(ranks_.size());
+  const AttentionDpConfig& dp = config.limits.trtllm.attention_dp;
+  if (dp.enable_balance && ranks_.size() > 1) {
+    balance_.emplace(PromptBalance::Limits{.timeout_iters = dp.timeout_iters,
+                                           .batching_wait_iters = dp.batching_wait_iters,
+                                           .max_num_seqs = config.limits.max_num_seqs});
+    demands_.reserve(ranks_.size());
+  }
   totals_.kv_blocks_total = config.kv.usable_blocks * config.ranks;
 }
 
@@ -123,6 +130,7 @@ void Instance::schedule(Observer* observer) {
   if (config_.recv_interval <= 1 || fetches()) open_door(now);
   InFlight& step = ring_[(oldest_ + in_flight_) % ring_.size()];
   bool scheduled = false;
+  if (balance_) hold_prompts();
   for (std::size_t r = 0; r < ranks_.size(); ++r) {
     Rank& rank = *ranks_[r];
     rank.scheduler->schedule(rank.state, now, step.batches[r]);

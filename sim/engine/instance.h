@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "sim/base/ids.h"
 #include "sim/engine/observer.h"
+#include "sim/engine/prompt_balance.h"
 #include "sim/engine/scheduler.h"
 #include "sim/engine/time.h"
 #include "sim/steptime/step_time.h"
@@ -113,6 +115,8 @@ class Instance {
   [[nodiscard]] std::int64_t tokens_of(std::uint32_t request) const;
   void check(const SchedulerState& state) const;
   void schedule(Observer* observer);
+  /// attention_dp_config: whether the ranks' prompts wait for each other in the step to come.
+  void hold_prompts();
   void collect(Observer* observer);
   void launch(InFlight& step);
   /// Rank a new request goes to.
@@ -130,6 +134,8 @@ class Instance {
   const Workload* workload_;
   RequestTable* table_;
   std::vector<std::unique_ptr<Rank>> ranks_;
+  std::optional<PromptBalance> balance_;  ///< trtllm, if prompts wait for each other
+  std::vector<RankDemand> demands_;
   std::vector<StepWork> works_;  ///< of the step being launched, by rank
   std::size_t next_rank_ = 0;    ///< round robin
   SimTime published_at_ = 0;

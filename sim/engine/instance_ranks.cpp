@@ -81,6 +81,15 @@ std::size_t Instance::choose_rank() {
   return best;
 }
 
+void Instance::hold_prompts() {
+  demands_.clear();
+  for (const auto& rank : ranks_)
+    demands_.push_back(
+        {rank->state.cohorts.front().size(), rank->scheduler->has_prompt(rank->state)});
+  const bool hold = balance_->hold(demands_);
+  for (const auto& rank : ranks_) rank->state.hold_prompts = hold;
+}
+
 /// The engine tells the API server its queue lengths, at most every 100 ms (1.10).
 void Instance::publish(SimTime now) {
   constexpr SimTime kPeriod = 100'000'000;

@@ -88,6 +88,7 @@ struct SchedulerState {
   std::uint64_t batches = 0;             ///< scheduled so far; also the number of the next one
   std::uint64_t collected = 0;  ///< batches whose output was processed (first in, first out)
   std::uint64_t digest = 0;     ///< sum over completions: order-independent
+  bool hold_prompts = false;    ///< trtllm: the next step starts and continues none (PromptBalance)
   std::int64_t preemptions = 0, prefix_query_tokens = 0, prefix_hit_tokens = 0;
 
   SchedulerState(const Workload& workload, RequestTable& table, const Limits& limits,
@@ -178,6 +179,9 @@ class Scheduler {
   virtual ~Scheduler() = default;
   virtual void schedule(SchedulerState& state, SimTime now, Batch& batch) = 0;
   virtual void complete(SchedulerState& state, SimTime out_done, Batch& batch) = 0;
+  /// Whether `schedule` would run prompt tokens now, whatever `hold_prompts` says; asked of
+  /// schedulers that obey it only.
+  [[nodiscard]] virtual bool has_prompt(SchedulerState& /*state*/) const { return false; }
 };
 
 }  // namespace moesim

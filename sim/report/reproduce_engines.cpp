@@ -96,6 +96,12 @@ Command trtllm_launch(const Scenario& scenario, const InstanceSpec& spec,
   if (parallel.moe_group() != 1) out.flag("--tp_size", parallel.moe_group());
   if (parallel.expert_parallel) out.flag("--ep_size", parallel.moe_ep());
   if (parallel.dp != 1) notes.push_back("# and in options.yaml: enable_attention_dp: true");
+  const AttentionDpConfig& ranks = engine.trtllm.attention_dp;
+  if (ranks.enable_balance)
+    notes.push_back(fmt::format(
+        "# and in options.yaml: attention_dp_config: {{enable_balance: true, timeout_iters: {}, "
+        "batching_wait_iters: {}}}",
+        ranks.timeout_iters, ranks.batching_wait_iters));
   out.flag("--max_seq_len", engine.max_model_len);
   out.flag("--max_batch_size", engine.max_num_seqs);
   out.flag("--max_num_tokens", engine.max_num_batched_tokens);

@@ -19,6 +19,7 @@ class Trtllm final : public Scheduler {
  public:
   void schedule(SchedulerState& state, SimTime now, Batch& batch) override;
   void complete(SchedulerState& state, SimTime out_done, Batch& batch) override;
+  [[nodiscard]] bool has_prompt(SchedulerState& state) const override;
 
  private:
   /// The first new block of a prompt that is being computed: who needs it waits until it is cached.
@@ -26,12 +27,19 @@ class Trtllm final : public Scheduler {
     std::uint32_t request, id, block;
   };
   enum class Admission { kDone, kStop, kSkip };
+  struct Wanted {
+    std::int64_t known = 0, blocks = 0, tokens = 0;
+    std::uint32_t hit = 0;  ///< cached blocks
+    bool fits = false;
+  };
 
   void pause_until_decodes_fit(SchedulerState& state);
   void run_decodes(SchedulerState& state, Batch& batch);
   void run_prompts(SchedulerState& state, Batch& batch, int& tokens);
   bool waits_for_more(const SchedulerState& state, const Batch& batch);
   void admit_waiting(SchedulerState& state, SimTime now, Batch& batch, int tokens);
+  [[nodiscard]] bool is_blocked(const SchedulerState& state, std::uint32_t request) const;
+  [[nodiscard]] Wanted wanted(SchedulerState& state, std::uint32_t request, int tokens) const;
   Admission admit(SchedulerState& state, SimTime now, Batch& batch, int& tokens);
   [[nodiscard]] static std::int64_t chunk(const SchedulerState& state, std::int64_t left,
                                           int tokens);
@@ -70,8 +78,8 @@ void Trtllm::schedule(SchedulerState& state, SimTime now, Batch& batch) {
   if (state.limits.trtllm.max_utilization) pause_until_decodes_fit(state);
   run_decodes(state, batch);
   int tokens = state.limits.max_num_batched_tokens - batch.decodes;
-  run_prompts(state, batch, tokens);
-  if (state.preempted.empty() && !waits_for_more(state, batch))
+  if (!state.hold_prompts) run_prompts(state, batch, tokens);
+  if (!state.hold_prompts && state.preempted.empty() && !waits_for_more(state, batch))
     admit_waiting(state, now, batch, tokens);
   set.advance();
   state.finish_decodes(batch, events_);
@@ -185,6 +193,21 @@ bool Trtllm::waits_for_more(const SchedulerState& state, const Batch& batch) {
   return false;
 }
 
+/// Of new prompts, the head of the queue decides.
+bool Trtllm::has_prompt(SchedulerState& state) const {
+  if (!state.running.prompts.empty()) return true;
+  if (state.running.none_waiting() || state.running.size() >= state.limits.max_num_seqs)
+    return false;
+  const std::uint32_t request = state.running.head();
+  return !state.output_pending(request) && !is_blocked(state, request) &&
+         wanted(state, request, state.limits.max_num_batched_tokens).fits;
+}
+
+bool Trtllm::is_blocked(const SchedulerState& state, std::uint32_t request) const {
+  return request == blocked_request_ && state.kv.changes() == blocked_changes_ &&
+         room(state) < blocked_need_;
+}
+
 /// New prompts in order of arrival. One that shares its first new block with a prompt being
 /// computed is passed over: it will find that block cached.
 void Trtllm::admit_waiting(SchedulerState& state, SimTime now, Batch& batch, int tokens) {
@@ -192,9 +215,7 @@ void Trtllm::admit_waiting(SchedulerState& state, SimTime now, Batch& batch, int
   while (!state.running.none_waiting() && tokens > 0 &&
          state.running.size() < state.limits.max_num_seqs) {
     const std::uint32_t request = state.running.head();
-    const bool blocked = request == blocked_request_ && state.kv.changes() == blocked_changes_ &&
-                         room(state) < blocked_need_;
-    if (blocked) break;
+    if (is_blocked(state, request)) break;
     const Admission admission = admit(state, now, batch, tokens);
     if (admission == Admission::kStop) break;
     if (admission == Admission::kDone) continue;
@@ -205,41 +226,49 @@ void Trtllm::admit_waiting(SchedulerState& state, SimTime now, Batch& batch, int
     state.running.push_waiting_front({0, state.table->arrival[skipped_[i]], skipped_[i]});
 }
 
+/// What the head of the queue takes, in a step that has `tokens` left.
+Trtllm::Wanted Trtllm::wanted(SchedulerState& state, std::uint32_t request, int tokens) const {
+  Wanted wanted;
+  wanted.known =
+      std::int64_t{state.workload->prompt_tokens[request]} + state.table->generated[request];
+  const TokenChain chain = state.chain(request);
+  wanted.hit = state.kv.find_hit(chain, wanted.known);
+  const bool no_evict = !state.limits.trtllm.max_utilization;
+  const std::int64_t last = no_evict ? total(state, request) : wanted.known;
+  wanted.blocks = no_evict && windows_ ? final_blocks(state, request)
+                                       : state.kv.blocks_needed_in_full(chain, wanted.hit, last);
+  const std::int64_t cached = std::int64_t{wanted.hit} * state.kv.block_size();
+  wanted.tokens = chunk(state, state.to_compute(request, wanted.known, cached), tokens);
+  const std::int64_t first = state.arrives_with_kv(request) ? wanted.known : cached + wanted.tokens;
+  wanted.fits =
+      wanted.blocks <= room(state) &&
+      (!windows_ || state.kv.blocks_needed(chain, wanted.hit, first) <= state.kv.free_blocks());
+  return wanted;
+}
+
 Trtllm::Admission Trtllm::admit(SchedulerState& state, SimTime now, Batch& batch, int& tokens) {
   const std::uint32_t request = state.running.head();
   if (state.output_pending(request)) return Admission::kStop;
-  const std::int64_t known =
-      std::int64_t{state.workload->prompt_tokens[request]} + state.table->generated[request];
-  const TokenChain chain = state.chain(request);
-  const std::uint32_t hit = state.kv.find_hit(chain, known);
+  const Wanted want = wanted(state, request, tokens);
   const std::int64_t page = state.kv.block_size();
-  const std::uint32_t id = state.kv.caching() && !windows_ && (hit + 1) * page <= known
-                               ? state.kv.id_at(chain, hit)
+  const std::uint32_t id = state.kv.caching() && !windows_ && (want.hit + 1) * page <= want.known
+                               ? state.kv.id_at(state.chain(request), want.hit)
                                : TokenChain::kNoId;
-  if (id != TokenChain::kNoId && upcoming(id, hit)) return Admission::kSkip;
-
-  const bool no_evict = !state.limits.trtllm.max_utilization;
-  const std::int64_t last = no_evict ? total(state, request) : known;
-  const std::int64_t need = no_evict && windows_ ? final_blocks(state, request)
-                                                 : state.kv.blocks_needed_in_full(chain, hit, last);
-  const std::int64_t n =
-      chunk(state, state.to_compute(request, known, static_cast<std::int64_t>(hit) * page), tokens);
-  const std::int64_t first =
-      state.arrives_with_kv(request) ? known : static_cast<std::int64_t>(hit) * page + n;
-  if (need > room(state) ||
-      (windows_ && state.kv.blocks_needed(chain, hit, first) > state.kv.free_blocks())) {
+  if (id != TokenChain::kNoId && upcoming(id, want.hit)) return Admission::kSkip;
+  if (!want.fits) {
     blocked_request_ = request;
     blocked_changes_ = state.kv.changes();
-    blocked_need_ = need > room(state) && !windows_ ? need : 0;
+    blocked_need_ = want.blocks > room(state) && !windows_ ? want.blocks : 0;
     return Admission::kStop;
   }
-  if (n == 0) return Admission::kStop;
+  if (want.tokens == 0) return Admission::kStop;
   blocked_request_ = kNoRequest;
-  const std::uint32_t s = state.admit_head(now, batch, hit, known);
-  compute(state, batch, s, n);
-  tokens -= static_cast<int>(n);
-  if (no_evict) reserved_ += final_blocks(state, request) - (windows_ ? 0 : held(state, s));
-  if (id != TokenChain::kNoId) upcoming_.push_back({request, id, hit});
+  const std::uint32_t s = state.admit_head(now, batch, want.hit, want.known);
+  compute(state, batch, s, want.tokens);
+  tokens -= static_cast<int>(want.tokens);
+  if (!state.limits.trtllm.max_utilization)
+    reserved_ += final_blocks(state, request) - (windows_ ? 0 : held(state, s));
+  if (id != TokenChain::kNoId) upcoming_.push_back({request, id, want.hit});
   return Admission::kDone;
 }
 

@@ -15,13 +15,15 @@ struct Setting {
   std::string precision = "{}";
   std::string system = "h100_sxm";
   std::string engine = "{backend: vllm}";
+  std::string layout = "tensor_parallel_size: 2";
 };
 
 std::string scenario(const Setting& setting) {
   return "schema_version: 1\nname: x\nmodel: " + setting.model +
          "\nprecision: " + setting.precision + "\nsystem: {nodes: [{profile: " + setting.system +
-         ", gpus: 8}]}\nengine: " + setting.engine +
-         "\ndeployment: {instances: [{tensor_parallel_size: 2}]}\n"
+         ", gpus: 8}]}\nengine: " + setting.engine + "\ndeployment: {instances: [{" +
+         setting.layout +
+         "}]}\n"
          "workload: {arrival: {kind: all_at_once}, synthetic: {num_prompts: 1, input_tokens: 9, "
          "output_tokens: 1}}\n";
 }
@@ -139,6 +141,30 @@ TEST_CASE("kernels of the experts that a format or a card rules out") {
        {.model = "meta-llama/Llama-3.1-8B", .engine = named("triton")},
        {{6, "engine.moe_backend", "no effect on a dense model", "leave it out"}}},
       {"auto rules nothing out", {.engine = named("auto")}, {}},
+  });
+}
+
+TEST_CASE("prompts of ranks wait for each other only where there are ranks") {
+  const std::string two_ranks = "tensor_parallel_size: 1, data_parallel_size: 2";
+  const std::string on = "attention_dp_config: {enable_balance: true, timeout_iters: 60}";
+  check({
+      {"two ranks", {.engine = "{backend: trtllm, " + on + "}", .layout = two_ranks}, {}},
+      {"one rank",
+       {.engine = "{backend: trtllm, " + on + "}"},
+       {{6, "engine.attention_dp_config", "no effect without data-parallel ranks", "leave it"}}},
+      {"an engine that has no such thing",
+       {.engine = "{" + on + "}", .layout = two_ranks},
+       {{6, "engine.attention_dp_config", "is a key of trtllm", "leave it out"}}},
+      {"limits of nothing",
+       {.engine = "{backend: trtllm, attention_dp_config: {timeout_iters: 60}}",
+        .layout = two_ranks},
+       {{6, "engine.attention_dp_config", "without enable_balance", "turn it on"}}},
+      {"a name of nothing, and a negative count",
+       {.engine = "{backend: trtllm, attention_dp_config: {enable_balance: true, wait: 1, "
+                  "timeout_iters: -1}}",
+        .layout = two_ranks},
+       {{6, "engine.attention_dp_config.timeout_iters", "", ""},
+        {6, "engine.attention_dp_config.wait", "unknown key", ""}}},
   });
 }
 
