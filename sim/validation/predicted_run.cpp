@@ -65,7 +65,8 @@ PredictedRun simulated(Scenario scenario, const PredictOptions& options) {
     run.problem = infeasible(deployment);
     run.assumed = "max_model_len as long as the longest request";
   }
-  if (!run.problem.empty()) return run;
+  run.infeasible = !run.problem.empty();
+  if (run.infeasible) return run;
   run.num_gpu_blocks = deployment.instances.front().memory.num_gpu_blocks;
   World world(scenario, std::move(deployment), {.noise = options.noise, .workload = &workload});
   Metrics metrics(world.instance_count(), scenario, world.workload());

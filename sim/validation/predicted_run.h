@@ -17,8 +17,9 @@ namespace moesim {
 /// What a simulated run says, in the units of the measurement tables: milliseconds, tokens a second
 /// of the whole system.
 struct PredictedRun {
-  std::string problem;  ///< why it cannot run, in a sentence; then nothing else is set
-  std::string assumed;  ///< what had to be changed to make it start, in words; mostly empty
+  std::string problem;      ///< why it cannot run, in a sentence; then nothing below is set
+  bool infeasible = false;  ///< because the deployment does not fit its GPUs
+  std::string assumed;      ///< what had to be changed to make it start, in words; mostly empty
   std::optional<Summary> ttft_ms, tpot_ms, itl_ms, e2e_ms;
   std::optional<double> output_tok_s, total_tok_s;
   std::int64_t num_gpu_blocks = 0;  ///< KV blocks of the first instance

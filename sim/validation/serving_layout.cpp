@@ -36,6 +36,12 @@ void read_one_side(const ServingRow& row, ServingLayout& layout) {
   layout.tensor = *row.gpus / layout.data;
 }
 
+/// A launch recipe that switches data-parallel attention on, where the row itself does not say.
+bool recipe_copies_attention(const ServingRow& row) {
+  return row.moe && !row.attention_dp &&
+         row.notes.find("enable_attention_dp:true") != std::string::npos;
+}
+
 void read_both_sides(const ServingRow& row, ServingLayout& layout) {
   if (!row.tp || *row.tp < 1) {
     layout.problem = "tensor-parallel size not stated";
@@ -44,6 +50,10 @@ void read_both_sides(const ServingRow& row, ServingLayout& layout) {
   layout.tensor = *row.tp;
   layout.pipeline = row.pp.value_or(1);
   layout.data = row.attention_dp.value_or(1);
+  if (recipe_copies_attention(row) && layout.tensor > 1) {
+    layout.data = layout.tensor;
+    layout.assumed.emplace_back("attention copied to every GPU, as in the recipe");
+  }
   layout.engines = row.dp.value_or(1);
   const int alone = layout.tensor * layout.pipeline * layout.engines;
   const int gpus = row.gpus.value_or(alone * layout.data);

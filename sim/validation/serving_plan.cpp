@@ -91,6 +91,9 @@ void set_engine(const ServingRow& row, const ServingLayout& layout, const std::s
   if (backend == "vllm" && !row.prefix_cache.empty())
     plan.keys.set("engine.enable_prefix_caching", row.prefix_cache == "on");
   if (is_v0(backend, plan.engine)) plan.keys.set("engine.enable_chunked_prefill", false);
+  if (!row.smaller_fraction) return;
+  plan.smaller = plan.keys;
+  plan.smaller->set(names.memory, *row.smaller_fraction);
 }
 
 }  // namespace
@@ -103,6 +106,7 @@ std::string ServingPlan::key() const {
                         load.repeated->system_tokens);
   }
   for (const Override& key : keys.list()) text += fmt::format("\n{}={}", key.path, key.value);
+  if (smaller) text += "\nor " + smaller->list().back().value;
   return text;
 }
 
@@ -170,11 +174,9 @@ std::string store(const ServingPlan& plan, ModelSpec& model, std::vector<std::st
   return store_kv(model, plan.kv_dtype);
 }
 
-}  // namespace
-
-ServingOutcome carry_out(const ServingPlan& plan) {
+ServingOutcome attempt(const ServingPlan& plan, const ScenarioKeys& keys) {
   ServingOutcome outcome;
-  ScenarioOrProblem loaded = load_with(plan.keys, plan.model);
+  ScenarioOrProblem loaded = load_with(keys, plan.model);
   outcome.run.problem = loaded.problem;
   if (!loaded.scenario) return outcome;
   Scenario& scenario = *loaded.scenario;
@@ -197,6 +199,16 @@ ServingOutcome carry_out(const ServingPlan& plan) {
     outcome.slow = predict(scenario, slow);
   }
   if (!outcome.run.assumed.empty()) outcome.assumed.push_back(outcome.run.assumed);
+  return outcome;
+}
+
+}  // namespace
+
+ServingOutcome carry_out(const ServingPlan& plan) {
+  ServingOutcome outcome = attempt(plan, plan.keys);
+  if (!plan.smaller || !outcome.run.infeasible) return outcome;
+  outcome = attempt(plan, *plan.smaller);
+  outcome.assumed.emplace_back("less memory for KV: the usual share does not fit");
   return outcome;
 }
 

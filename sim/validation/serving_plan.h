@@ -20,6 +20,8 @@ struct ServingPlan {
   std::vector<std::string> assumed;
   bool length_is_free = false;  ///< max_model_len is not stated
   ScenarioKeys keys{"row"};
+  /// Where the plan does not fit: the same with these.
+  std::optional<ScenarioKeys> smaller;
   std::string weight_dtype, kv_dtype;
   /// KV takes fp8 where the checkpoint is NVIDIA's own quantised one, as TensorRT-LLM does.
   bool kv_of_checkpoint = false;

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 #include <string_view>
 
+#include "scenarios/engine_profile.h"
 #include "scenarios/other_defaults.h"
 #include "sim/validation/serving_load.h"
 
@@ -24,12 +25,13 @@ Harness harness_of(const ServingRow& row) {
 }
 
 /// One setting of a published recipe, for the rows that match all of its words (parts of a name; ""
-/// matches all). In a value, `{c}` is the concurrency.
+/// matches all). In a value, `{c}` is the concurrency and `{2i}` twice the nominal prompt.
 struct Setting {
   Harness harness;
   std::string_view backend, model, gpu, dtype;
   std::string_view key;  ///< of the scenario; "kv" for the KV format
   std::string_view value;
+  std::string_view since = "";  ///< first numbered release it was launched with
 };
 
 constexpr Harness kMax = Harness::kInferenceMax, kBench = Harness::kTrtllmBench;
@@ -52,6 +54,11 @@ constexpr std::array kSettings = {
     Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.max_num_seqs", "1024"},
     Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.block_size", "32"},
     Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.moe_backend", "triton"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.gpu_memory_utilization", "0.9", "0.19"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.moe_backend", "auto", "0.19"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "", "engine.max_num_batched_tokens", "{2i}", "0.19"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "", "graphs to", "2048", "0.19"},
+    Setting{kMax, "vllm", "MiniMax", "B200", "", "kv", "fp8", "0.19"},
     Setting{kMax, "vllm", "MiniMax", "H100", "", "engine.max_num_seqs", "256"},
     Setting{kMax, "vllm", "Kimi", "", "int4", "engine.gpu_memory_utilization", "0.97"},
     Setting{kMax, "vllm", "Kimi", "", "int4", "engine.max_num_seqs", "1024"},
@@ -64,6 +71,7 @@ constexpr std::array kSettings = {
     Setting{kMax, "sglang", "DeepSeek", "B200", "nvfp4", "engine.mem_fraction_static", "0.85"},
     Setting{kMax, "sglang", "DeepSeek", "B200", "nvfp4", "engine.chunked_prefill_size", "16384"},
     Setting{kMax, "sglang", "DeepSeek", "B200", "nvfp4", "engine.max_prefill_tokens", "16384"},
+    Setting{kMax, "sglang", "Qwen3.5", "B200", "", "engine.max_running_requests", "128"},
     Setting{kMax, "sglang", "Qwen3.5", "B200", "fp", "kv", "fp8"},
     Setting{kMax, "sglang", "Qwen3.5", "B200", "nvfp4", "kv", "fp8"},
     Setting{kMax, "sglang", "Qwen3.5", "B200", "nvfp4", "engine.mem_fraction_static", "0.85"},
@@ -84,8 +92,15 @@ constexpr std::array kSettings = {
 };
 // clang-format on
 
+/// Whether a row's release is the given one or a later one. Nightly builds have no number: no.
+bool is_since(const std::string& version, std::string_view release) {
+  if (release.empty()) return true;
+  const std::optional<Release> asked = parse_release(release), own = parse_release(version);
+  return own && *own >= *asked;
+}
+
 bool matches(const Setting& setting, const ServingRow& row, const std::string& model) {
-  return model.find(setting.model) != std::string::npos &&
+  return is_since(row.version, setting.since) && model.find(setting.model) != std::string::npos &&
          row.gpu.find(setting.gpu) != std::string::npos &&
          row.weight_dtype.find(setting.dtype) != std::string::npos;
 }
@@ -98,6 +113,11 @@ bool scripts_were_read(const std::string& backend, const std::string& model) {
   return is("gpt-oss") || is("DeepSeek") || is("Llama-3");
 }
 
+/// Launched by a script of its own: it polls rarely always, and runs as many requests as there are.
+bool is_qwen_nvfp4(const ServingRow& row, const std::string& model) {
+  return model.find("Qwen3.5") != std::string::npos && row.weight_dtype == "nvfp4";
+}
+
 /// What the scripts compute from the concurrency and the lengths.
 void apply_computed(const ServingRow& row, const std::string& backend, const std::string& model,
                     int concurrency, ScenarioKeys& keys) {
@@ -105,10 +125,17 @@ void apply_computed(const ServingRow& row, const std::string& backend, const std
   const int prompt = static_cast<int>(row.isl.value_or(0));
   const int output = static_cast<int>(row.osl.value_or(0));
   if (backend == "sglang" && row.gpu.find("B200") != std::string::npos) {
-    constexpr int kRelaxedFrom = 16;
-    keys.set("engine.scheduler_recv_interval", concurrency >= kRelaxedFrom ? 30 : 10);
+    constexpr int kRelaxedFrom = 16, kQwenRequests = 128;
+    const bool relaxed = concurrency >= kRelaxedFrom || is_qwen_nvfp4(row, model);
+    keys.set("engine.scheduler_recv_interval", relaxed ? 30 : 10);
+    if (is_qwen_nvfp4(row, model) && concurrency > kQwenRequests)
+      keys.set("engine.max_running_requests", concurrency);
   }
   if (backend != "trtllm") return;
+  if (row.attention_dp.value_or(1) > 1)
+    keys.set("engine.attention_dp_config",
+             deepseek ? "{enable_balance: true, timeout_iters: 60, batching_wait_iters: 0}"
+                      : "{enable_balance: true}");
   const bool short_both = prompt == 1024 && output == 1024;
   if (model.find("Llama-3") != std::string::npos && short_both && row.tp.value_or(1) < 8) {
     keys.set("engine.batch_wait_max_tokens_ratio", "0.9");
@@ -157,6 +184,8 @@ std::string apply_recipe(const ServingRow& row, const std::string& backend,
       kv = setting.value;
     } else if (setting.value == "{c}") {
       if (concurrency > 0) keys.set(std::string(setting.key), concurrency);
+    } else if (setting.value == "{2i}") {
+      if (row.isl) keys.set(std::string(setting.key), 2 * static_cast<int>(*row.isl));
     } else if (setting.key == "graphs to") {
       const std::vector<int> sizes = capture_sizes(std::atoi(setting.value.data()));
       keys.set("engine.cudagraph_capture_sizes", fmt::format("[{}]", fmt::join(sizes, ", ")));

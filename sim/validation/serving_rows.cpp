@@ -44,6 +44,15 @@ class Cells {
   std::vector<std::string>& unclear_;
 };
 
+/// The 0.90 of "kv_free_frac 0.95 (0.90 on OOM)".
+std::optional<double> smaller_fraction(const Cells& cells) {
+  const std::string cell = cells.text("gpu_mem_util");
+  const std::size_t bracket = cell.find('(');
+  if (bracket == std::string::npos || cell.find("on OOM") == std::string::npos) return std::nullopt;
+  const auto value = leading_number(std::string_view(cell).substr(bracket + 1));
+  return value && *value > 0 && *value <= 1 ? value : std::nullopt;
+}
+
 /// "0.9", or "kv_free_frac 0.95 (0.90 on OOM)".
 std::optional<double> fraction(const Cells& cells, std::vector<std::string>& unclear) {
   const std::string cell = cells.text("gpu_mem_util");
@@ -121,6 +130,7 @@ ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string&
   row.limits_per_gpu = cells.text("max_batch").ends_with("per device") ||
                        cells.text("max_batched_tokens").ends_with("per device");
   row.memory_fraction = fraction(cells, row.unclear);
+  row.smaller_fraction = smaller_fraction(cells);
   row.qc_little = cells.number("qc_little");
   read_measured(cells, row);
   return row;

@@ -26,8 +26,9 @@ struct ServingRow {
   std::optional<double> request_rate;  ///< per second
   bool all_at_once = false;            ///< the rate is "inf"
   std::optional<int> max_batch, max_batched_tokens;
-  bool limits_per_gpu = false;            ///< both are of one GPU ("256 per device")
-  std::optional<double> memory_fraction;  ///< utilisation, static or free fraction, by engine
+  bool limits_per_gpu = false;             ///< both are of one GPU ("256 per device")
+  std::optional<double> memory_fraction;   ///< utilisation, static or free fraction, by engine
+  std::optional<double> smaller_fraction;  ///< taken where that one does not fit
   std::optional<double> qc_little;
   std::vector<std::string> unclear;  ///< cells that cannot be read, and why
 

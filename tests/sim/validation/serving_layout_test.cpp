@@ -83,6 +83,35 @@ TEST_CASE("tp counts the engine's GPUs or those of one attention replica; n_gpus
         "16 GPUs, but neither tp x pp x dp, 4, nor that times attention_dp, 12");
 }
 
+TEST_CASE("a recipe that copies attention holds where the row does not say") {
+  ServingRow row = eight_gpus();
+  row.notes = "recipe lists enable_attention_dp:true";
+  ServingLayout layout = layout_of(row);
+  CHECK(layout.tensor == 1);
+  CHECK(layout.data == 8);
+  CHECK(layout.gpus() == 8);
+  CHECK(layout.assumed.front().find("as in the recipe") != std::string::npos);
+  row.attention_dp = 1;
+  CHECK(layout_of(row).data == 1);
+  row.attention_dp.reset();
+  row.moe = false;
+  CHECK(layout_of(row).data == 1);
+}
+
+TEST_CASE("less memory goes to KV where the usual share does not fit, and it is said") {
+  ServingRow row = eight_gpus();
+  row.model = "Llama-4-Maverick";
+  row.version = "1.0";
+  row.source = "trtllm_docs_1.0";
+  row.attention_dp = 8;
+  row.memory_fraction = 0.95;
+  CHECK(carry_out(ServingTranslator().plan(row)).run.infeasible);
+  row.smaller_fraction = 0.9;
+  const ServingOutcome outcome = carry_out(ServingTranslator().plan(row));
+  CHECK(outcome.run.problem.empty());
+  CHECK(outcome.assumed.back().find("less memory for KV") == 0);
+}
+
 TEST_CASE("groups of layouts") {
   ServingRow row = eight_gpus();
   CHECK(layout_group(layout_of(row), row) == "experts cut");

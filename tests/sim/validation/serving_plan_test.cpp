@@ -115,6 +115,35 @@ TEST_CASE("what we cannot express is refused with the reason") {
   }
 }
 
+TEST_CASE("launch scripts changed with releases") {
+  ServingRow row = closed_loop_row();
+  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
+  row.model = "MiniMax-M2.5";
+  row.gpu = "B200-SXM-180GB";
+  row.weight_dtype = "fp8";
+  row.isl = 8192;
+  row.version = "0.17.0";
+  CHECK(value_of(plan_of(row), "engine.max_num_batched_tokens") == "8192");
+  CHECK(value_of(plan_of(row), "engine.moe_backend") == "triton");
+  CHECK(plan_of(row).kv_dtype.empty());
+  row.version = "0.19.0";
+  CHECK(value_of(plan_of(row), "engine.max_num_batched_tokens") == "16384");
+  CHECK(value_of(plan_of(row), "engine.moe_backend") == "auto");
+  CHECK(plan_of(row).kv_dtype == "fp8");
+  row.version = "nightly-5b8c30d6";  // no number, so nobody knows
+  CHECK(plan_of(row).kv_dtype.empty());
+  row.engine = "TensorRT-LLM";
+  row.model = "DeepSeek-R1-0528";
+  row.version = "1.2.0";
+  row.attention_dp = 4;
+  row.tp = 4;
+  row.gpus = 4;
+  CHECK(value_of(plan_of(row), "engine.attention_dp_config").find("timeout_iters: 60") !=
+        std::string::npos);
+  row.attention_dp = 1;
+  CHECK(value_of(plan_of(row), "engine.attention_dp_config").empty());
+}
+
 TEST_CASE("a harness's published settings hold where the row says nothing else") {
   ServingRow row = closed_loop_row();
   row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
