@@ -126,6 +126,10 @@ KernelNames usual(const KernelChoice& choice, NumberFormat weights) {
   return with(gemm_kernels(weights, choice.sm_version));
 }
 
+bool is_narrow(NumberFormat kv) {
+  return kv == NumberFormat::kFp8 || kv == NumberFormat::kFp8Block || kv == NumberFormat::kInt8;
+}
+
 }  // namespace
 
 KernelNames expert_kernels(const KernelChoice& choice, NumberFormat weights, bool gated) {
@@ -178,9 +182,14 @@ KernelChoice latent_choice(KernelChoice choice, bool prompts) {
   return choice;
 }
 
+KernelNames decode_kernels(const KernelChoice& choice, NumberFormat kv) {
+  const bool native = choice.framework == "trtllm" || choice.sm_version >= kBlackwell;
+  if (is_narrow(kv) && native) return {{}, {"bfloat16/bfloat16"}};
+  return attention_kernels(kv, false);
+}
+
 KernelNames attention_kernels(NumberFormat kv, bool latent) {
-  const bool narrow =
-      kv == NumberFormat::kFp8 || kv == NumberFormat::kFp8Block || kv == NumberFormat::kInt8;
+  const bool narrow = is_narrow(kv);
   // Not the kernels timed without a graph ("ungraphed"), where the host hides them.
   if (latent)
     return narrow ? KernelNames{{""}, {"fp8", "bfloat16"}} : KernelNames{{""}, {"bfloat16"}};

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "hardware/dtypes.h"
 #include "sim/steptime/measured.h"
 
 namespace moesim {
@@ -260,6 +261,34 @@ TEST_CASE("fp8 products of TensorRT-LLM are scaled per tensor, as vLLM's") {
   };
   CHECK(profile(NumberFormat::kFp8).starts_with("h100_sxm/vllm"));
   CHECK(profile(NumberFormat::kBf16).starts_with("h200_sxm/sglang"));
+}
+
+TEST_CASE("8-bit keys and values cost half of 16-bit ones where kernels read them natively") {
+  /// Long decodes of many sequences, in units of what 16-bit KV costs there.
+  const auto share = [](const std::string& system, const std::string& framework) {
+    const SystemSpec spec = load_system(system, "", {});
+    const auto time = [&](NumberFormat kv) {
+      const KernelChoice choice = choice_of(system, framework);
+      const KernelNames names = decode_kernels(choice, kv);
+      const FoundCurve found =
+          KernelLibrary(choice).find("attention_generation", names.kernels, names.dtypes);
+      REQUIRE(found.curve != nullptr);
+      KernelShape shape;
+      shape.batch = 128;
+      shape.longest = 4096;
+      shape.kv_tokens = shape.batch * shape.longest;
+      shape.heads = 64;
+      shape.kv_heads = 8;
+      shape.head_dim = 128;
+      shape.kv_bytes = kv == NumberFormat::kFp8 ? 1 : 2;
+      return found.curve->at(shape, ceilings_of(spec, found.curve->dtype)).time.value();
+    };
+    return time(NumberFormat::kFp8) / time(NumberFormat::kBf16);
+  };
+  for (const char* framework : {"trtllm", "sglang", "vllm"})
+    CHECK(share("b200_sxm", framework) == doctest::Approx(0.53).epsilon(0.06));
+  CHECK(share("h200_sxm", "trtllm") == doctest::Approx(0.53).epsilon(0.06));
+  CHECK(share("h200_sxm", "sglang") > 0.8);  // 48 % of the memory's rate against 89 %
 }
 
 TEST_CASE("SGLang's prompts expand keys and values; Blackwell runs TensorRT-LLM's kernels") {
