@@ -192,7 +192,7 @@ TEST_CASE("mistakes in the rest of the workload, goals and prices") {
       {"a field of another routing",
        19,
        "routing: {exponent: 0.6}",
-       {{19, "routing.exponent", "not a field of kind: uniform", "zipf or power_law"}}},
+       {{19, "routing.exponent", "not a field of kind: uniform", "zipf or power_law or hash"}}},
       {"a misspelt field",
        19,
        "routing: {kind: lognormal, sigma: 1, sigmas: 2}",
