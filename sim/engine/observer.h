@@ -53,6 +53,7 @@ class Observer {
 struct InstanceTotals {
   std::uint64_t steps = 0;
   std::uint64_t plain_steps = 0;  ///< steps that needed the plain walk (performance.md 4.1)
+  std::uint64_t dummy_steps = 0;  ///< after a wave of requests, as far as any request met them
   std::int64_t step_ns = 0;       ///< sum of GPU time
   std::int64_t gap_ns = 0;        ///< exposed host time between steps while work was waiting
   std::int64_t blocks_taken = 0;

@@ -75,7 +75,7 @@ struct Run {
     pricer = std::make_unique<Compared>(*world, spread);
     Instance::Config config = load.cluster.config(0);
     config.ranks = plan.parallel.dp;
-    config.balance = static_cast<RankBalance>(seed % 3);
+    config.rules.balance = static_cast<RankBalance>(seed % 3);
     std::vector<std::unique_ptr<Scheduler>> schedulers;
     for (int rank = 0; rank < config.ranks; ++rank)
       schedulers.push_back(made<Scheduler>("vllm_v1"));

@@ -72,7 +72,7 @@ void check_positions(const ClusterLoad& load, int ranks) {
   Simulation simulation(load.workload, made<RequestRouter>("round_robin"), options);
   Instance::Config config = cluster.config(0);
   config.ranks = ranks;
-  config.balance = RankBalance::kLeastTokens;
+  config.rules.balance = RankBalance::kLeastTokens;
   std::vector<std::unique_ptr<Scheduler>> schedulers;
   for (int r = 0; r < ranks; ++r) schedulers.push_back(made<Scheduler>(cluster.scheduler));
   Listener listener(cluster.formula, cluster.limits.pipeline_stages, simulation.workload());
