@@ -241,6 +241,7 @@ void Instance::launch(InFlight& step) {
   record.step = totals_.steps++;
   record.graph = step.cost.graph;
   record.padded_tokens = step.cost.padded_tokens;
+  record.rank_imbalance = step.cost.rank_imbalance;
   record.terms = &step.cost.terms;
   record.provenance_ns = &step.cost.provenance_ns;
   totals_.plain_steps += record.plain ? 1 : 0;

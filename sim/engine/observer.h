@@ -28,8 +28,9 @@ struct StepRecord {
   int most_sequences = 0;  ///< in the largest batch of a rank
   bool plain = false;      ///< some rank's scheduler walked every request
   int padded_tokens = 0;
-  int sampled_rows = 0;  ///< rows of logits: decodes (wasted ones too) and completed prompts
-  int tokens_out = 0;    ///< output tokens produced (decodes + prompts completed)
+  double rank_imbalance = 0;  ///< of the experts' ranks, as in StepCost
+  int sampled_rows = 0;       ///< rows of logits: decodes (wasted ones too) and completed prompts
+  int tokens_out = 0;         ///< output tokens produced (decodes + prompts completed)
   int running = 0, waiting = 0;
   std::int64_t kv_blocks_used = 0;
   const TermTimes* terms = nullptr;  ///< valid during the call

@@ -33,7 +33,8 @@ struct MoeStep {
 struct MoeStageCost {
   double gemm_ns = 0, wait_ns = 0, dispatch_ns = 0, combine_ns = 0;
   double copy_ns = 0, prefetch_ns = 0;
-  double prefetch_layers = 0;  ///< with copies for them during the layer before
+  double prefetch_layers = 0;             ///< with copies for them during the layer before
+  double active = 0, rank_imbalance = 0;  ///< as in MoeLayerCost, summed over layers
   Provenance provenance = Provenance::kRoofline;
 };
 
@@ -88,6 +89,8 @@ inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum)
   sum.copy_ns += weight * cost.copy_ns;
   sum.prefetch_ns += weight * cost.prefetch_ns;
   sum.prefetch_layers += weight * cost.prefetch_layers;
+  sum.active += weight * cost.active;
+  sum.rank_imbalance += weight * cost.rank_imbalance;
   sum.provenance = cost.provenance;
 }
 [[nodiscard]] inline MoeStageCost stage_cost(const MoeLayerCost& layer) {
@@ -98,6 +101,8 @@ inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum)
           layer.copy_ns,
           layer.prefetch_ns,
           layer.prefetch_ns > 0 ? 1.0 : 0.0,
+          layer.active,
+          layer.rank_imbalance,
           layer.provenance};
 }
 

@@ -58,6 +58,8 @@ struct StepCost {
   std::array<double, kProvenanceCount> provenance_ns{};
   GraphMode graph = GraphMode::kNone;
   int padded_tokens = 0;
+  /// Most over mean assignments of a rank, mean over MoE layers; 0 where experts have no ranks.
+  double rank_imbalance = 0;
 };
 
 /// Prices a step. One implementation for real runs (StepTime); tests price by a formula.
@@ -149,6 +151,7 @@ class StepTime final : public StepPricer {
   void split(std::span<const StepWork> ranks);
   void price_other_half(MoeStep step);
   void level_contexts();
+  [[nodiscard]] double mean_rank_imbalance() const;
   void overlap_halves(const StageState& stage, double expert_wait_ns, Memo& sum) const;
   Memo price_lockstep(StageState& stage, std::span<const StepWork> ranks);
   static void add_copies(const StageState& stage, const MoeStageCost& cost, Memo& sum);
@@ -176,6 +179,7 @@ class StepTime final : public StepPricer {
   std::vector<std::vector<PromptChunk>> half_chunks_;
   std::vector<int> tokens_;             ///< [rank] after padding, of a half batch if split
   std::vector<double> held_;            ///< [rank of the MoE group] before the dispatch
+  int moe_layers_ = 0;                  ///< of all stages
   std::vector<MoeStageCost> moe_cost_;  ///< [stage]; behind them those of second halves
   std::vector<Memo> by_rank_;
 };
