@@ -212,9 +212,12 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
       warn("routing.fidelity: rank_exact runs as exact: " + obstacle);
     }
   }
-  if (routing.capacity_factor) experts.fidelity = RoutingFidelity::kExact;
-  if (routing.capacity_factor)
-    experts.capacity = {*routing.capacity_factor, routing.overflow, routing.capacity_scope};
+  if (routing.capacity_factor) {
+    // Draws of steps know no token that finds an expert full; one that experts choose they do.
+    if (!routing.expert_choice) experts.fidelity = RoutingFidelity::kExact;
+    experts.capacity = {*routing.capacity_factor, routing.expert_choice, routing.overflow,
+                        routing.capacity_scope};
+  }
   if (scenario.offload && scenario.offload->active()) {
     // What was used before decides what is resident: only whole steps in their order show it.
     if (scenario.offload->learns() && routing.fidelity != RoutingFidelity::kSampled)

@@ -69,6 +69,11 @@ Json moe_json(const MoeSection& moe) {
   Json out;
   out["routing"] = moe.routing;
   out["fidelity"] = moe.fidelity;
+  if (!moe.experts_per_token_ratio.empty()) {
+    out["router"] = "expert_choice";
+    Json& shares = out["experts_per_token_ratio"] = Json::array();
+    for (const double share : moe.experts_per_token_ratio) shares.push_back(json_value(share));
+  }
   if (moe.capacity_factor) out["capacity_factor"] = json_value(*moe.capacity_factor);
   if (moe.prefill_from_decode) out["prefill_rows"] = "from_decode";
   if (moe.dispatch_estimated) out["dispatch"] = "estimated";

@@ -175,6 +175,8 @@ struct MoeSection {
   bool dispatch_estimated = false;    ///< ranks a token reaches are a guess
   std::uint64_t sequence_epochs = 0;  ///< as in MoeStats
   std::optional<double> capacity_factor;
+  /// Where experts choose: [n] share of tokens, over all layers, that n experts took; else empty.
+  std::vector<double> experts_per_token_ratio;
   std::vector<MoeLayerReport> layers;
   std::optional<MoeStraggler> straggler;
   std::vector<MoeRebalance> rebalances;

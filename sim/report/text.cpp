@@ -254,6 +254,14 @@ void write_capacity(const MoeSection& moe, std::ostream& out) {
     none += layer.tokens_with_none_ratio * layer.tokens;
   }
   if (slots == 0) return;
+  if (!moe.experts_per_token_ratio.empty()) {
+    row(out, "expert choice",
+        fmt::format("factor {}: a token gets 0 to {} experts, {} on average; {} of tokens have "
+                    "none",
+                    short_number(*moe.capacity_factor), moe.experts_per_token_ratio.size() - 1,
+                    short_number(slots / tokens), percent(none / tokens)));
+    return;
+  }
   std::string text = fmt::format("factor {}: {} of slots dropped, {} of tokens have none left",
                                  short_number(*moe.capacity_factor), percent(dropped / slots),
                                  percent(none / tokens));

@@ -59,6 +59,7 @@ struct MoeStats {
   std::vector<double> expert_load;  ///< [layer][logical expert] assignments of requests
   std::vector<double> straggler;    ///< [rank] layers of steps in which it was the slowest
   int ranks = 1, experts = 0;
+  std::vector<double> by_experts;     ///< [n] tokens, by layer, that n experts chose; else empty
   bool prefill_from_decode = false;   ///< the trace has no prompt rows
   bool dispatch_estimated = false;    ///< ranks a token reaches were not recorded but guessed
   std::uint64_t sequence_epochs = 0;  ///< times the trace's sequences were used; 0 with replacement
@@ -126,6 +127,7 @@ class MoeModel {
 /// Experts that take only so many tokens: routing-traces.md 4.3.
 struct CapacityRule {
   double factor = 1;
+  bool expert_choice = false;  ///< they choose them (ChoiceCounts): nothing overflows
   Overflow overflow = Overflow::kDrop;
   CapacityScope scope = CapacityScope::kBatch;
 };
@@ -138,7 +140,7 @@ struct MoeSetup {
   std::uint64_t seed = 1;
   int mean_prompt = 512, mean_output = 256;  ///< tokens of a request
   const Workload* workload = nullptr;        ///< for the identity of prompt blocks; may be null
-  std::optional<CapacityRule> capacity;      ///< experts may be full; exact only
+  std::optional<CapacityRule> capacity;  ///< experts may be full; exact only, unless they choose
 };
 
 [[nodiscard]] std::unique_ptr<MoeModel> make_sampled_moe(MoeSetup setup);

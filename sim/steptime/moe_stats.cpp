@@ -88,6 +88,9 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
     for (std::size_t i = 0; i < other.expert_load.size(); ++i)
       stats.expert_load[i] += other.expert_load[i];
   }
+  if (stats.by_experts.empty()) stats.by_experts.resize(other.by_experts.size());
+  for (std::size_t n = 0; n < other.by_experts.size(); ++n)
+    stats.by_experts[n] += other.by_experts[n];
   stats.prefill_from_decode = stats.prefill_from_decode || other.prefill_from_decode;
   stats.dispatch_estimated = stats.dispatch_estimated || other.dispatch_estimated;
   stats.sequence_epochs = std::max(stats.sequence_epochs, other.sequence_epochs);

@@ -103,7 +103,7 @@ class StepTime final : public StepPricer {
     int mean_prompt = 512, mean_output = 256;   ///< tokens of a request
     const Workload* workload = nullptr;         ///< identity of prompt blocks; may be null
     std::unique_ptr<EplbControl> eplb;          ///< null: experts stay where they are
-    std::optional<CapacityRule> capacity = {};  ///< needs kExact
+    std::optional<CapacityRule> capacity = {};  ///< needs kExact, or experts that choose
     /// Experts outside the GPU: `spec` and the link; the rest is filled in. Not with `eplb`.
     std::optional<ExpertTier::Config> tier = {};
   };
