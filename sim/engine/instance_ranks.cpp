@@ -15,7 +15,6 @@ RankRules rank_rules(const std::string& backend) {
 
 /// The decoding sequences of a batch, one by one: for routing that is replayed exactly.
 void Instance::list_tokens(Rank& rank, const Batch& batch) const {
-  rank.routed.clear();
   if (batch.decodes == 0) return;
   const Running& running = rank.state.running;
   for (std::uint32_t s = running.first(); s != kNoSlot; s = running[s].next) {
@@ -41,7 +40,8 @@ void Instance::list_chunk(Rank& rank, const PromptChunk& chunk) const {
 StepWork Instance::work_of(Rank& rank, const Batch& batch, SimTime now) const {
   int rows = batch.decodes;
   for (const PromptChunk& chunk : batch.chunks) rows += chunk.completes ? 1 : 0;
-  const bool listed = pricer_->wants_tokens();
+  const bool listed = pricer_->wants_tokens(totals_.steps);
+  rank.routed.clear();
   if (listed) list_tokens(rank, batch);
   StepWork work{.step = totals_.steps,
                 .decodes = batch.decodes,

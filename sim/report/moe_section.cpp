@@ -1,6 +1,7 @@
 #include "sim/report/moe_section.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "sim/steptime/moe_stats.h"
@@ -30,6 +31,20 @@ MoeLayerReport layer_report(const MoeLayerStats& stats, int layer) {
   out.a2a_bytes_intra = stats.bytes_intra;
   out.a2a_bytes_inter = stats.bytes_inter;
   return out;
+}
+
+/// Mean and its standard error of steps that are as good as unrelated: their numbers lie far apart.
+MoeSampledError::Value value_of(const SampledError::Sum& sum, double steps) {
+  const double mean = sum.sum / steps;
+  const double variance = std::max(0.0, sum.squares / steps - mean * mean);
+  return {mean, std::sqrt(variance / (steps - 1))};
+}
+
+std::optional<MoeSampledError> sampled_error(const SampledError& error) {
+  if (error.steps < 2) return std::nullopt;
+  const auto steps = static_cast<double>(error.steps);
+  return MoeSampledError{error.steps, value_of(error.active, steps),
+                         value_of(error.rank_imbalance, steps), value_of(error.time, steps)};
 }
 
 /// Share of tokens by the number of experts that chose them, as far as there are any.
@@ -189,6 +204,7 @@ std::optional<MoeSection> make_moe(const RunView& view) {
   out.routing = scenario.routing.policy.name;
   out.capacity_factor = scenario.routing.capacity_factor;
   out.experts_per_token_ratio = experts_per_token(stats);
+  out.sampled_error = sampled_error(stats.error);
   out.ranks = stats.ranks;
   out.prefill_from_decode = stats.prefill_from_decode;
   out.dispatch_estimated = stats.dispatch_estimated;

@@ -35,7 +35,7 @@ class ExactMoe final : public MoeModel {
     learn_tiers(tables_.table(), stages_);
   }
 
-  [[nodiscard]] bool wants_tokens() const override { return true; }
+  [[nodiscard]] bool wants_tokens(std::uint64_t /*step*/) const override { return true; }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
     if (tables_.advance(step.now_ns)) step_rows_.restart();

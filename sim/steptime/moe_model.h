@@ -53,6 +53,15 @@ struct MoeLayerStats {
   LogHistogram rank_imbalances;  ///< in thousandths
 };
 
+/// How far draws of steps were from the steps themselves (SampledCheck), relative: sums over steps.
+struct SampledError {
+  struct Sum {
+    double sum = 0, squares = 0;
+  };
+  std::uint64_t steps = 0;
+  Sum active, rank_imbalance, time;  ///< time of the routed experts and their messages
+};
+
 struct MoeStats {
   std::string fidelity;  ///< exact, rank_exact, sampled, steps
   std::vector<MoeLayerStats> layers;
@@ -60,6 +69,7 @@ struct MoeStats {
   std::vector<double> straggler;    ///< [rank] layers of steps in which it was the slowest
   int ranks = 1, experts = 0;
   std::vector<double> by_experts;     ///< [n] tokens, by layer, that n experts chose; else empty
+  SampledError error;                 ///< of the draws; no steps in the other tiers
   bool prefill_from_decode = false;   ///< the trace has no prompt rows
   bool dispatch_estimated = false;    ///< ranks a token reaches were not recorded but guessed
   std::uint64_t sequence_epochs = 0;  ///< times the trace's sequences were used; 0 with replacement
@@ -115,8 +125,8 @@ class MoeModel {
   virtual ~MoeModel() = default;
   /// Fills `cost`, one entry per stage.
   virtual void price(const MoeStep& step, std::span<MoeStageCost> cost) = 0;
-  /// Whether MoeStep::works must name every decoding sequence.
-  [[nodiscard]] virtual bool wants_tokens() const { return false; }
+  /// Whether MoeStep::works of step number `step` must name every decoding sequence.
+  [[nodiscard]] virtual bool wants_tokens(std::uint64_t /*step*/) const { return false; }
   [[nodiscard]] virtual MoeStats stats() const = 0;
   /// New places for the experts, from the next step on.
   virtual void set_placement(const ExpertPlacement& placement) = 0;

@@ -9,6 +9,7 @@
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
 #include "sim/steptime/routing_tables.h"
+#include "sim/steptime/sampled_check.h"
 #include "sim/steptime/sampled_choice.h"
 #include "sim/steptime/sampled_traffic.h"
 
@@ -43,6 +44,15 @@ class SampledMoe final : public MoeModel {
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
     make_banks();
     learn_tiers(tables_.table(), stages_);
+    // A tier's policies remember what they saw: a step looked at twice would change the run.
+    bool tiers = false;
+    for (MoeStageSpec& stage : stages_) tiers = tiers || stage.group.tier() != nullptr;
+    // Experts that choose have equal loads in every draw.
+    if (!tiers && !choice_) check_.emplace(tables_, setup.workload, shape_, stages_);
+  }
+
+  [[nodiscard]] bool wants_tokens(std::uint64_t step) const override {
+    return check_ && SampledCheck::due(step);
   }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
@@ -58,9 +68,11 @@ class SampledMoe final : public MoeModel {
     uneven_held_ = evenly_held(step.held) ? std::span<const double>() : step.held;
     const double prompts =
         one_kind_ || tokens == 0 ? 0 : static_cast<double>(step.prompt_tokens) / tokens;
+    const bool checked = check_ && check_->begin(step);
     const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % kDraws);
     if (prompts < 1) add(0, tokens, draw, 1 - prompts, cost);
     if (prompts > 0) add(1, tokens, draw, prompts, cost);
+    if (checked) check_->finish(step, stages_, stats_.error);
   }
 
   [[nodiscard]] MoeStats stats() const override {
@@ -118,7 +130,7 @@ class SampledMoe final : public MoeModel {
   /// from is still there.
   void restart(std::int64_t now_ns) {
     flush();
-    tables_.advance(now_ns);
+    if (tables_.advance(now_ns) && check_) check_->restart();
     make_banks();
   }
 
@@ -213,14 +225,28 @@ class SampledMoe final : public MoeModel {
       MoeStageCost one = pool.costs[draw * stages_.size() + s];
       const MoeStageSpec& stage = stages_[s];
       const std::size_t count = watched_layers(stage);
+      SampledCheck::Scale scale;
       if (!scaled_held_.empty() && count > 0) {
         const auto [dispatch, combine] =
             pool.traffic.ratio(watched, count, stage.group, scaled_held_);
+        scale = {dispatch, combine};
         one.dispatch_ns *= dispatch;
         one.combine_ns *= combine;
       }
       watched += count;
+      if (check_) add_checked(stage, pool, draw, weight, scale);
       add_cost(one, weight, cost[s]);
+    }
+  }
+
+  /// What the draw says of the layers of the stage that are counted exactly in this step, if any.
+  void add_checked(const MoeStageSpec& stage, const Pool& pool, std::size_t draw, double weight,
+                   const SampledCheck::Scale& scale) {
+    for (const int layer : check_->layers()) {
+      const int own = layer - stage.first;
+      if (own < 0 || own >= static_cast<int>(stage.class_of.size())) continue;
+      const auto at = draw * static_cast<std::size_t>(shape_.layers);
+      check_->add_drawn(pool.records[at + static_cast<std::size_t>(layer)], weight, scale);
     }
   }
 
@@ -339,6 +365,7 @@ class SampledMoe final : public MoeModel {
   double all_tokens_ = 0;                   ///< before it
   int real_ = 0, data_ranks_ = 1;           ///< of the step: tokens of requests
   std::optional<SampledChoice> choice_;     ///< where experts choose their tokens
+  std::optional<SampledCheck> check_;       ///< null: experts outside the GPU
   double padded_ = 0;                       ///< beside tokens, of the whole run
   std::vector<double> taken_;
 };

@@ -71,8 +71,8 @@ class StepPricer {
   /// A step of data-parallel ranks that run in lockstep; one of them at least has work.
   virtual void price_ranks(std::span<const StepWork> ranks, StepCost& cost);
   [[nodiscard]] virtual int stages() const = 0;
-  /// Whether `StepWork::tokens` must be filled.
-  [[nodiscard]] virtual bool wants_tokens() const { return false; }
+  /// Whether `StepWork::tokens` of step number `step` must be filled.
+  [[nodiscard]] virtual bool wants_tokens(std::uint64_t /*step*/) const { return false; }
 };
 
 /// Step time from operators: token-wise work memoised by padded token count, attention priced from
@@ -114,7 +114,9 @@ class StepTime final : public StepPricer {
 
   void price(const StepWork& work, StepCost& cost) override { price_ranks({&work, 1}, cost); }
   void price_ranks(std::span<const StepWork> ranks, StepCost& cost) override;
-  [[nodiscard]] bool wants_tokens() const override { return moe_ && moe_->wants_tokens(); }
+  [[nodiscard]] bool wants_tokens(std::uint64_t step) const override {
+    return moe_ && moe_->wants_tokens(step);
+  }
   /// What routing did, layer by layer; no layers for a dense model.
   [[nodiscard]] MoeStats moe_stats() const;
   /// Where its experts lie now; nothing where they are cut.

@@ -1,4 +1,5 @@
 // Experts with limited room: room for all is no limit, and what overflows changes nobody's choices.
+#include <cmath>
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -105,5 +106,24 @@ TEST_CASE("experts that choose are loaded alike in every tier, whatever the rout
       CHECK(taken >= 8 * tokens * 0.9);
     }
     CHECK(drawn.stats.layers[0].tokens == exact.stats.layers[0].tokens);
+  }
+}
+
+TEST_CASE("what a sampled run says of its error is what exact replay would say") {
+  for (const std::string kind : kEveryKind) {
+    CAPTURE(kind);
+    const Outcome drawn = run(kind + ", fidelity: sampled");
+    const SampledError& error = drawn.stats.error;
+    REQUIRE(error.steps >= 4);
+    const auto steps = static_cast<double>(error.steps);
+    const auto near = [&](const SampledError::Sum& sum, double allowed) {
+      const double mean = sum.sum / steps;
+      const double variance = std::max(0.0, sum.squares / steps - mean * mean);
+      CHECK(std::abs(mean) < 4 * std::sqrt(variance / (steps - 1)) + allowed);
+    };
+    near(error.time, 0.01);
+    near(error.active, 0.02);
+    near(error.rank_imbalance, 0.05);
+    CHECK(run(kind + ", fidelity: exact").stats.error.steps == 0);
   }
 }

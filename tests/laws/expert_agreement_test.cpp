@@ -49,7 +49,7 @@ class Compared final : public StepPricer {
     totals.emplace_back(engine, reference);
   }
   [[nodiscard]] int stages() const override { return world_->engine().stages(); }
-  [[nodiscard]] bool wants_tokens() const override { return true; }
+  [[nodiscard]] bool wants_tokens(std::uint64_t /*step*/) const override { return true; }
 
   std::vector<PlainStep> steps;
   std::vector<std::pair<double, double>> totals;  ///< of each step: engine, reference

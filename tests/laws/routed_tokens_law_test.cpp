@@ -29,7 +29,7 @@ class Listener final : public StepPricer {
     formula_.price(*busiest, cost);
   }
   [[nodiscard]] int stages() const override { return formula_.stages(); }
-  [[nodiscard]] bool wants_tokens() const override { return true; }
+  [[nodiscard]] bool wants_tokens(std::uint64_t /*step*/) const override { return true; }
 
   int unlisted = 0;  ///< steps whose list is not as long as their decodes
   int jumps = 0;     ///< decodes that do not follow the request's last one
