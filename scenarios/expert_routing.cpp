@@ -21,7 +21,7 @@ struct KindField {
   std::string_view kinds;  ///< between spaces
 };
 constexpr std::array kFields{
-    KindField{"exponent", " zipf power_law "},
+    KindField{"exponent", " zipf power_law hash "},
     KindField{"tokens", " power_law "},
     KindField{"sigma", " lognormal "},
     KindField{"concentration", " dirichlet "},
@@ -40,6 +40,8 @@ constexpr std::array kFields{
     KindField{"order", " step_loads "},
     KindField{"scaling", " step_loads "},
     KindField{"domain_mix", " latent_logit trace "},
+    KindField{"vocabulary", " hash "},
+    KindField{"per_layer", " hash "},
     KindField{"drift", " zipf power_law lognormal dirichlet latent_logit loads "},
 };
 

@@ -66,16 +66,24 @@ constexpr Choice<Overflow> kOverflows[] = {
 constexpr Choice<CapacityScope> kScopes[] = {{"batch", CapacityScope::kBatch},
                                              {"rank", CapacityScope::kRank}};
 
+constexpr Choice<bool> kRouters[] = {{"top_k", false}, {"expert_choice", true}};
+
 void read_capacity(Reader& in, RoutingSpec& spec) {
+  spec.expert_choice = read_choice(in, "router", kRouters);
   // Below 1 even balanced load is cut; above E/K nothing is, and E/K is under 1000 in every model.
   spec.capacity_factor = in.optional_number("capacity_factor", {.min = 0.1, .max = 1000});
   spec.overflow = read_choice(in, "overflow", kOverflows);
   spec.capacity_scope = read_choice(in, "capacity_scope", kScopes);
   for (const char* key : {"overflow", "capacity_scope"}) {
-    if (in.has(key) && !in.has("capacity_factor"))
+    if (in.has(key) && !in.has("capacity_factor") && !spec.expert_choice)
       in.fail(key, "has no effect without a capacity",
               "write capacity_factor: 1.25, or leave it out");
   }
+  if (!spec.expert_choice) return;
+  if (!spec.capacity_factor) spec.capacity_factor = 1;
+  if (in.has("overflow"))
+    in.fail("overflow", "has no effect: experts choose as many tokens as they have room for",
+            "leave it out, or write router: top_k");
 }
 
 /// Whether a token of the model finds its experts inside the groups it keeps.

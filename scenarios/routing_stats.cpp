@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "scenarios/routing_counts.h"
+#include "sim/base/random.h"
 
 namespace moesim {
 namespace {
@@ -232,38 +233,60 @@ void Describer::add_next_layers() {
   for (int layer = 0; layer + 1 < table_.shape().layers; ++layer) add_next_layer(layer);
 }
 
-void Describer::add_next_layer(int layer) {
-  std::vector<std::uint32_t> joint(experts_ * experts_, 0);
-  for (const RoutedSequence& sequence : table_.sequences) {
-    if (!is_used(sequence, with_loops_)) continue;
-    for (std::uint64_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
-      const auto here = static_cast<std::size_t>(table_.expert(row, layer, 0));
-      ++joint[here * experts_ + static_cast<std::size_t>(table_.expert(row, layer + 1, 0))];
-    }
-  }
-  std::vector<double> here(experts_, 0), next(experts_, 0);
-  double guessed = 0;
-  for (std::size_t a = 0; a < experts_; ++a) {
+/// How often first choices at one layer, `a`, come with those at the next, `b`; [a][b].
+std::vector<std::uint32_t> pairs_of(const std::vector<std::uint16_t>& a,
+                                    const std::vector<std::uint16_t>& b, std::size_t experts) {
+  std::vector<std::uint32_t> joint(experts * experts, 0);
+  for (std::size_t i = 0; i < a.size(); ++i) ++joint[a[i] * experts + b[i]];
+  return joint;
+}
+
+struct Information {
+  double share = 0;  ///< mutual information over the entropy of the second
+  double guess = 0;  ///< how often the likeliest follower is right
+};
+Information information_of(const std::vector<std::uint32_t>& joint, std::size_t experts) {
+  std::vector<double> here(experts, 0), next(experts, 0);
+  double guessed = 0, rows = 0;
+  for (std::size_t a = 0; a < experts; ++a) {
     std::uint32_t best = 0;
-    for (std::size_t b = 0; b < experts_; ++b) {
-      const std::uint32_t count = joint[a * experts_ + b];
+    for (std::size_t b = 0; b < experts; ++b) {
+      const std::uint32_t count = joint[a * experts + b];
       here[a] += count;
       next[b] += count;
       best = std::max(best, count);
     }
     guessed += best;
+    rows += here[a];
   }
-  const auto rows = static_cast<double>(result_.rows);
   double information = 0, entropy = 0;
-  for (std::size_t b = 0; b < experts_; ++b) {
+  for (std::size_t b = 0; b < experts; ++b) {
     if (next[b] > 0) entropy -= next[b] / rows * std::log(next[b] / rows);
-    for (std::size_t a = 0; a < experts_; ++a) {
-      const double count = joint[a * experts_ + b];
+    for (std::size_t a = 0; a < experts; ++a) {
+      const double count = joint[a * experts + b];
       if (count > 0) information += count / rows * std::log(count * rows / (here[a] * next[b]));
     }
   }
-  result_.next_layer_information.push_back(entropy > 0 ? information / entropy : 0);
-  result_.next_layer_guess.push_back(guessed / rows);
+  return {entropy > 0 ? information / entropy : 0, guessed / rows};
+}
+
+void Describer::add_next_layer(int layer) {
+  std::vector<std::uint16_t> here, next;
+  for (const RoutedSequence& sequence : table_.sequences) {
+    if (!is_used(sequence, with_loops_)) continue;
+    for (std::uint64_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
+      here.push_back(static_cast<std::uint16_t>(table_.expert(row, layer, 0)));
+      next.push_back(static_cast<std::uint16_t>(table_.expert(row, layer + 1, 0)));
+    }
+  }
+  const Information told = information_of(pairs_of(here, next, experts_), experts_);
+  result_.next_layer_information.push_back(told.share);
+  result_.next_layer_guess.push_back(told.guess);
+  Rng rng(1, "chance_pairs", static_cast<std::uint64_t>(layer));
+  for (std::size_t i = 1; i < next.size(); ++i)
+    std::swap(next[i], next[rng.below(static_cast<std::uint32_t>(i) + 1)]);
+  const Information chance = information_of(pairs_of(here, next, experts_), experts_);
+  result_.next_layer_chance.push_back(chance.share);
 }
 
 /// Mean, shares and the fullest row and column of what was counted.

@@ -120,6 +120,7 @@ struct RoutingSpec {
   /// The kind; `params` is the whole section, its paths absolute. Checked against the model.
   Policy policy{"uniform", "{}", {}};
   RoutingFidelity fidelity = RoutingFidelity::kAuto;
+  bool expert_choice = false;             ///< router: experts choose tokens; has a capacity_factor
   std::optional<double> capacity_factor;  ///< nullopt: dropless
   Overflow overflow = Overflow::kDrop;
   CapacityScope capacity_scope = CapacityScope::kBatch;

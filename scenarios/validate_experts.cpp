@@ -91,7 +91,8 @@ void check_eplb(const Rules& rules) {
 /// What routing is asked to follow, it must be able to.
 void check_fidelity(const Rules& rules) {
   const RoutingSpec& routing = rules.scenario.routing;
-  if (routing.fidelity == RoutingFidelity::kSampled && routing.capacity_factor) {
+  if (routing.fidelity == RoutingFidelity::kSampled && routing.capacity_factor &&
+      !routing.expert_choice) {
     rules.root.fail("routing.fidelity", "sampled does not know which token finds an expert full",
                     "write exact, or leave capacity_factor out");
   }
@@ -101,7 +102,10 @@ void check_fidelity(const Rules& rules) {
 void check_step_loads(const Rules& rules) {
   const RoutingSpec& routing = rules.scenario.routing;
   if (routing.policy.name != "step_loads") return;
-  if (routing.capacity_factor) {
+  if (routing.expert_choice) {
+    rules.root.fail("routing.router", "loads of steps do not say what tokens experts could choose",
+                    "leave it out, or write kind: loads");
+  } else if (routing.capacity_factor) {
     rules.root.fail("routing.capacity_factor",
                     "loads of steps do not say which token finds no room",
                     "leave it out, or write kind: loads");

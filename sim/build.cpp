@@ -89,12 +89,6 @@ double host_factor(const FamilyNoise& noise) {
   return std::exp(kSpread * noise[static_cast<std::size_t>(OperatorFamily::kHost)]);
 }
 
-/// SGLang hands requests round, TensorRT-LLM by load, vLLM by the counts its engines publish.
-RankBalance rank_balance(const std::string& backend) {
-  if (backend == "sglang") return RankBalance::kRoundRobin;
-  return backend == "trtllm" ? RankBalance::kLeastTokens : RankBalance::kPublished;
-}
-
 ExpertTier::Config tier_config(const Scenario& scenario, const std::vector<int>& gpus) {
   const Layout layout = moesim::lay_out(scenario.cluster, scenario.instances);
   const auto link = tier_link(scenario, layout, gpus);
@@ -218,9 +212,12 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
       warn("routing.fidelity: rank_exact runs as exact: " + obstacle);
     }
   }
-  if (routing.capacity_factor) experts.fidelity = RoutingFidelity::kExact;
-  if (routing.capacity_factor)
-    experts.capacity = {*routing.capacity_factor, routing.overflow, routing.capacity_scope};
+  if (routing.capacity_factor) {
+    // Draws of steps know no token that finds an expert full; one that experts choose they do.
+    if (!routing.expert_choice) experts.fidelity = RoutingFidelity::kExact;
+    experts.capacity = {*routing.capacity_factor, routing.expert_choice, routing.overflow,
+                        routing.capacity_scope};
+  }
   if (scenario.offload && scenario.offload->active()) {
     // What was used before decides what is resident: only whole steps in their order show it.
     if (scenario.offload->learns() && routing.fidelity != RoutingFidelity::kSampled)
@@ -272,7 +269,7 @@ void World::Parts::add_instances(const RunOptions& options) {
     config.api = info.engine.profile.api;
     config.host = info.engine.profile.host.scaled(host_factor(noise));
     config.ranks = info.parallel.dp;
-    config.balance = rank_balance(info.engine.backend);
+    config.rules = rank_rules(info.engine.backend);
     config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
     config.always_ahead = config.limits.extra_step;
     config.recv_interval = config.limits.sglang.scheduler_recv_interval;

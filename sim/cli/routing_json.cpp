@@ -72,6 +72,7 @@ ordered_json tokens_json(const RoutingDescription& about) {
   json["overlap_uniform"] = stats.overlap_uniform;
   if (!stats.next_layer_information.empty()) {
     json["next_layer_information"] = by_layer(stats.next_layer_information);
+    json["next_layer_information_by_chance"] = by_layer(stats.next_layer_chance);
     json["next_layer_guess"] = by_layer(stats.next_layer_guess);
   }
   json["ranks_reached"] = reach_json(about.reach);

@@ -105,7 +105,9 @@ std::string token_rows(const RoutingStats& stats) {
   text += line("uniform choice", stats.overlap_uniform);
   if (!stats.next_layer_information.empty()) {
     text += "\nnext layer, from the first choice here\n";
-    text += line("information / entropy", mean_of(stats.next_layer_information));
+    const double chance = mean_of(stats.next_layer_chance);
+    text += line("information / entropy", mean_of(stats.next_layer_information) - chance);
+    text += line("(by chance, taken off)", chance);
     text += line("best guess is right", mean_of(stats.next_layer_guess));
   }
   return text;

@@ -80,7 +80,30 @@ void Instance::arrive(std::uint32_t request, SimTime now) {
     door_.push_back({api_free_ + from_us(api.request_us), request});
     now = door_.back().ready;
   }
-  if (next_time_ == kNever) next_time_ = std::max(cpu_free_, now);
+  if (next_time_ != kNever) return;
+  run_dummies(now);
+  next_time_ = std::max(cpu_free_, now);
+}
+
+/// Ranks in lockstep go on with dummy batches until their next common look at who has work finds
+/// nobody. A request meets those that began before it could be scheduled, and waits for the last
+/// one to end; the others of a tail bother nobody and are not run.
+void Instance::run_dummies(SimTime until) {
+  if (ranks_.size() == 1 || config_.rules.sync_interval <= 1) return;
+  dummies_end_ = std::max({dummies_end_, cpu_free_, stage_free_.back()});
+  while (wave_steps_ % config_.rules.sync_interval != 0 && dummies_end_ < until) {
+    StepWork nothing;
+    nothing.step = totals_.steps;
+    nothing.now_ns = dummies_end_;
+    std::ranges::fill(works_, nothing);
+    pricer_->price_ranks(works_, dummy_cost_);
+    double ns = 0;
+    for (const double stage : dummy_cost_.stage_ns) ns += stage;
+    dummies_end_ += to_sim_time(Seconds(ns * 1e-9));
+    ++wave_steps_;
+    ++totals_.dummy_steps;
+  }
+  cpu_free_ = dummies_end_;
 }
 
 std::int64_t Instance::tokens_of(std::uint32_t request) const {
@@ -220,11 +243,13 @@ void Instance::launch(InFlight& step) {
   }
   record.gpu_end = end;
   idle_ = false;
+  ++wave_steps_;
   prompts_ran_ = record.prefill_tokens > 0;
   record.instance = config_.id;
   record.step = totals_.steps++;
   record.graph = step.cost.graph;
   record.padded_tokens = step.cost.padded_tokens;
+  record.rank_imbalance = step.cost.rank_imbalance;
   record.terms = &step.cost.terms;
   record.provenance_ns = &step.cost.provenance_ns;
   totals_.plain_steps += record.plain ? 1 : 0;

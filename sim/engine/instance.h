@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "sim/base/ids.h"
@@ -20,6 +21,16 @@ enum class RankBalance : std::uint8_t {
   kRoundRobin,   ///< SGLang
   kLeastTokens,  ///< TensorRT-LLM: the rank with the least work to do
 };
+
+/// What data-parallel ranks that step together have to do with each other.
+struct RankRules {
+  RankBalance balance = RankBalance::kPublished;
+  /// They ask each other after so many steps whether anybody has work left; until then they run
+  /// dummy batches. 1: after every step.
+  int sync_interval = 1;
+};
+/// Of an engine: vLLM's ranks ask every 32 steps, the others in every step they make.
+[[nodiscard]] RankRules rank_rules(const std::string& backend);
 
 /// One serving engine: the loop of serving-semantics 0.3 and 1.9 over schedulers, KV caches and a
 /// GPU pipeline.
@@ -43,7 +54,7 @@ class Instance {
     HostCost host;
     ApiCost api;
     int ranks = 1;  ///< attention data parallelism; `limits` and `kv` are of one rank
-    RankBalance balance = RankBalance::kPublished;
+    RankRules rules = {};
     int queue_depth = 1;
     /// Overlap loops of SGLang and TensorRT-LLM: schedule the next step before looking at the
     /// output of this one, even if it is there.
@@ -128,6 +139,7 @@ class Instance {
   [[nodiscard]] double host_us(const InFlight& step) const;
   [[nodiscard]] StepWork work_of(Rank& rank, const Batch& batch, SimTime now) const;
   void decide(bool scheduled);
+  void run_dummies(SimTime until);
 
   Config config_;
   StepPricer* pricer_;
@@ -152,7 +164,10 @@ class Instance {
   std::size_t door_head_ = 0;
   int turns_ = 0;             ///< of the loop since requests were last fetched
   bool prompts_ran_ = false;  ///< in the step launched last
-  SimTime api_free_ = 0;      ///< when the API server has tokenised what arrived so far
+  int wave_steps_ = 0;        ///< since the ranks last agreed that there is work
+  SimTime dummies_end_ = 0;   ///< of those run so far
+  StepCost dummy_cost_;
+  SimTime api_free_ = 0;  ///< when the API server has tokenised what arrived so far
   std::vector<std::uint32_t> completed_;
   std::array<double, kProvenanceCount> provenance_ns_{};
   InstanceTotals totals_;

@@ -6,9 +6,15 @@
 
 namespace moesim {
 
+RankRules rank_rules(const std::string& backend) {
+  constexpr int kVllmSteps = 32;  // serving-semantics 1.10
+  if (backend == "sglang") return {RankBalance::kRoundRobin, 1};
+  if (backend == "trtllm") return {RankBalance::kLeastTokens, 1};
+  return {RankBalance::kPublished, kVllmSteps};
+}
+
 /// The decoding sequences of a batch, one by one: for routing that is replayed exactly.
 void Instance::list_tokens(Rank& rank, const Batch& batch) const {
-  rank.routed.clear();
   if (batch.decodes == 0) return;
   const Running& running = rank.state.running;
   for (std::uint32_t s = running.first(); s != kNoSlot; s = running[s].next) {
@@ -34,7 +40,8 @@ void Instance::list_chunk(Rank& rank, const PromptChunk& chunk) const {
 StepWork Instance::work_of(Rank& rank, const Batch& batch, SimTime now) const {
   int rows = batch.decodes;
   for (const PromptChunk& chunk : batch.chunks) rows += chunk.completes ? 1 : 0;
-  const bool listed = pricer_->wants_tokens();
+  const bool listed = pricer_->wants_tokens(totals_.steps);
+  rank.routed.clear();
   if (listed) list_tokens(rank, batch);
   StepWork work{.step = totals_.steps,
                 .decodes = batch.decodes,
@@ -66,10 +73,10 @@ StepWork Instance::work_of(Rank& rank, const Batch& batch, SimTime now) const {
 /// The first of the least loaded ranks, as the API server sees them.
 std::size_t Instance::choose_rank() {
   if (ranks_.size() == 1) return 0;
-  if (config_.balance == RankBalance::kRoundRobin) return next_rank_++ % ranks_.size();
+  if (config_.rules.balance == RankBalance::kRoundRobin) return next_rank_++ % ranks_.size();
   const auto load = [this](const Rank& rank) {
     constexpr int kWaitingWeight = 4;  // a queued request counts as four running ones (1.10)
-    return config_.balance == RankBalance::kLeastTokens
+    return config_.rules.balance == RankBalance::kLeastTokens
                ? rank.token_load
                : kWaitingWeight * rank.published_waiting + rank.published_running;
   };

@@ -28,8 +28,9 @@ struct StepRecord {
   int most_sequences = 0;  ///< in the largest batch of a rank
   bool plain = false;      ///< some rank's scheduler walked every request
   int padded_tokens = 0;
-  int sampled_rows = 0;  ///< rows of logits: decodes (wasted ones too) and completed prompts
-  int tokens_out = 0;    ///< output tokens produced (decodes + prompts completed)
+  double rank_imbalance = 0;  ///< of the experts' ranks, as in StepCost
+  int sampled_rows = 0;       ///< rows of logits: decodes (wasted ones too) and completed prompts
+  int tokens_out = 0;         ///< output tokens produced (decodes + prompts completed)
   int running = 0, waiting = 0;
   std::int64_t kv_blocks_used = 0;
   const TermTimes* terms = nullptr;  ///< valid during the call
@@ -53,6 +54,7 @@ class Observer {
 struct InstanceTotals {
   std::uint64_t steps = 0;
   std::uint64_t plain_steps = 0;  ///< steps that needed the plain walk (performance.md 4.1)
+  std::uint64_t dummy_steps = 0;  ///< after a wave of requests, as far as any request met them
   std::int64_t step_ns = 0;       ///< sum of GPU time
   std::int64_t gap_ns = 0;        ///< exposed host time between steps while work was waiting
   std::int64_t blocks_taken = 0;

@@ -58,6 +58,16 @@ Json offload_json(const MoeOffload& offload) {
   return out;
 }
 
+Json error_json(const MoeSampledError& error) {
+  const auto value = [](const MoeSampledError::Value& one) {
+    return Json{{"mean", json_value(one.mean)}, {"standard_error", json_value(one.standard_error)}};
+  };
+  return {{"steps", error.steps},
+          {"active_experts", value(error.active_experts)},
+          {"rank_imbalance", value(error.rank_imbalance)},
+          {"expert_time", value(error.expert_time)}};
+}
+
 }  // namespace
 
 Json json_value(double value) {
@@ -69,6 +79,12 @@ Json moe_json(const MoeSection& moe) {
   Json out;
   out["routing"] = moe.routing;
   out["fidelity"] = moe.fidelity;
+  if (!moe.experts_per_token_ratio.empty()) {
+    out["router"] = "expert_choice";
+    Json& shares = out["experts_per_token_ratio"] = Json::array();
+    for (const double share : moe.experts_per_token_ratio) shares.push_back(json_value(share));
+  }
+  if (moe.sampled_error) out["sampled_error_ratio"] = error_json(*moe.sampled_error);
   if (moe.capacity_factor) out["capacity_factor"] = json_value(*moe.capacity_factor);
   if (moe.prefill_from_decode) out["prefill_rows"] = "from_decode";
   if (moe.dispatch_estimated) out["dispatch"] = "estimated";

@@ -1,6 +1,7 @@
 #include "sim/report/moe_section.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "sim/steptime/moe_stats.h"
@@ -32,6 +33,30 @@ MoeLayerReport layer_report(const MoeLayerStats& stats, int layer) {
   return out;
 }
 
+/// Mean and its standard error of steps that are as good as unrelated: their numbers lie far apart.
+MoeSampledError::Value value_of(const SampledError::Sum& sum, double steps) {
+  const double mean = sum.sum / steps;
+  const double variance = std::max(0.0, sum.squares / steps - mean * mean);
+  return {mean, std::sqrt(variance / (steps - 1))};
+}
+
+std::optional<MoeSampledError> sampled_error(const SampledError& error) {
+  if (error.steps < 2) return std::nullopt;
+  const auto steps = static_cast<double>(error.steps);
+  return MoeSampledError{error.steps, value_of(error.active, steps),
+                         value_of(error.rank_imbalance, steps), value_of(error.time, steps)};
+}
+
+/// Share of tokens by the number of experts that chose them, as far as there are any.
+std::vector<double> experts_per_token(const MoeStats& stats) {
+  std::vector<double> shares = stats.by_experts;
+  while (!shares.empty() && shares.back() == 0) shares.pop_back();
+  double sum = 0;
+  for (const double tokens : shares) sum += tokens;
+  for (double& share : shares) share /= sum;
+  return shares;
+}
+
 /// Load over the mean of its layer, for every expert.
 std::vector<std::vector<double>> load_ratios(const MoeStats& stats) {
   std::vector<std::vector<double>> rows;
@@ -56,6 +81,12 @@ std::optional<MoeStraggler> find_straggler(const MoeStats& stats, const ExpertPl
   double sum = 0;
   for (const double times : stats.straggler) sum += times;
   if (stats.ranks <= 1 || sum <= 0 || loads.empty()) return std::nullopt;
+  // Experts that choose, and as many of them on each rank: nobody was waited for.
+  constexpr double kRounding = 1e-6;
+  const bool alike = std::ranges::all_of(stats.layers, [](const MoeLayerStats& layer) {
+    return layer.rank_imbalance <= static_cast<double>(layer.steps) * (1 + kRounding);
+  });
+  if (alike && !stats.by_experts.empty()) return std::nullopt;
   const auto worst = std::ranges::max_element(stats.straggler);
   MoeStraggler out;
   out.rank = static_cast<int>(worst - stats.straggler.begin());
@@ -172,6 +203,8 @@ std::optional<MoeSection> make_moe(const RunView& view) {
   out.fidelity = stats.fidelity;
   out.routing = scenario.routing.policy.name;
   out.capacity_factor = scenario.routing.capacity_factor;
+  out.experts_per_token_ratio = experts_per_token(stats);
+  out.sampled_error = sampled_error(stats.error);
   out.ranks = stats.ranks;
   out.prefill_from_decode = stats.prefill_from_decode;
   out.dispatch_estimated = stats.dispatch_estimated;

@@ -166,6 +166,14 @@ struct MoeOffload {
   double bytes_copied = 0;            ///< all ranks, whole run
   double copy_ms_per_step = 0;        ///< link time of the average rank, hidden or not
 };
+/// What a run of drawn steps says of its own error: drawn over exactly counted, less one.
+struct MoeSampledError {
+  struct Value {
+    double mean = 0, standard_error = 0;
+  };
+  std::uint64_t steps = 0;  ///< counted exactly beside their draws; at least two
+  Value active_experts, rank_imbalance, expert_time;
+};
 struct MoeSection {
   std::string fidelity;   ///< exact, rank_exact, sampled or steps
   std::string routing;    ///< kind
@@ -175,6 +183,9 @@ struct MoeSection {
   bool dispatch_estimated = false;    ///< ranks a token reaches are a guess
   std::uint64_t sequence_epochs = 0;  ///< as in MoeStats
   std::optional<double> capacity_factor;
+  /// Where experts choose: [n] share of tokens, over all layers, that n experts took; else empty.
+  std::vector<double> experts_per_token_ratio;
+  std::optional<MoeSampledError> sampled_error;
   std::vector<MoeLayerReport> layers;
   std::optional<MoeStraggler> straggler;
   std::vector<MoeRebalance> rebalances;

@@ -228,6 +228,19 @@ void write_experts(const MoeSection& moe, std::ostream& out) {
                   last.imbalance_next ? ", " + short_number(*last.imbalance_next) + " since" : ""));
 }
 
+/// How far draws of steps are from the steps themselves, as the run itself has measured.
+void write_sampled_error(const MoeSection& moe, std::ostream& out) {
+  if (!moe.sampled_error) return;
+  const auto value = [](const MoeSampledError::Value& one) {
+    return fmt::format("{:+.2f} +- {:.2f} %", 100 * one.mean, 100 * one.standard_error);
+  };
+  const MoeSampledError& error = *moe.sampled_error;
+  std::string text = fmt::format("against exact counts of {} steps: active experts {}", error.steps,
+                                 value(error.active_experts));
+  if (moe.ranks > 1) text += fmt::format(", fullest rank {}", value(error.rank_imbalance));
+  row(out, "sampled", text + fmt::format(", time of experts {}", value(error.expert_time)));
+}
+
 /// What experts outside the GPU cost.
 void write_offload(const MoeOffload& offload, std::ostream& out) {
   std::string text = fmt::format(
@@ -254,6 +267,14 @@ void write_capacity(const MoeSection& moe, std::ostream& out) {
     none += layer.tokens_with_none_ratio * layer.tokens;
   }
   if (slots == 0) return;
+  if (!moe.experts_per_token_ratio.empty()) {
+    row(out, "expert choice",
+        fmt::format("factor {}: a token gets 0 to {} experts, {} on average; {} of tokens have "
+                    "none",
+                    short_number(*moe.capacity_factor), moe.experts_per_token_ratio.size() - 1,
+                    short_number(slots / tokens), percent(none / tokens)));
+    return;
+  }
   std::string text = fmt::format("factor {}: {} of slots dropped, {} of tokens have none left",
                                  short_number(*moe.capacity_factor), percent(dropped / slots),
                                  percent(none / tokens));
@@ -299,6 +320,7 @@ void write_text(const RunResult& result, std::ostream& out) {
   write_utilization(result.utilization, out);
   if (result.moe) {
     write_experts(*result.moe, out);
+    write_sampled_error(*result.moe, out);
     write_capacity(*result.moe, out);
     if (result.moe->offload) write_offload(*result.moe->offload, out);
   }

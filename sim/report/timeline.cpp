@@ -207,6 +207,8 @@ void add_host_and_counters(const StepRecord& step, const Place& host, Events& ev
   };
   counter("requests", fmt::format(R"("running":{},"waiting":{})", step.running, step.waiting));
   counter("kv blocks", fmt::format(R"("used":{})", step.kv_blocks_used));
+  if (step.rank_imbalance > 0)
+    counter("fullest expert rank", fmt::format(R"("times the mean":{:.4g})", step.rank_imbalance));
 }
 
 void name_tracks(const InstanceInfo& instance, std::size_t pid, std::size_t ranks, Events& events) {

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "sim/steptime/capacity_counts.h"
+#include "sim/steptime/choice_counts.h"
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
 #include "sim/steptime/routing_tables.h"
@@ -22,7 +23,11 @@ class ExactMoe final : public MoeModel {
                 setup.capacity && setup.capacity->overflow == Overflow::kNextChoice),
         step_rows_(tables_, setup.workload),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "exact")) {
-    if (setup.capacity) capacity_.emplace(*setup.capacity, shape_);
+    if (setup.capacity && setup.capacity->expert_choice) {
+      choice_.emplace(*setup.capacity, shape_);
+    } else if (setup.capacity) {
+      capacity_.emplace(*setup.capacity, shape_);
+    }
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
     const int ranks = copies_ ? stages_.front().group.ranks() : 0;
     const int nodes = copies_ ? stages_.front().group.nodes() : 0;
@@ -30,7 +35,7 @@ class ExactMoe final : public MoeModel {
     learn_tiers(tables_.table(), stages_);
   }
 
-  [[nodiscard]] bool wants_tokens() const override { return true; }
+  [[nodiscard]] bool wants_tokens(std::uint64_t /*step*/) const override { return true; }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
     if (tables_.advance(step.now_ns)) step_rows_.restart();
@@ -81,16 +86,21 @@ class ExactMoe final : public MoeModel {
     const std::span<const std::uint64_t> rows = independent ? mixed_rows_ : step_rows_.rows();
     const ReplicaRanks& replicas = stages_.front().group.replicas();
     const std::size_t real = step_rows_.real();
+    for (MoeLayerStats& layer : stats_.layers)
+      layer.padded += static_cast<double>(rows.size() - real);
+    if (choice_) {
+      choice_->add({table, rows, real, step_rows_.by_rank()}, replicas, *load_);
+      add_choice(*choice_, 1, static_cast<double>(real), stats_);
+      return;
+    }
     if (capacity_) {
       capacity_->add({table, next, rows.first(real), step_rows_.by_rank()}, replicas, *load_,
                      stats_.layers);
     } else {
       load_->add(table, rows.first(real), 0, replicas);
     }
-    for (int l = 0; l < shape_.layers; ++l) {
+    for (int l = 0; l < shape_.layers; ++l)
       add_counts(load_->layer(l).counts, real, shape_.top_k, l, stats_);
-      stats_.layers[static_cast<std::size_t>(l)].padded += static_cast<double>(rows.size() - real);
-    }
     load_->add(table, rows.subspan(real), static_cast<std::uint32_t>(real), replicas);
   }
 
@@ -122,6 +132,7 @@ class ExactMoe final : public MoeModel {
   std::vector<std::uint64_t> mixed_rows_;
   std::vector<double> taken_;
   std::optional<CapacityCounts> capacity_;
+  std::optional<ChoiceCounts> choice_;
 };
 
 }  // namespace

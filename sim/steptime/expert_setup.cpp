@@ -164,6 +164,8 @@ std::string rank_exact_obstacle(const Scenario& scenario, const Parallel& parall
                                 const Workload& requests) {
   if (!parallel.expert_parallel || parallel.moe_ep() == 1)
     return "experts are not spread over ranks";
+  if (scenario.routing.expert_choice)
+    return "expert choice needs to know which tokens an expert takes";
   if (scenario.routing.capacity_factor)
     return "capacity_factor needs to know which experts are full";
   if (scenario.offload && scenario.offload->active())

@@ -194,6 +194,14 @@ void StepTime::overlap_halves(const StageState& stage, double expert_wait_ns, Me
   sum.total = both;
 }
 
+/// Of the experts priced last, over the MoE layers of all stages; of two half batches the first.
+double StepTime::mean_rank_imbalance() const {
+  if (moe_ == nullptr || parallel_.moe_ep() == 1) return 0;
+  double sum = 0;
+  for (std::size_t s = 0; s < stages_.size(); ++s) sum += moe_cost_[s].rank_imbalance;
+  return sum / moe_layers_;
+}
+
 void StepTime::price_ranks(std::span<const StepWork> ranks, StepCost& cost) {
   split_ = splits(ranks);
   if (split_) {
@@ -203,6 +211,7 @@ void StepTime::price_ranks(std::span<const StepWork> ranks, StepCost& cost) {
   pad(ranks);
   if (moe_ != nullptr) price_experts(ranks);
   if (split_) level_contexts();
+  cost.rank_imbalance = parallel_.expert_parallel ? mean_rank_imbalance() : 0;
   cost.graph = dispatched_.mode;
   cost.padded_tokens = 0;
   for (const int tokens : tokens_) cost.padded_tokens += split_ ? 2 * tokens : tokens;

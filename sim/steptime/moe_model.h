@@ -33,7 +33,8 @@ struct MoeStep {
 struct MoeStageCost {
   double gemm_ns = 0, wait_ns = 0, dispatch_ns = 0, combine_ns = 0;
   double copy_ns = 0, prefetch_ns = 0;
-  double prefetch_layers = 0;  ///< with copies for them during the layer before
+  double prefetch_layers = 0;             ///< with copies for them during the layer before
+  double active = 0, rank_imbalance = 0;  ///< as in MoeLayerCost, summed over layers
   Provenance provenance = Provenance::kRoofline;
 };
 
@@ -52,12 +53,23 @@ struct MoeLayerStats {
   LogHistogram rank_imbalances;  ///< in thousandths
 };
 
+/// How far draws of steps were from the steps themselves (SampledCheck), relative: sums over steps.
+struct SampledError {
+  struct Sum {
+    double sum = 0, squares = 0;
+  };
+  std::uint64_t steps = 0;
+  Sum active, rank_imbalance, time;  ///< time of the routed experts and their messages
+};
+
 struct MoeStats {
   std::string fidelity;  ///< exact, rank_exact, sampled, steps
   std::vector<MoeLayerStats> layers;
   std::vector<double> expert_load;  ///< [layer][logical expert] assignments of requests
   std::vector<double> straggler;    ///< [rank] layers of steps in which it was the slowest
   int ranks = 1, experts = 0;
+  std::vector<double> by_experts;     ///< [n] tokens, by layer, that n experts chose; else empty
+  SampledError error;                 ///< of the draws; no steps in the other tiers
   bool prefill_from_decode = false;   ///< the trace has no prompt rows
   bool dispatch_estimated = false;    ///< ranks a token reaches were not recorded but guessed
   std::uint64_t sequence_epochs = 0;  ///< times the trace's sequences were used; 0 with replacement
@@ -88,6 +100,8 @@ inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum)
   sum.copy_ns += weight * cost.copy_ns;
   sum.prefetch_ns += weight * cost.prefetch_ns;
   sum.prefetch_layers += weight * cost.prefetch_layers;
+  sum.active += weight * cost.active;
+  sum.rank_imbalance += weight * cost.rank_imbalance;
   sum.provenance = cost.provenance;
 }
 [[nodiscard]] inline MoeStageCost stage_cost(const MoeLayerCost& layer) {
@@ -98,6 +112,8 @@ inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum)
           layer.copy_ns,
           layer.prefetch_ns,
           layer.prefetch_ns > 0 ? 1.0 : 0.0,
+          layer.active,
+          layer.rank_imbalance,
           layer.provenance};
 }
 
@@ -109,8 +125,8 @@ class MoeModel {
   virtual ~MoeModel() = default;
   /// Fills `cost`, one entry per stage.
   virtual void price(const MoeStep& step, std::span<MoeStageCost> cost) = 0;
-  /// Whether MoeStep::works must name every decoding sequence.
-  [[nodiscard]] virtual bool wants_tokens() const { return false; }
+  /// Whether MoeStep::works of step number `step` must name every decoding sequence.
+  [[nodiscard]] virtual bool wants_tokens(std::uint64_t /*step*/) const { return false; }
   [[nodiscard]] virtual MoeStats stats() const = 0;
   /// New places for the experts, from the next step on.
   virtual void set_placement(const ExpertPlacement& placement) = 0;
@@ -121,6 +137,7 @@ class MoeModel {
 /// Experts that take only so many tokens: routing-traces.md 4.3.
 struct CapacityRule {
   double factor = 1;
+  bool expert_choice = false;  ///< they choose them (ChoiceCounts): nothing overflows
   Overflow overflow = Overflow::kDrop;
   CapacityScope scope = CapacityScope::kBatch;
 };
@@ -133,7 +150,7 @@ struct MoeSetup {
   std::uint64_t seed = 1;
   int mean_prompt = 512, mean_output = 256;  ///< tokens of a request
   const Workload* workload = nullptr;        ///< for the identity of prompt blocks; may be null
-  std::optional<CapacityRule> capacity;      ///< experts may be full; exact only
+  std::optional<CapacityRule> capacity;  ///< experts may be full; exact only, unless they choose
 };
 
 [[nodiscard]] std::unique_ptr<MoeModel> make_sampled_moe(MoeSetup setup);

@@ -19,7 +19,10 @@ MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks) {
           static_cast<float>(tier.ahead),
           static_cast<float>(tier.bytes),
           static_cast<float>(tier.demand_ns / ranks),
-          static_cast<float>(tier.ahead_ns / ranks)};
+          static_cast<float>(tier.ahead_ns / ranks),
+          static_cast<float>(cost.gemm_ns + cost.wait_ns),
+          static_cast<float>(cost.dispatch_ns),
+          static_cast<float>(cost.combine_ns)};
 }
 
 void take_since(const std::vector<double>& total, std::vector<double>& taken,
@@ -87,6 +90,15 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
   } else {
     for (std::size_t i = 0; i < other.expert_load.size(); ++i)
       stats.expert_load[i] += other.expert_load[i];
+  }
+  if (stats.by_experts.empty()) stats.by_experts.resize(other.by_experts.size());
+  for (std::size_t n = 0; n < other.by_experts.size(); ++n)
+    stats.by_experts[n] += other.by_experts[n];
+  stats.error.steps += other.error.steps;
+  for (const auto sum :
+       {&SampledError::active, &SampledError::rank_imbalance, &SampledError::time}) {
+    (stats.error.*sum).sum += (other.error.*sum).sum;
+    (stats.error.*sum).squares += (other.error.*sum).squares;
   }
   stats.prefill_from_decode = stats.prefill_from_decode || other.prefill_from_decode;
   stats.dispatch_estimated = stats.dispatch_estimated || other.dispatch_estimated;

@@ -12,8 +12,9 @@ struct MoeLayerRecord {
   float active = 0, rank_imbalance = 1, expert_imbalance = 1;
   float bytes_intra = 0, bytes_inter = 0;
   int straggler = 0;
-  float looked = 0, hits = 0, ahead = 0, copied = 0;  ///< as in TierUse
-  float demand_ns = 0, ahead_ns = 0;                  ///< of the average rank
+  float looked = 0, hits = 0, ahead = 0, copied = 0;   ///< as in TierUse
+  float demand_ns = 0, ahead_ns = 0;                   ///< of the average rank
+  float work_ns = 0, dispatch_ns = 0, combine_ns = 0;  ///< experts of the slowest rank; messages
 };
 [[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks);
 

@@ -43,7 +43,7 @@ class RankExactMoe final : public MoeModel {
     restart();
   }
 
-  [[nodiscard]] bool wants_tokens() const override { return true; }
+  [[nodiscard]] bool wants_tokens(std::uint64_t /*step*/) const override { return true; }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
     if (tables_.outdated(step.now_ns)) {

@@ -9,6 +9,8 @@
 #include "sim/steptime/moe_stats.h"
 #include "sim/steptime/routing_bank.h"
 #include "sim/steptime/routing_tables.h"
+#include "sim/steptime/sampled_check.h"
+#include "sim/steptime/sampled_choice.h"
 #include "sim/steptime/sampled_traffic.h"
 
 namespace moesim {
@@ -38,9 +40,19 @@ class SampledMoe final : public MoeModel {
                 table_size(shape_, setup.mean_prompt, setup.mean_output), setup.workload),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "sampled")) {
     one_kind_ = tables_.routing().independent_tokens() || tables_.routing().consecutive_rows();
+    if (setup.capacity) choice_.emplace(*setup.capacity, shape_, seed_);
     for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
     make_banks();
     learn_tiers(tables_.table(), stages_);
+    // A tier's policies remember what they saw: a step looked at twice would change the run.
+    bool tiers = false;
+    for (MoeStageSpec& stage : stages_) tiers = tiers || stage.group.tier() != nullptr;
+    // Experts that choose have equal loads in every draw.
+    if (!tiers && !choice_) check_.emplace(tables_, setup.workload, shape_, stages_);
+  }
+
+  [[nodiscard]] bool wants_tokens(std::uint64_t step) const override {
+    return check_ && SampledCheck::due(step);
   }
 
   void price(const MoeStep& step, std::span<MoeStageCost> cost) override {
@@ -50,13 +62,17 @@ class SampledMoe final : public MoeModel {
     tokens_[1] += one_kind_ ? 0 : step.real_prompts;
     padded_ += tokens - step.real_decodes - step.real_prompts;
     for (MoeStageCost& stage : cost) stage = {};
+    real_ = step.real_decodes + step.real_prompts;
+    data_ranks_ = static_cast<int>(step.works.size());
     note_holders(step.held, tokens);
     uneven_held_ = evenly_held(step.held) ? std::span<const double>() : step.held;
     const double prompts =
         one_kind_ || tokens == 0 ? 0 : static_cast<double>(step.prompt_tokens) / tokens;
+    const bool checked = check_ && check_->begin(step);
     const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % kDraws);
     if (prompts < 1) add(0, tokens, draw, 1 - prompts, cost);
     if (prompts > 0) add(1, tokens, draw, prompts, cost);
+    if (checked) check_->finish(step, stages_, stats_.error);
   }
 
   [[nodiscard]] MoeStats stats() const override {
@@ -68,7 +84,7 @@ class SampledMoe final : public MoeModel {
     for (int l = 0; l < shape_.layers; ++l) {
       MoeLayerStats& layer = stats.layers[static_cast<std::size_t>(l)];
       layer.tokens = all_tokens_ + tokens_[0] + tokens_[1];
-      layer.assignments = layer.tokens * shape_.top_k;
+      if (!choice_) layer.assignments = layer.tokens * shape_.top_k;
       layer.padded = padded_;
     }
     stats.prefill_from_decode = !one_kind_ && tables_.replay().prefill_from_decode();
@@ -91,9 +107,10 @@ class SampledMoe final : public MoeModel {
   /// Draws of one token count.
   struct Pool {
     std::array<std::uint32_t, kDraws> uses{};
-    std::vector<MoeStageCost> costs;      ///< [draw][stage]
-    std::vector<MoeLayerRecord> records;  ///< [draw][layer]
-    SampledTraffic traffic;               ///< [draw][stage][watched layer]
+    std::vector<MoeStageCost> costs;            ///< [draw][stage]
+    std::vector<MoeLayerRecord> records;        ///< [draw][layer]
+    SampledTraffic traffic;                     ///< [draw][stage][watched layer]
+    std::vector<SampledChoice::Share> choices;  ///< of draws, where experts choose
   };
   using Tokens = std::array<double, 2>;
 
@@ -113,7 +130,7 @@ class SampledMoe final : public MoeModel {
   /// from is still there.
   void restart(std::int64_t now_ns) {
     flush();
-    tables_.advance(now_ns);
+    if (tables_.advance(now_ns) && check_) check_->restart();
     make_banks();
   }
 
@@ -148,6 +165,7 @@ class SampledMoe final : public MoeModel {
   }
 
   void add_tokens(const Tokens& tokens, std::vector<double>& load) const {
+    if (choice_) return;  // said by the draws themselves
     for (std::size_t kind = 0; kind < 2; ++kind) {
       if (tokens[kind] <= 0) continue;
       const std::vector<double>& mean = share(kind);
@@ -157,6 +175,7 @@ class SampledMoe final : public MoeModel {
 
   void count(const Pool& pool, MoeStats& stats) const {
     if (pool.records.empty()) return;
+    for (const SampledChoice::Share& share : pool.choices) add_share(share, stats);
     const auto layers = static_cast<std::size_t>(shape_.layers);
     for (std::size_t d = 0; d < kDraws; ++d) {
       if (pool.uses[d] == 0) continue;
@@ -189,9 +208,14 @@ class SampledMoe final : public MoeModel {
     one(near.low, near.slot, 1 - part);
     if (part > 0) one(near.high, near.slot + 1, part);
     // Statistics follow the nearer count; of a mixed step, the kind it has more of.
-    if (weight > 0.5 || (weight == 0.5 && kind == 0))
-      ++pools[near.slot + (part < 0.5 ? 0 : 1)].uses[draw];
+    if (weight < 0.5 || (weight == 0.5 && kind != 0)) return;
+    Pool& nearer = pools[near.slot + (part < 0.5 ? 0 : 1)];
+    ++nearer.uses[draw];
+    if (choice_) nearer.choices[choice_of(draw)].tokens += real_;
   }
+
+  /// Draws that share one of the choices of experts follow each other.
+  static std::size_t choice_of(std::uint64_t draw) { return draw * SampledChoice::kDraws / kDraws; }
 
   void add_part(std::size_t kind, int tokens, std::size_t slot, std::size_t draw, double weight,
                 std::span<MoeStageCost> cost) {
@@ -201,14 +225,28 @@ class SampledMoe final : public MoeModel {
       MoeStageCost one = pool.costs[draw * stages_.size() + s];
       const MoeStageSpec& stage = stages_[s];
       const std::size_t count = watched_layers(stage);
+      SampledCheck::Scale scale;
       if (!scaled_held_.empty() && count > 0) {
         const auto [dispatch, combine] =
             pool.traffic.ratio(watched, count, stage.group, scaled_held_);
+        scale = {dispatch, combine};
         one.dispatch_ns *= dispatch;
         one.combine_ns *= combine;
       }
       watched += count;
+      if (check_) add_checked(stage, pool, draw, weight, scale);
       add_cost(one, weight, cost[s]);
+    }
+  }
+
+  /// What the draw says of the layers of the stage that are counted exactly in this step, if any.
+  void add_checked(const MoeStageSpec& stage, const Pool& pool, std::size_t draw, double weight,
+                   const SampledCheck::Scale& scale) {
+    for (const int layer : check_->layers()) {
+      const int own = layer - stage.first;
+      if (own < 0 || own >= static_cast<int>(stage.class_of.size())) continue;
+      const auto at = draw * static_cast<std::size_t>(shape_.layers);
+      check_->add_drawn(pool.records[at + static_cast<std::size_t>(layer)], weight, scale);
     }
   }
 
@@ -265,8 +303,15 @@ class SampledMoe final : public MoeModel {
     Rng others(seed_, "tier", kind << 32 | static_cast<std::uint64_t>(tokens));
     for (std::uint64_t d = 0; d < kDraws; ++d) {
       use_others(kind, tokens, others);
-      banks_[kind].draw(tokens, d, *load_);
-      if (tables_.routing().exchangeable()) even_out(tokens);
+      if (!choice_) {
+        banks_[kind].draw(tokens, d, *load_);
+        if (tables_.routing().exchangeable()) even_out(tokens);
+      } else if (choice_of(d) == pool.choices.size()) {
+        const auto which = kind == 0 ? TokenKind::kDecode : TokenKind::kPrompt;
+        pool.choices.push_back(choice_->draw(row_draw(tables_, which, ends_), tokens, choice_of(d),
+                                             data_ranks_, stages_.front().group.replicas(),
+                                             *load_));
+      }
       for (MoeStageSpec& stage : stages_) {
         MoeStageCost sum;
         for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
@@ -318,6 +363,9 @@ class SampledMoe final : public MoeModel {
   double holders_ = 1;                      ///< ranks that hold each token
   Tokens tokens_{};                         ///< since the last flush, by kind
   double all_tokens_ = 0;                   ///< before it
+  int real_ = 0, data_ranks_ = 1;           ///< of the step: tokens of requests
+  std::optional<SampledChoice> choice_;     ///< where experts choose their tokens
+  std::optional<SampledCheck> check_;       ///< null: experts outside the GPU
   double padded_ = 0;                       ///< beside tokens, of the whole run
   std::vector<double> taken_;
 };

@@ -84,7 +84,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
   // A balanced router without ranks to wait for needs counts only: pools of alike layers.
   const bool alone = parallel_.moe_ep() == 1 && parallel_.dp == 1;
   const bool sampled = experts.fidelity == RoutingFidelity::kSampled;
-  if (alone && sampled && !experts.tier && experts.routing->exchangeable()) {
+  if (alone && sampled && !experts.tier && !experts.capacity && experts.routing->exchangeable()) {
     routing_ = std::move(experts.routing);
     for (auto& stage : stages_) add_pools(*stage, *routing_);
   } else {

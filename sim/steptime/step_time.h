@@ -58,6 +58,8 @@ struct StepCost {
   std::array<double, kProvenanceCount> provenance_ns{};
   GraphMode graph = GraphMode::kNone;
   int padded_tokens = 0;
+  /// Most over mean assignments of a rank, mean over MoE layers; 0 where experts have no ranks.
+  double rank_imbalance = 0;
 };
 
 /// Prices a step. One implementation for real runs (StepTime); tests price by a formula.
@@ -69,8 +71,8 @@ class StepPricer {
   /// A step of data-parallel ranks that run in lockstep; one of them at least has work.
   virtual void price_ranks(std::span<const StepWork> ranks, StepCost& cost);
   [[nodiscard]] virtual int stages() const = 0;
-  /// Whether `StepWork::tokens` must be filled.
-  [[nodiscard]] virtual bool wants_tokens() const { return false; }
+  /// Whether `StepWork::tokens` of step number `step` must be filled.
+  [[nodiscard]] virtual bool wants_tokens(std::uint64_t /*step*/) const { return false; }
 };
 
 /// Step time from operators: token-wise work memoised by padded token count, attention priced from
@@ -101,7 +103,7 @@ class StepTime final : public StepPricer {
     int mean_prompt = 512, mean_output = 256;   ///< tokens of a request
     const Workload* workload = nullptr;         ///< identity of prompt blocks; may be null
     std::unique_ptr<EplbControl> eplb;          ///< null: experts stay where they are
-    std::optional<CapacityRule> capacity = {};  ///< needs kExact
+    std::optional<CapacityRule> capacity = {};  ///< needs kExact, or experts that choose
     /// Experts outside the GPU: `spec` and the link; the rest is filled in. Not with `eplb`.
     std::optional<ExpertTier::Config> tier = {};
   };
@@ -112,7 +114,9 @@ class StepTime final : public StepPricer {
 
   void price(const StepWork& work, StepCost& cost) override { price_ranks({&work, 1}, cost); }
   void price_ranks(std::span<const StepWork> ranks, StepCost& cost) override;
-  [[nodiscard]] bool wants_tokens() const override { return moe_ && moe_->wants_tokens(); }
+  [[nodiscard]] bool wants_tokens(std::uint64_t step) const override {
+    return moe_ && moe_->wants_tokens(step);
+  }
   /// What routing did, layer by layer; no layers for a dense model.
   [[nodiscard]] MoeStats moe_stats() const;
   /// Where its experts lie now; nothing where they are cut.
@@ -149,6 +153,7 @@ class StepTime final : public StepPricer {
   void split(std::span<const StepWork> ranks);
   void price_other_half(MoeStep step);
   void level_contexts();
+  [[nodiscard]] double mean_rank_imbalance() const;
   void overlap_halves(const StageState& stage, double expert_wait_ns, Memo& sum) const;
   Memo price_lockstep(StageState& stage, std::span<const StepWork> ranks);
   static void add_copies(const StageState& stage, const MoeStageCost& cost, Memo& sum);
@@ -176,6 +181,7 @@ class StepTime final : public StepPricer {
   std::vector<std::vector<PromptChunk>> half_chunks_;
   std::vector<int> tokens_;             ///< [rank] after padding, of a half batch if split
   std::vector<double> held_;            ///< [rank of the MoE group] before the dispatch
+  int moe_layers_ = 0;                  ///< of all stages
   std::vector<MoeStageCost> moe_cost_;  ///< [stage]; behind them those of second halves
   std::vector<Memo> by_rank_;
 };

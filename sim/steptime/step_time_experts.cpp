@@ -62,6 +62,7 @@ void StepTime::make_moe(const ModelSpec& model, Experts experts) {
     first += static_cast<int>(spec.class_of.size());
     setup.stages.push_back(std::move(spec));
   }
+  moe_layers_ = first;
   eplb_ = std::move(experts.eplb);
   placement_ = experts.placement;
   if (auto steps = setup.routing->steps(setup.shape, seed_)) {

@@ -84,6 +84,19 @@ wide=tests/bench/scenarios/wide_ep.yaml
 steps_row "EP32 x 128, exact" "400, stretch 1,000" "${exact_floor:+$(awk -v f="$exact_floor" 'BEGIN {print 32 * f}')}" "$wide"
 steps_row "EP32 x 128, rank_exact" "1,500, stretch 4,000" "${rank_floor:+$(awk -v f="$rank_floor" 'BEGIN {print 32 * f}')}" "$wide" \
   --set routing.fidelity=rank_exact --set workload.synthetic.num_prompts=16384
+steps_row "EP32 x 128, sampled" "20 x exact" "" "$wide" \
+  --set routing.fidelity=sampled --set workload.synthetic.num_prompts=16384
+
+# Drawn steps against every token by itself: gallery scenarios that say how tokens choose, one run each, start included.
+for scenario in $(grep -l '^routing:' scenarios/*.yaml); do
+  one=("$program" run "$scenario" --quiet --set 'variants=[]' --set uncertainty.replicas=1)
+  grep -q '^offload:' "$scenario" && continue # who is resident follows from steps in their order
+  sampled=$(field cpu_time_ms "${one[@]}" --set routing.fidelity=sampled)
+  exact=$(field cpu_time_ms "${one[@]}" --set routing.fidelity=exact)
+  row "$(basename "$scenario" .yaml): exact over sampled" \
+    "$(awk -v e="$exact" -v s="$sampled" 'BEGIN {printf "%.1f", e / s}')" \
+    "goal 20: $(awk -v e="$exact" -v s="$sampled" 'BEGIN {print (e >= 20 * s ? "met" : "missed")}'); $exact against $sampled ms of CPU"
+done
 
 row "start to first event (memory command): CPU s" "$(median_cpu "$program" memory scenarios/01_quickstart.yaml)" "goal 0.010"
 if [ -x /usr/bin/time ]; then

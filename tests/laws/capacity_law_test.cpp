@@ -1,4 +1,5 @@
 // Experts with limited room: room for all is no limit, and what overflows changes nobody's choices.
+#include <cmath>
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -16,6 +17,7 @@ namespace {
 struct Outcome {
   std::uint64_t digest = 0;
   MoeStats stats;
+  double end_s = 0;
 };
 
 Outcome run(const std::string& routing, const std::string& model = "Qwen/Qwen3-30B-A3B") {
@@ -32,7 +34,7 @@ Outcome run(const std::string& routing, const std::string& model = "Qwen/Qwen3-3
                       {.check = true});
   world.run(nullptr);
   const RunView view = world.view();
-  return {view.digest, view.moe.front().stats};
+  return {view.digest, view.moe.front().stats, static_cast<double>(view.end_time) * 1e-9};
 }
 
 }  // namespace
@@ -68,4 +70,60 @@ TEST_CASE("the next choice computes what dropping would not, and evens experts o
   // next choices may have taken it.
   CHECK(saved > 0.3 * lost);
   CHECK(dropped < lost);
+}
+
+TEST_CASE("experts that choose are loaded alike in every tier, whatever the routing") {
+  for (const std::string kind : kEveryKind) {
+    CAPTURE(kind);
+    const std::string rest = ", router: expert_choice, fidelity: ";
+    const Outcome exact = run(kind + rest + "exact"), again = run(kind + rest + "exact");
+    const Outcome ranks = run(kind + rest + "rank_exact"), drawn = run(kind + rest + "sampled");
+    CHECK(exact.digest == again.digest);
+    CHECK(ranks.digest == exact.digest);
+    CHECK(drawn.stats.fidelity == "sampled");
+    CHECK(drawn.end_s == doctest::Approx(exact.end_s).epsilon(0.01));
+    for (const Outcome* run : {&exact, &drawn}) {
+      double tokens = 0, taken = 0, none = 0, all = 0, chosen = 0;
+      const std::vector<double>& by = run->stats.by_experts;
+      for (std::size_t n = 0; n < by.size(); ++n) {
+        all += by[n];
+        chosen += static_cast<double>(n) * by[n];
+      }
+      for (const MoeLayerStats& layer : run->stats.layers) {
+        CHECK(layer.rank_imbalance == doctest::Approx(static_cast<double>(layer.steps)));
+        CHECK(layer.expert_imbalance == doctest::Approx(static_cast<double>(layer.steps)));
+        CHECK(layer.dropped + layer.moved + layer.padding == 0);
+        tokens += layer.tokens;
+        taken += layer.assignments;
+        none += layer.left_with_none;
+      }
+      double load = 0;
+      for (const double one : run->stats.expert_load) load += one;
+      CHECK(all == doctest::Approx(tokens));
+      CHECK(chosen == doctest::Approx(taken));
+      CHECK(by[0] == doctest::Approx(none));
+      CHECK(load == doctest::Approx(taken));
+      CHECK(taken >= 8 * tokens * 0.9);
+    }
+    CHECK(drawn.stats.layers[0].tokens == exact.stats.layers[0].tokens);
+  }
+}
+
+TEST_CASE("what a sampled run says of its error is what exact replay would say") {
+  for (const std::string kind : kEveryKind) {
+    CAPTURE(kind);
+    const Outcome drawn = run(kind + ", fidelity: sampled");
+    const SampledError& error = drawn.stats.error;
+    REQUIRE(error.steps >= 4);
+    const auto steps = static_cast<double>(error.steps);
+    const auto near = [&](const SampledError::Sum& sum, double allowed) {
+      const double mean = sum.sum / steps;
+      const double variance = std::max(0.0, sum.squares / steps - mean * mean);
+      CHECK(std::abs(mean) < 4 * std::sqrt(variance / (steps - 1)) + allowed);
+    };
+    near(error.time, 0.01);
+    near(error.active, 0.02);
+    near(error.rank_imbalance, 0.05);
+    CHECK(run(kind + ", fidelity: exact").stats.error.steps == 0);
+  }
 }

@@ -49,7 +49,7 @@ class Compared final : public StepPricer {
     totals.emplace_back(engine, reference);
   }
   [[nodiscard]] int stages() const override { return world_->engine().stages(); }
-  [[nodiscard]] bool wants_tokens() const override { return true; }
+  [[nodiscard]] bool wants_tokens(std::uint64_t /*step*/) const override { return true; }
 
   std::vector<PlainStep> steps;
   std::vector<std::pair<double, double>> totals;  ///< of each step: engine, reference
@@ -75,7 +75,7 @@ struct Run {
     pricer = std::make_unique<Compared>(*world, spread);
     Instance::Config config = load.cluster.config(0);
     config.ranks = plan.parallel.dp;
-    config.balance = static_cast<RankBalance>(seed % 3);
+    config.rules.balance = static_cast<RankBalance>(seed % 3);
     std::vector<std::unique_ptr<Scheduler>> schedulers;
     for (int rank = 0; rank < config.ranks; ++rank)
       schedulers.push_back(made<Scheduler>("vllm_v1"));

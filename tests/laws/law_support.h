@@ -20,7 +20,8 @@ inline constexpr const char* kEveryKind[] = {"kind: uniform",
                                              "kind: dirichlet, concentration: 1.0",
                                              "kind: latent_logit",
                                              "kind: markov, persistence: 0.3",
-                                             "kind: hot_expert, fraction: 0.9"};
+                                             "kind: hot_expert, fraction: 0.9",
+                                             "kind: hash, vocabulary: 1000"};
 
 /// A scenario of `model` on one node of `gpus` H100, with `workload` and further lines of YAML.
 [[nodiscard]] inline Scenario scenario_of(const std::string& workload, const std::string& more = "",

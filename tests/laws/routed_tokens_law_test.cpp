@@ -29,7 +29,7 @@ class Listener final : public StepPricer {
     formula_.price(*busiest, cost);
   }
   [[nodiscard]] int stages() const override { return formula_.stages(); }
-  [[nodiscard]] bool wants_tokens() const override { return true; }
+  [[nodiscard]] bool wants_tokens(std::uint64_t /*step*/) const override { return true; }
 
   int unlisted = 0;  ///< steps whose list is not as long as their decodes
   int jumps = 0;     ///< decodes that do not follow the request's last one
@@ -72,7 +72,7 @@ void check_positions(const ClusterLoad& load, int ranks) {
   Simulation simulation(load.workload, made<RequestRouter>("round_robin"), options);
   Instance::Config config = cluster.config(0);
   config.ranks = ranks;
-  config.balance = RankBalance::kLeastTokens;
+  config.rules.balance = RankBalance::kLeastTokens;
   std::vector<std::unique_ptr<Scheduler>> schedulers;
   for (int r = 0; r < ranks; ++r) schedulers.push_back(made<Scheduler>(cluster.scheduler));
   Listener listener(cluster.formula, cluster.limits.pipeline_stages, simulation.workload());

@@ -31,6 +31,7 @@ const std::map<std::string, std::vector<std::string>>& sections() {
       {"markov",
        {"{kind: markov, persistence: 0.6, base: {kind: zipf, exponent: 1}}",
         "{kind: markov, persistence: 1}"}},
+      {"hash", {"{kind: hash, vocabulary: 500, exponent: 1}", "{kind: hash, per_layer: false}"}},
       {"hot_expert",
        {"{kind: hot_expert, fraction: 0.7, experts: 2, layers: [0, 2], from_s: 0, base: {kind: "
         "markov, persistence: 0.3}}",
@@ -180,6 +181,8 @@ TEST_CASE("a field belongs to the kinds that read it, and to no other") {
                                                      {"adapt", "layers"},
                                                      {"order", "keyed"},
                                                      {"scaling", "multinomial"},
+                                                     {"vocabulary", "500"},
+                                                     {"per_layer", "false"},
                                                      {"drift", "{kind: ar1, half_life_s: 1}"}};
   for (const std::string& kind : Registry<ExpertRouting>::names()) {
     for (const auto& entry : fields) {

@@ -53,6 +53,21 @@ TEST_CASE("every key of the section arrives") {
   CHECK_NOTHROW(diagnostics.throw_if_any());
 }
 
+TEST_CASE("experts that choose have a fair share of room unless told otherwise") {
+  const RoutingSpec spec =
+      load_text(with_line(19, "routing: {router: expert_choice, fidelity: sampled}")).routing;
+  CHECK(spec.expert_choice);
+  CHECK(*spec.capacity_factor == 1);
+  CHECK(spec.fidelity == RoutingFidelity::kSampled);
+  const RoutingSpec wide = load_text(with_line(19,
+                                               "routing: {router: expert_choice, "
+                                               "capacity_factor: 2, capacity_scope: rank}"))
+                               .routing;
+  CHECK(*wide.capacity_factor == 2);
+  CHECK(wide.capacity_scope == CapacityScope::kRank);
+  CHECK_FALSE(load_text(with_line(19, "routing: {router: top_k}")).routing.expert_choice);
+}
+
 TEST_CASE("a file named by --set starts at the current folder") {
   const std::string name = "read_routing_test_loads.csv";
   std::string rows = "layer,expert,count\n";

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "scenarios/routing_trace.h"
+#include "tests/scenarios/expert_routing/expert_routing_support.h"
 #include "tests/scenarios/routing_support.h"
 
 namespace moesim {
@@ -77,6 +78,23 @@ TEST_CASE("overlaps, repeats and next-layer knowledge of a table small enough to
   // Layer 1 counts 2 0 1 0 3 of 6: 1 + CV^2 = 5 * (4 + 1 + 9) / 36.
   CHECK(stats.auxiliary_loss[1] == doctest::Approx(70.0 / 36));
   CHECK_FALSE(stats.loss_from_weights);
+}
+
+TEST_CASE("what layers tell of each other is what they tell beyond chance") {
+  // Few tokens of many experts, layers independent: counted as they are they tell half.
+  const RoutingTable table =
+      kind_of("{kind: uniform}")->table({4, 256, 8, 0, 0}, {16, 0, 256}, 3, 0);
+  const RoutingStats stats = routing_stats(table);
+  for (std::size_t l = 0; l < 3; ++l) {
+    CHECK(stats.next_layer_information[l] > 0.4);
+    CHECK(std::abs(stats.next_layer_information[l] - stats.next_layer_chance[l]) < 0.003);
+  }
+  // Layers alike: chance has no part in what they tell, however few the tokens are.
+  const RoutingTable same = kind_of("{kind: hash, vocabulary: 8, exponent: 0, per_layer: false}")
+                                ->table({2, 64, 2, 0, 0}, {4, 0, 256}, 3, 0);
+  const RoutingStats alike = routing_stats(same);
+  CHECK(alike.next_layer_information[0] == doctest::Approx(1));
+  CHECK(alike.next_layer_chance[0] < 0.05);
 }
 
 TEST_CASE("recorded weights make the auxiliary loss, renormalised over the choices") {

@@ -31,7 +31,7 @@ std::vector<int> ranks_of(const SmallCluster& cluster, int ranks, RankBalance ba
   TenMs pricer;
   Instance::Config config = cluster.config(0);
   config.ranks = ranks;
-  config.balance = balance;
+  config.rules = {balance, 1};
   std::vector<std::unique_ptr<Scheduler>> schedulers;
   for (int r = 0; r < ranks; ++r) schedulers.push_back(made<Scheduler>("vllm_v1"));
   simulation.add(std::make_unique<Instance>(config, simulation.workload(), simulation.table(),
@@ -108,4 +108,69 @@ TEST_CASE("SGLang hands requests round, TensorRT-LLM to the least unfinished wor
   };
   CHECK(ranks_of({}, 2, RankBalance::kRoundRobin, asks) == std::vector<int>{0, 1, 0, 1, 0});
   CHECK(ranks_of({}, 2, RankBalance::kLeastTokens, asks) == std::vector<int>{0, 1, 1, 1, 1});
+}
+
+TEST_CASE("a request that meets the dummy steps behind a wave waits for the one that runs") {
+  // Steps of 10 ms, two ranks. The first request takes three, to 30 ms; with vLLM's rule dummies
+  // follow up to the 32nd.
+  struct Case {
+    const char* why;
+    std::string engine;
+    std::vector<Ask> asks;
+    std::vector<SimTime> finished;
+    std::uint64_t dummies;
+  };
+  const Case cases[] = {
+      {"dummies from 30 and 40 ms: scheduled at 50",
+       "vllm",
+       {{0, 4, 3}, {44 * kMs, 4, 1}},
+       {30 * kMs, 60 * kMs},
+       2},
+      {"the last of 29 dummies begins at 310",
+       "vllm",
+       {{0, 4, 3}, {315 * kMs, 4, 1}},
+       {30 * kMs, 330 * kMs},
+       29},
+      {"at 320 the ranks know that nobody has work, and sleep",
+       "vllm",
+       {{0, 4, 3}, {321 * kMs, 4, 1}},
+       {30 * kMs, 331 * kMs},
+       29},
+      {"the wave goes on: 3 + 2 + 1 steps, then 26 dummies to 320",
+       "vllm",
+       {{0, 4, 3}, {44 * kMs, 4, 1}, {500 * kMs, 4, 1}},
+       {30 * kMs, 60 * kMs, 510 * kMs},
+       28},
+      {"32 steps to the last token: nobody is left at the ranks' look",
+       "vllm",
+       {{0, 4, 32}, {324 * kMs, 4, 1}},
+       {320 * kMs, 334 * kMs},
+       0},
+      {"SGLang's ranks look in every step",
+       "sglang",
+       {{0, 4, 3}, {44 * kMs, 4, 1}},
+       {30 * kMs, 54 * kMs},
+       0},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    const SmallCluster cluster;
+    Simulation::Options options;
+    options.max_model_len = cluster.limits.max_model_len;
+    Simulation simulation(asked(c.asks), made<RequestRouter>("round_robin"), options);
+    TenMs pricer;
+    Instance::Config config = cluster.config(0);
+    config.ranks = 2;
+    config.rules = rank_rules(c.engine);
+    std::vector<std::unique_ptr<Scheduler>> schedulers;
+    for (int r = 0; r < 2; ++r) schedulers.push_back(made<Scheduler>("vllm_v1"));
+    simulation.add(std::make_unique<Instance>(config, simulation.workload(), simulation.table(),
+                                              std::move(schedulers), pricer));
+    Recorder recorder;
+    simulation.run(&recorder);
+    std::vector<SimTime> finished;
+    for (const auto& [request, when] : recorder.finishes) finished.push_back(when);
+    CHECK(finished == c.finished);
+    CHECK(simulation.instances().front()->totals().dummy_steps == c.dummies);
+  }
 }

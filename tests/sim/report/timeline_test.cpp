@@ -70,6 +70,23 @@ TEST_CASE("a step stands on every rank, its terms inside it") {
   CHECK(names[3]["args"]["name"] == "host");
 }
 
+TEST_CASE("ranks of experts have a counter of the fullest one, and only they") {
+  HandMadeRun run;
+  Metrics metrics(1, 0, 0);
+  Timeline timeline(run.scenario.model, run.deployment, metrics);
+  const TermTimes terms = two_terms();
+  StepRecord step = hand_made_step(0, 5, 8, terms);
+  timeline.step(step);
+  step.step = 1;
+  step.rank_imbalance = 1.25;
+  timeline.step(step);
+  const std::vector<json> counters = events_of(trace_of(timeline), "C");
+  REQUIRE(counters.size() == 5);
+  CHECK(counters[4]["name"] == "fullest expert rank");
+  CHECK(counters[4]["args"] == json::parse(R"({"times the mean": 1.25})"));
+  CHECK(counters[4]["ts"] == counters[3]["ts"]);
+}
+
 TEST_CASE("pipeline stages follow one another and share the step's time") {
   HandMadeRun run;
   run.deployment.instances[0].parallel.pp = 2;

@@ -233,7 +233,7 @@ TEST_CASE("full experts drop the same tokens whether a step is padded or not") {
     Lockstep two({.us = mixed_us,
                   .fidelity = RoutingFidelity::kExact,
                   .enforce_eager = eager,
-                  .capacity = CapacityRule{factor, Overflow::kDrop, CapacityScope::kRank}});
+                  .capacity = CapacityRule{factor, false, Overflow::kDrop, CapacityScope::kRank}});
     std::vector<RoutedToken> tokens[2];
     for (std::uint32_t i = 0; i < 9; ++i) tokens[i % 2].push_back({i, i});
     std::vector<StepWork> ranks = {work(5, kNone, 5), work(4, kNone, 4)};
