@@ -91,3 +91,25 @@ TEST_CASE("buckets are cumulative, by engine, and end with all") {
   CHECK(has_line(text, "vllm:generation_tokens_total" + second + "} 3"));
   CHECK(has_line(text, "vllm:request_success_total" + first + "} 2"));
 }
+
+TEST_CASE("a value counts in its own bucket, whatever came before it") {
+  // First tokens in milliseconds: bounds, their neighbours, below the first and beyond the last.
+  std::vector<double> times{20, 10, 10.001, 1, 0.5, 3e6, 2560e3, 20, 20.001, 4.999};
+  for (int order = 0; order < 2; ++order) {
+    CAPTURE(order);
+    HandMadeRun run(1);
+    for (const double time : times) run.complete({0, 0, time, 4e6}, 5, 3);
+    const std::string text = exposition(run, Metrics(1, 0, 0));
+    const std::string start =
+        R"(vllm:time_to_first_token_seconds_bucket{model_name="test/small-moe",engine="0",le=")";
+    CHECK(has_line(text, start + R"(0.001"} 2)"));
+    CHECK(has_line(text, start + R"(0.005"} 3)"));
+    CHECK(has_line(text, start + R"(0.01"} 4)"));
+    CHECK(has_line(text, start + R"(0.02"} 7)"));
+    CHECK(has_line(text, start + R"(0.04"} 8)"));
+    CHECK(has_line(text, start + R"(640"} 8)"));
+    CHECK(has_line(text, start + R"(2560"} 9)"));
+    CHECK(has_line(text, start + R"(+Inf"} 10)"));
+    std::reverse(times.begin(), times.end());
+  }
+}
