@@ -170,10 +170,14 @@ KernelTime StepTime::prompt_attention(const StageState& stage, std::size_t layer
   return stage.prompt_times[layer_class].at(chunks[0].tokens, chunks[0].context, price);
 }
 
+/// The same beside prompts as alone, so that a prompt never makes the decodes of a step cheaper.
 KernelTime StepTime::decode_attention(const StageState& stage, std::size_t layer_class,
                                       int sequences, std::int64_t context) const {
-  return stage.kernels->time(
-      family_->attention_decode(stage.shard, stage.classes[layer_class], sequences, context));
+  const auto price = [&](std::int64_t tokens) {
+    return stage.kernels->time(
+        family_->attention_decode(stage.shard, stage.classes[layer_class], sequences, tokens));
+  };
+  return stage.decode_times[layer_class].at(sequences, context, price);
 }
 
 /// Decode attention from sums, all prompt chunks in one call (a mixed batch costs the sum of both
@@ -184,12 +188,9 @@ void StepTime::price_attention(const StageState& stage, std::size_t layer_class,
   const LayerClass& layers = stage.classes[layer_class];
   const int group = stage.kv_group[layer_class];
   const std::int64_t context = group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
-  const auto decodes = [&](std::int64_t tokens) {
-    return decode_attention(stage, layer_class, work.decodes, tokens);
-  };
   KernelTime time;
   if (work.chunks.empty()) {
-    time = stage.decode_times[layer_class].at(work.decodes, context, decodes);
+    time = decode_attention(stage, layer_class, work.decodes, context);
   } else if (work.decodes == 0) {
     time = prompt_attention(stage, layer_class, work.chunks);
   } else if (stage.kernels->attends_mixed_batches()) {
@@ -197,7 +198,8 @@ void StepTime::price_attention(const StageState& stage, std::size_t layer_class,
         prompt_op(stage, layers, work.chunks),
         family_->attention_decode(stage.shard, layers, work.decodes, context));
   } else {
-    time = together(prompt_attention(stage, layer_class, work.chunks), decodes(context));
+    time = together(prompt_attention(stage, layer_class, work.chunks),
+                    decode_attention(stage, layer_class, work.decodes, context));
   }
   Op all;
   all.term = Term::kAttention;

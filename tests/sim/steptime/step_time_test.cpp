@@ -128,6 +128,23 @@ TEST_CASE("decode attention of a layer reads the context of its KV group") {
   }
 }
 
+TEST_CASE("decodes cost the same beside a prompt as alone") {
+  // Bent, so that a table and the curve itself differ between nodes.
+  const auto us = [](const Op& op) {
+    const auto keys = static_cast<double>(op.n);
+    if (op.kind == OpKind::kAttentionDecode) return 1e-3 * keys * keys;
+    return op.kind == OpKind::kAttentionPrefill ? 5.0 : 0.0;
+  };
+  Priced priced({.us = us});
+  for (const std::int64_t context : {64, 1017, 5003}) {
+    CAPTURE(context);
+    StepWork alone = work(3, kNone, 3), beside = work(3, kOne, 4);
+    alone.decode_context = beside.decode_context = {context, 24};
+    // Three layers, and a chunk in each.
+    CHECK(priced.us(beside) - priced.us(alone) == doctest::Approx(3 * 5.0).epsilon(1e-6));
+  }
+}
+
 TEST_CASE("terms and provenance both sum to the time of the stages") {
   const auto by_size = [](const Op& op) { return 0.3 + static_cast<double>(op.m) * 0.01; };
   for (const int stages : {1, 2, 3}) {
