@@ -143,7 +143,7 @@ Summary summarize(std::vector<double> samples) {
       std::isnormal(max - min)) {
     fill_percentiles(result, Ranks(samples, min, max));
   } else {
-    std::sort(samples.begin(), samples.end());
+    if (max > min) std::sort(samples.begin(), samples.end());
     fill_percentiles(result, [&](std::size_t i) { return samples[i]; });
   }
   return result;
