@@ -31,6 +31,12 @@ bool normalised_by_all_reduce(double limit, std::span<const Op> ops) {
   return message > 0 && message <= limit;
 }
 
+int tokens_in(const StepWork& work) {
+  int tokens = work.decodes;
+  for (const PromptChunk& chunk : work.chunks) tokens += chunk.tokens;
+  return tokens;
+}
+
 /// [tokens] -> the smallest of `sizes` (ascending) that holds them.
 std::vector<int> padding_table(const std::vector<int>& sizes) {
   std::vector<int> table(sizes.empty() ? 0 : static_cast<std::size_t>(sizes.back()) + 1);
@@ -299,6 +305,7 @@ StepTime::Memo StepTime::price_stage(std::size_t at, std::span<const StepWork> r
   } else {
     sum = price_lockstep(stage, ranks);
   }
+  for (const StepWork& work : ranks) stage.routed_tokens += tokens_in(work);
   add_experts(at, ranks.front().step, sum);
   if (split_) {
     overlap_halves(stage, moe_cost_[at].wait_ns, sum);

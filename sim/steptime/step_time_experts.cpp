@@ -133,8 +133,9 @@ MoeStats StepTime::moe_stats() const {
       const auto steps = static_cast<double>(seen.steps);
       MoeLayerStats sums;
       sums.steps = seen.steps;
-      sums.tokens = seen.tokens;
-      sums.assignments = seen.tokens * layer.top_k;
+      sums.tokens = stage->routed_tokens;
+      sums.padded = seen.tokens - sums.tokens;
+      sums.assignments = sums.tokens * layer.top_k;
       sums.active = steps * seen.active;
       sums.expert_imbalance = steps * seen.imbalance;
       sums.rank_imbalance = steps;

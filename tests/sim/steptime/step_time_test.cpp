@@ -191,6 +191,19 @@ TEST_CASE("steps of the same size differ by the experts their tokens take") {
   CHECK(most - least >= 20);
 }
 
+TEST_CASE("padding is computed, but routed for no request") {
+  Priced priced({});
+  (void)priced(work(3, kNone, 3));  // padded to 4
+  (void)priced(work(8, kOne, 8));   // 13 tokens, padded to 16
+  const MoeStats stats = priced.step_time.moe_stats();
+  REQUIRE(stats.layers.size() == 2);
+  for (const MoeLayerStats& layer : stats.layers) {
+    CHECK(layer.tokens == 3 + 13);
+    CHECK(layer.padded == 1 + 3);
+    CHECK(layer.assignments == 16);
+  }
+}
+
 TEST_CASE("steps larger than any table are priced too: static batches pad without bound") {
   Priced priced({.us = [](const Op& op) {
     return op.term == Term::kRouter && op.kind == OpKind::kGemm ? static_cast<double>(op.m) : 0.0;
