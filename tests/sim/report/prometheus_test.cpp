@@ -25,6 +25,9 @@ bool has_line(const std::string& text, const std::string& line) {
 TEST_CASE("the exposition has the glossary's metrics") {
   HandMadeRun run;
   run.complete({0, 0, 10, 20}, 5, 2);
+  CHECK(exposition(run, Metrics(1, 0, 0)).find("prefix_cache") == std::string::npos);
+  run.workload.chain = {{0, 1}};
+  run.totals[0].prefix_query_tokens = 5;
   std::istringstream in(exposition(run, Metrics(1, 0, 0)));
   std::set<std::string> names;
   for (std::string line; std::getline(in, line);) {
@@ -60,6 +63,9 @@ TEST_CASE("experts: imbalance and active ones are means of layers, dropped assig
     result.moe->layers.push_back(layer);
   }
   std::ostringstream out;
+  write_prometheus(result, out);
+  CHECK(out.str().find("moe_dropped") == std::string::npos);  // no expert has a capacity
+  result.moe->capacity_factor = 1.25;
   write_prometheus(result, out);
   const std::string label = R"({model_name="test/small-moe"} )";
   CHECK(has_line(out.str(), "moesim:moe_rank_imbalance" + label + "2"));
