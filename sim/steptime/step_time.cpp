@@ -297,14 +297,11 @@ void StepTime::add_experts(std::size_t at, std::uint64_t step, Memo& sum) {
 /// Everything of one stage of a step.
 StepTime::Memo StepTime::price_stage(std::size_t at, std::span<const StepWork> ranks) {
   StageState& stage = *stages_[at];
-  Memo sum;
-  if (ranks.size() == 1) {
-    sum = price_rank(stage, ranks.front(), dispatched_.padded);
-    for (std::size_t c = 0; c < stage.classes.size(); ++c)
-      price_attention(stage, c, ranks.front(), sum);
-  } else {
-    sum = price_lockstep(stage, ranks);
-  }
+  const bool alone = ranks.size() == 1;
+  Memo sum =
+      alone ? price_rank(stage, ranks.front(), dispatched_.padded) : price_lockstep(stage, ranks);
+  for (std::size_t c = 0; alone && c < stage.classes.size(); ++c)
+    price_attention(stage, c, ranks.front(), sum);
   for (const StepWork& work : ranks) stage.routed_tokens += tokens_in(work);
   add_experts(at, ranks.front().step, sum);
   if (split_) {
