@@ -16,11 +16,28 @@ namespace moesim {
 
 namespace {
 
+/// A name without the number of its version at the end.
+std::string family_of(const std::string& model_type) {
+  return model_type.substr(0, model_type.find_last_not_of("0123456789") + 1);
+}
+
+/// The nearest name if that is a slip of the pen. Another version of a known family is not: its
+/// layers are different ones.
+std::string model_type_hint(const std::string& name) {
+  const std::vector<std::string> known = known_model_types();
+  const bool other_version = std::ranges::any_of(
+      known, [&](const std::string& other) { return family_of(other) == family_of(name); });
+  const std::string nearest = nearest_name_hint(name, known);
+  if (!other_version && nearest.starts_with("did you mean")) return nearest;
+  return fmt::format("known: {}", fmt::join(known, ", "));
+}
+
 const Architecture* read_architecture(ConfigKeys& keys, ModelSpec& model) {
   for (const std::string& name : keys.texts({"architectures"})) {
     if (is_known_class(name)) continue;
-    keys.fail("architectures", fmt::format("unknown architecture '{}'", name),
-              "it is not one of the architectures moesim knows; models/README.md lists them");
+    keys.fail(
+        "architectures", fmt::format("unknown architecture '{}'", name),
+        fmt::format("known families: {} (models/README.md)", fmt::join(known_model_types(), ", ")));
   }
   if (!keys.has({"model_type"})) {
     keys.missing({"model_type"}, "the architecture cannot be told without it");
@@ -31,7 +48,7 @@ const Architecture* read_architecture(ConfigKeys& keys, ModelSpec& model) {
   const Architecture* architecture = find_architecture(model.model_type);
   if (architecture == nullptr) {
     keys.fail("model_type", fmt::format("unknown model_type '{}'", model.model_type),
-              nearest_name_hint(model.model_type, known_model_types()));
+              model_type_hint(model.model_type));
   }
   return architecture;
 }

@@ -33,7 +33,14 @@ NumberFormat read_dtype(ConfigKeys& keys) {
 // compressed-tensors with groups of 32, too.
 NumberFormat integer_format(ConfigKeys& keys, const std::string& section, int bits, int group,
                             NumberFormat four_bit) {
-  if (bits == 8) return NumberFormat::kInt8;
+  if (bits == 8) {
+    if (group > 0) {
+      // Scales and zeros of groups are 2.3 % of the weights, and activations stay 16 bit.
+      keys.fail(section, fmt::format("int8 weights in groups of {} are not modelled", group),
+                "one scale per channel is (group_size -1)");
+    }
+    return NumberFormat::kInt8;
+  }
   if (bits != 4) {
     keys.fail(section, fmt::format("{}-bit weights are not modelled", bits), "4 and 8 bits are");
   } else if (group != 128) {
@@ -55,7 +62,9 @@ NumberFormat compressed_tensors(ConfigKeys& keys) {
   const int bits = keys.integer({(path + "num_bits").c_str()}, kBits);
   const std::string type = keys.text_or({(path + "type").c_str()}, "int");
   const std::string strategy = keys.text_or({(path + "strategy").c_str()}, "channel");
-  const int group = keys.integer_or({(path + "group_size").c_str()}, 128, kGroup);
+  // Only a strategy of groups has a size of them.
+  const int usual = bits == 8 && strategy != "group" ? -1 : 128;
+  const int group = keys.integer_or({(path + "group_size").c_str()}, usual, kGroup);
   if (type == "float" && bits == 8)
     return strategy == "block" ? NumberFormat::kFp8Block : NumberFormat::kFp8;
   if (type == "float" && bits == 4)

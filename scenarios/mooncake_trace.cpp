@@ -64,8 +64,14 @@ class MooncakeReader {
  private:
   void read_row(const MooncakeLine& line, int number) {
     if (!line.unmodelled.empty()) {
+      const bool pause = line.unmodelled == "delay_ms";
       mistakes_.add(number, std::string(line.unmodelled),
-                    "requests that wait for others are not modelled yet", "leave these rows out");
+                    pause ? "a pause after an earlier turn is not modelled yet: a row is sent at "
+                            "its timestamp"
+                          : "a request that waits for others is not modelled yet: a row is sent at "
+                            "its timestamp",
+                    "remove the key if the timestamps hold, else leave such rows out; "
+                    "workload.synthetic has turns and think_time_s");
     }
     TraceRow row;
     row.line = number;

@@ -95,6 +95,12 @@ NodeEntry read_node(Reader& in, LoadContext& context) {
   entry.group.count = static_cast<int>(in.integer_or("count", 1, {.min = 1, .max = 10000}));
   const int usual = entry.complete ? entry.group.system.node.gpus : entry.group.gpus;
   entry.group.gpus = static_cast<int>(in.integer_or("gpus", usual, {.min = 1, .max = 256}));
+  if (entry.complete && entry.group.gpus > usual) {
+    context.warnings.push_back(fmt::format(
+        "{}: {} GPUs in a node, where one of {} has {}: their link is taken to join all of them at "
+        "its full rate, though no such node is known",
+        in.path("gpus"), entry.group.gpus, entry.group.system.name, usual));
+  }
   in.reject_unknown_keys();
   return entry;
 }

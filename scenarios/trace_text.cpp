@@ -1,5 +1,6 @@
 #include "scenarios/trace_text.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <fmt/format.h>
@@ -160,8 +161,11 @@ bool FlatObject::read_value() {
   const std::size_t begin = at_;
   if (take('[')) {
     kind_ = Kind::kList;
-    at_ = text_.find_first_of("]{\"\\", at_);
-    if (at_ == std::string_view::npos || !take(']')) return false;
+    std::string_view item;
+    do {
+      at_ = std::min(text_.find_first_of("]{\"\\", at_), text_.size());
+    } while (take('"') && read_text(item));
+    if (!take(']')) return false;
   } else {
     while (at_ < text_.size() && is_number_character(text_[at_])) ++at_;
     kind_ = Kind::kNumber;

@@ -117,7 +117,9 @@ Document& Document::operator=(const Document& other) {
 Document Document::parse(const std::string& text, const std::string& file_name) {
   auto impl = std::make_unique<Impl>();
   impl->tree.files.push_back(file_name);
-  impl->tree.root = parse_yaml({.text = text, .file = file_name});
+  ParsedText parsed = parse_yaml({.text = text, .file = file_name});
+  impl->tree.root = std::move(parsed.root);
+  impl->tree.mistakes = std::move(parsed.mistakes);
   if (impl->tree.root.kind == TreeNode::Kind::kNull) {
     const Where start{file_name, 1, 1};
     throw_input_error({start, "", "the file is empty", "write `key: value` lines"});
@@ -138,8 +140,9 @@ void Document::set(const std::string& path, const std::string& value, const Wher
     if (name.empty()) request.fail("a name in the path is empty", "write it as key.key.0.key");
     if (name.size() > kLongestKey) request.fail("a name in the path is too long", "shorten it");
   }
-  TreeNode node = parse_yaml(
+  auto [node, mistakes] = parse_yaml(
       {.text = value, .file = where.file, .file_index = file, .fixed = where, .key = path});
+  if (!mistakes.empty()) throw InputError(std::move(mistakes));
   if (static_cast<int>(names.size()) + depth(node) > kMaxDepth) {
     request.fail(fmt::format("nested more than {} levels deep", kMaxDepth), "shorten the path");
   }

@@ -26,8 +26,9 @@ struct TreeNode {
   enum class Type { kBool, kNumber, kText };
 
   Kind kind = Kind::kNull;
-  bool quoted = false;  ///< a quoted or block scalar is text whatever it looks like
-  std::string scalar;   ///< as written, without quotes
+  bool quoted = false;   ///< a quoted or block scalar is text whatever it looks like
+  bool refused = false;  ///< a mistake was found where the value stood; it is null
+  std::string scalar;    ///< as written, without quotes
   std::vector<TreeNode> items;
   std::vector<Entry> entries;  ///< in file order; keys are unique
   Place place;
@@ -50,6 +51,8 @@ struct TreeNode::Entry {
 struct Tree {
   std::vector<std::string> files;  ///< files[0] is the document; others come from `set`
   TreeNode root;
+  /// Mistakes that left the rest to be read: the reader of the root reports them with all others.
+  std::vector<Diagnostic> mistakes;
 
   [[nodiscard]] Where where(const Place& place) const;
   int file_index(const std::string& file);  ///< adds it if it is new
@@ -73,8 +76,15 @@ struct ParseInput {
       std::nullopt;      ///< the place of every node and message, if not the text's own (`set`)
   std::string key = {};  ///< prefix of the key in messages
 };
-/// The one value in a YAML or JSON text; null if there is none. Throws InputError.
-[[nodiscard]] TreeNode parse_yaml(const ParseInput& input);
+struct ParsedText {
+  TreeNode root;
+  /// Of keys given twice (the first one counts), anchors and tags of mappings and lists (which are
+  /// read without them), tagged scalars, aliases and numbers nothing can hold (refused).
+  std::vector<Diagnostic> mistakes;
+};
+/// The one value in a YAML or JSON text; null if there is none. Throws InputError if that cannot be
+/// told, with all mistakes until then.
+[[nodiscard]] ParsedText parse_yaml(const ParseInput& input);
 
 /// "true", "8", "{a: [1, x]}": one line, parses back to the same tree.
 [[nodiscard]] std::string flow_text(const TreeNode& node);

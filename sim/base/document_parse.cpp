@@ -35,13 +35,16 @@ class Mistakes {
     constexpr std::size_t kMost = 100;
     if (list_.size() >= kMost) return;
     const Where where = input_.fixed ? *input_.fixed : Where{input_.file, place.line, place.column};
-    list_.add({where, join_path(input_.key, key), std::move(problem), std::move(hint)});
+    list_.push_back({where, join_path(input_.key, key), std::move(problem), std::move(hint)});
   }
-  void throw_if_any() const { list_.throw_if_any(); }
+  void throw_if_any() const {
+    if (!list_.empty()) throw InputError(list_);
+  }
+  [[nodiscard]] std::vector<Diagnostic> take() { return std::move(list_); }
 
  private:
   const ParseInput& input_;
-  Diagnostics list_;
+  std::vector<Diagnostic> list_;
 };
 
 bool is_not_finite(const std::string& text) {
@@ -84,7 +87,7 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
     reject_alias(mark);
     if (key_expected()) throw Stop{};
-    add(scalar_node(TreeNode::Kind::kNull, mark));
+    add(refused_node(mark));
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -92,7 +95,8 @@ class TreeBuilder final : public YAML::EventHandler {
     reject_anchor(mark, anchor);
     // yaml-cpp gives untagged plain scalars "?" and untagged quoted ones "!".
     const char first = at(mark);
-    if (tag != "?" && (tag != "!" || first == '!')) reject_tag(mark, tag);
+    const bool tagged = tag != "?" && (tag != "!" || first == '!');
+    if (tagged) reject_tag(mark, tag);
     if (tag == "!" && (first == '"' || first == '\'')) require_closing(mark, first);
     if (!is_utf8(value)) {  // yaml-cpp makes single bytes of two of YAML's escapes
       stop(mark, "the escapes \\N and \\_ are not supported", "write \\u0085 or \\u00a0");
@@ -103,8 +107,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (key_expected()) {
       take_key(mark, node);
     } else {
-      reject_unusable_number(node);
-      add(std::move(node));
+      add(usable(node) && !tagged ? std::move(node) : refused_node(mark));
     }
   }
 
@@ -136,6 +139,12 @@ class TreeBuilder final : public YAML::EventHandler {
   [[nodiscard]] bool key_expected() const {
     return !frames_.empty() && frames_.back().node.kind == TreeNode::Kind::kMap &&
            !frames_.back().pending;
+  }
+
+  [[nodiscard]] TreeNode refused_node(const YAML::Mark& mark) const {
+    TreeNode node = scalar_node(TreeNode::Kind::kNull, mark);
+    node.refused = true;
+    return node;
   }
 
   [[nodiscard]] TreeNode scalar_node(TreeNode::Kind kind, const YAML::Mark& mark) const {
@@ -217,15 +226,19 @@ class TreeBuilder final : public YAML::EventHandler {
     frame.pending = TreeNode::Entry{key.scalar, key.place, TreeNode{}};
   }
 
-  void reject_unusable_number(const TreeNode& node) {
-    if (node.quoted) return;
+  /// False, after reporting, for a number that no double holds.
+  [[nodiscard]] bool usable(const TreeNode& node) {
+    if (node.quoted) return true;
     if (is_not_finite(node.scalar)) {
       mistakes_.add(node.place, path(), node.scalar + " is not allowed",
                     "write a finite number, or leave the key out");
     } else if (is_number_literal(node.scalar) && !literal_value(node.scalar)) {
       mistakes_.add(node.place, path(), describe(node) + " is beyond double precision",
                     "write a smaller number, or quote it if it is text");
+    } else {
+      return true;
     }
+    return false;
   }
 
   /// yaml-cpp takes the end of the file for a closing quote if it follows a line end.
@@ -332,7 +345,7 @@ class StringBuffer final : public std::streambuf {
 
 }  // namespace
 
-TreeNode parse_yaml(const ParseInput& input) {
+ParsedText parse_yaml(const ParseInput& input) {
   Mistakes mistakes(input);
   reject_bad_bytes(input, input.text, mistakes);
   reject_bad_bytes(input, input.key, mistakes);  // it becomes a key of the tree
@@ -344,6 +357,7 @@ TreeNode parse_yaml(const ParseInput& input) {
     std::istream stream(&buffer);
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) continue;
+    return {builder.take(), mistakes.take()};
   } catch (const Stop&) {
     // Reported by the builder.
   } catch (const YAML::Exception& error) {
@@ -354,7 +368,7 @@ TreeNode parse_yaml(const ParseInput& input) {
                  hint_for(error.msg, line_at(input.text, error.mark.pos)));
   }
   mistakes.throw_if_any();
-  return builder.take();
+  return {};
 }
 
 }  // namespace moesim

@@ -17,6 +17,7 @@ Reader::Reader(const Document& document, Diagnostics& diagnostics) {
   Impl root;
   root.tree = &document.impl_->tree;
   root.diagnostics = &diagnostics;
+  for (const Diagnostic& mistake : root.tree->mistakes) diagnostics.add(mistake);
   impl_ = root.child(&root.tree->root, root.tree->root.place, "");
 }
 

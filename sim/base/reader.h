@@ -18,11 +18,11 @@ struct Range {
   double max = 1e300;
 };
 
-/// A YAML or JSON document, with `--set` applied. Strict: YAML tags, duplicate keys, several
-/// documents, NaN and infinity are mistakes. Anchors and aliases are, too: write values out.
+/// A YAML or JSON document, with `--set` applied. Strict: tags, duplicate keys, NaN and infinity,
+/// anchors and aliases are mistakes, which the reader of the root reports together with its own.
 class Document {
  public:
-  /// Throws InputError if the text is not YAML/JSON or breaks the rules above.
+  /// Throws InputError if the text is not one document of YAML or JSON.
   [[nodiscard]] static Document parse(const std::string& text, const std::string& file_name);
   [[nodiscard]] static Document load(const std::filesystem::path& path);
   Document(Document&&) noexcept;

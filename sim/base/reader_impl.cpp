@@ -65,7 +65,9 @@ const TreeNode* Reader::Impl::value(const std::string& key) {
 
 const TreeNode* Reader::Impl::required(const std::string& key, const char* what) {
   const TreeNode* const found = value(key);
-  if (found == nullptr) {
+  const TreeNode::Entry* const given = entry(key);
+  const bool refused = given != nullptr && given->value.refused;
+  if (found == nullptr && !refused) {
     report(place_of(key), key, "required key is missing", fmt::format("write {}", what));
   }
   return found;
@@ -124,6 +126,7 @@ void Reader::Impl::report(const Place& at, const std::string& key, const std::st
 
 void Reader::Impl::wrong_type(const Place& at, const std::string& key, const char* what,
                               const TreeNode& found) {
+  if (found.refused) return;
   const bool quoted_number = found.kind == TreeNode::Kind::kScalar && found.quoted &&
                              is_number_literal(found.scalar) &&
                              std::string_view(what).find("number") != std::string_view::npos;

@@ -28,13 +28,22 @@ double interpolate(double a, double b, double t) {
   return t < 0.5 ? a + (b - a) * t : b - (b - a) * (1 - t);
 }
 
-/// Percentile of `count` ascending samples; `sample(i)` is the i-th.
-template <class Sample>
-double percentile_of(std::size_t count, double p, Sample& sample) {
+/// Between which ranks, and how far from the lower one, a percentile of `count` samples lies.
+struct Place {
+  std::size_t below, above;
+  double part;
+};
+Place place_of(std::size_t count, double p) {
   const double rank = static_cast<double>(count - 1) * (p / 100);
   const auto below = std::min(static_cast<std::size_t>(rank), count - 1);
-  const std::size_t above = std::min(below + 1, count - 1);
-  return interpolate(sample(below), sample(above), rank - static_cast<double>(below));
+  return {below, std::min(below + 1, count - 1), rank - static_cast<double>(below)};
+}
+
+/// Percentile of `count` ascending samples; `sample(i)` is the i-th.
+template <class Sample>
+double percentile_of(std::size_t count, double p, const Sample& sample) {
+  const Place place = place_of(count, p);
+  return interpolate(sample(place.below), sample(place.above), place.part);
 }
 
 struct Percentile {
@@ -46,44 +55,61 @@ constexpr Percentile kPercentiles[] = {
     {75, &Summary::p75}, {90, &Summary::p90}, {95, &Summary::p95}, {99, &Summary::p99}};
 
 template <class Sample>
-void fill_percentiles(Summary& summary, Sample sample) {
+void fill_percentiles(Summary& summary, const Sample& sample) {
   for (const auto& [p, field] : kPercentiles)
     summary.*field = percentile_of(summary.count, p, sample);
 }
 
-/// The samples by rank, for a few ranks: puts them into bins of equal width and sorts only the bins
-/// that are asked for. Evenly spread samples cost two passes, the worst ones a sort.
+/// The samples by rank, for the ranks of the percentiles: counts them in bins of equal width, then
+/// keeps and sorts those of the bins with such a rank. Evenly spread samples cost two passes and
+/// little memory, the worst ones a sort.
 class Ranks {
  public:
   Ranks(std::span<const double> samples, double min, double max)
-      : min_(min), scale_((kBins - 1) / (max - min)), begin_(kBins + 1), binned_(samples.size()) {
+      : min_(min), scale_((kBins - 1) / (max - min)), begin_(kBins + 1), at_(kBins, kUnwanted) {
     for (const double sample : samples) ++begin_[bin(sample) + 1];
     for (std::size_t i = 1; i < begin_.size(); ++i) begin_[i] += begin_[i - 1];
-    std::vector<std::uint32_t> next = begin_;
-    for (const double sample : samples) binned_[next[bin(sample)]++] = sample;
+    std::uint32_t size = 0;
+    for (const Percentile& percentile : kPercentiles) {
+      const Place place = place_of(samples.size(), percentile.p);
+      for (const std::size_t wanted : {bin_of(place.below), bin_of(place.above)}) {
+        if (at_[wanted] != kUnwanted) continue;
+        at_[wanted] = size;
+        size += begin_[wanted + 1] - begin_[wanted];
+      }
+    }
+    kept_.resize(size);
+    std::vector<std::uint32_t> next = at_;
+    for (const double sample : samples) {
+      std::uint32_t& to = next[bin(sample)];
+      if (to != kUnwanted) kept_[to++] = sample;
+    }
+    for (std::size_t b = 0; b < kBins; ++b) {
+      if (at_[b] != kUnwanted) std::sort(kept_.begin() + at_[b], kept_.begin() + next[b]);
+    }
   }
 
-  [[nodiscard]] double operator()(std::size_t rank) {
-    const auto wanted = std::upper_bound(begin_.begin(), begin_.end(), rank) - begin_.begin() - 1;
-    if (wanted != sorted_) {
-      const auto bounds = begin_.begin() + wanted;
-      std::sort(binned_.begin() + bounds[0], binned_.begin() + bounds[1]);
-      sorted_ = wanted;
-    }
-    return binned_[rank];
+  [[nodiscard]] double operator()(std::size_t rank) const {
+    const std::size_t b = bin_of(rank);
+    return kept_[at_[b] + rank - begin_[b]];
   }
 
  private:
   static constexpr std::size_t kBins = 2048;
+  static constexpr std::uint32_t kUnwanted = std::numeric_limits<std::uint32_t>::max();
   /// Rounding is monotonic, so a larger sample never lands in a lower bin.
   [[nodiscard]] std::size_t bin(double sample) const {
     return static_cast<std::size_t>((sample - min_) * scale_);
   }
+  [[nodiscard]] std::size_t bin_of(std::size_t rank) const {
+    return static_cast<std::size_t>(std::upper_bound(begin_.begin(), begin_.end(), rank) -
+                                    begin_.begin() - 1);
+  }
 
   double min_, scale_;
   std::vector<std::uint32_t> begin_;  ///< [bin]: samples in lower bins
-  std::vector<double> binned_;
-  std::ptrdiff_t sorted_ = -1;  ///< the bin sorted last
+  std::vector<std::uint32_t> at_;     ///< [bin]: its first sample in `kept_`
+  std::vector<double> kept_;
 };
 
 }  // namespace
@@ -100,21 +126,24 @@ Summary summarize(std::vector<double> samples) {
   result.count = samples.size();
   if (samples.empty()) return result;
   const auto count = static_cast<double>(samples.size());
-  double sum = 0;
-  for (const double sample : samples) sum += sample;
-  result.mean = sum / count;
+  double sum = 0, min = samples.front(), max = min;
+  for (const double sample : samples) {
+    sum += sample;
+    min = std::min(min, sample);
+    max = std::max(max, sample);
+  }
+  result.min = min;
+  result.max = max;
+  const double mean = result.mean = sum / count;
   double squares = 0;
-  for (const double sample : samples) squares += (sample - result.mean) * (sample - result.mean);
+  for (const double sample : samples) squares += (sample - mean) * (sample - mean);
   result.std = std::sqrt(squares / count);
-  const auto [min, max] = std::minmax_element(samples.begin(), samples.end());
-  result.min = *min;
-  result.max = *max;
   constexpr std::size_t kFew = 256;  // as quick to sort
-  if (samples.size() > kFew && samples.size() <= std::numeric_limits<std::uint32_t>::max() &&
-      std::isnormal(result.max - result.min)) {
-    fill_percentiles(result, Ranks(samples, result.min, result.max));
+  if (samples.size() > kFew && samples.size() < std::numeric_limits<std::uint32_t>::max() &&
+      std::isnormal(max - min)) {
+    fill_percentiles(result, Ranks(samples, min, max));
   } else {
-    std::sort(samples.begin(), samples.end());
+    if (max > min) std::sort(samples.begin(), samples.end());
     fill_percentiles(result, [&](std::size_t i) { return samples[i]; });
   }
   return result;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -16,7 +15,10 @@ inline constexpr SimTime kNever = std::numeric_limits<SimTime>::max();
 [[nodiscard]] inline SimTime to_sim_time(Seconds time) {
   const double ns = time.value() * 1e9;
   if (ns <= 0) return 0;
-  return ns < 1 ? 1 : static_cast<SimTime>(std::llround(ns));
+  if (ns < 1) return 1;
+  // As std::llround, without the call: what is cut off is exact.
+  const auto whole = static_cast<SimTime>(ns);
+  return whole + (ns - static_cast<double>(whole) >= 0.5 ? 1 : 0);
 }
 
 }  // namespace moesim

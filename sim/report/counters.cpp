@@ -1,6 +1,8 @@
 #include "sim/report/counters.h"
 
 #include <algorithm>
+#include <deque>
+#include <numeric>
 
 #include "sim/report/request_stats.h"
 
@@ -24,19 +26,36 @@ BucketHistogram empty_histogram(const std::vector<double>& bounds) {
   return histogram;
 }
 
-/// Adds to the one bucket a value falls in; `cumulate` makes the counts cumulative at the end.
-void add(BucketHistogram& histogram, double value) {
-  const auto bound = std::lower_bound(histogram.bounds.begin(), histogram.bounds.end(), value);
-  if (bound != histogram.bounds.end())
-    ++histogram.counts[static_cast<std::size_t>(bound - histogram.bounds.begin())];
-  ++histogram.count;
-  histogram.sum += value;
+/// The bucket a value falls in; `bounds.size()` beyond the last. Neighbours of a run are alike, so
+/// the bucket found before is tried first.
+std::size_t bucket_of(const std::vector<double>& bounds, double value, std::size_t before) {
+  const bool below = before == bounds.size() || value <= bounds[before];
+  if (below && (before == 0 || value > bounds[before - 1])) return before;
+  return static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), value) -
+                                  bounds.begin());
 }
 
-void cumulate(BucketHistogram& histogram) {
-  for (std::size_t i = 1; i < histogram.counts.size(); ++i)
-    histogram.counts[i] += histogram.counts[i - 1];
-}
+/// Fills a histogram value by value; its counts are cumulative once this is gone.
+class Filler {
+ public:
+  explicit Filler(BucketHistogram& histogram) : histogram_(histogram) {}
+  Filler(const Filler&) = delete;
+  Filler& operator=(const Filler&) = delete;
+  ~Filler() {
+    std::partial_sum(histogram_.counts.begin(), histogram_.counts.end(), histogram_.counts.begin());
+  }
+
+  void add(double value) {
+    bucket_ = bucket_of(histogram_.bounds, value, bucket_);
+    if (bucket_ < histogram_.counts.size()) ++histogram_.counts[bucket_];
+    ++histogram_.count;
+    histogram_.sum += value;
+  }
+
+ private:
+  BucketHistogram& histogram_;
+  std::size_t bucket_ = 0;  ///< of the last value
+};
 
 BucketHistogram from_gaps(const LogHistogram& gaps) {
   BucketHistogram histogram = empty_histogram(kPerTokenBounds);
@@ -47,22 +66,40 @@ BucketHistogram from_gaps(const LogHistogram& gaps) {
   return histogram;
 }
 
-void add_request(const RunView& view, std::size_t row, EngineCounters& out) {
-  const RequestTable& table = view.requests;
-  const auto interval = [](SimTime from, SimTime to) {
-    return static_cast<double>(to - from) * 1e-9;
-  };
-  ++out.success;
-  out.prompt_tokens += view.workload.prompt_tokens[row];
-  out.generation_tokens += table.generated[row];
-  const RequestLatencies latency = request_latencies(table, row);
-  if (latency.ttft) add(out.time_to_first_token, *latency.ttft * 1e-9);
-  if (latency.tpot) add(out.time_per_output_token, *latency.tpot * 1e-9);
-  if (latency.e2el) add(out.e2e_latency, *latency.e2el * 1e-9);
-  if (latency.queue) add(out.queue_time, *latency.queue * 1e-9);
-  add(out.prefill_time, interval(table.first_scheduled[row], table.first_token[row]));
-  add(out.decode_time, interval(table.first_token[row], table.finish[row]));
-}
+/// The histograms of an engine's requests.
+class RequestCounters {
+ public:
+  explicit RequestCounters(EngineCounters& counters)
+      : counters_(counters),
+        first_token_(counters.time_to_first_token),
+        per_token_(counters.time_per_output_token),
+        e2e_(counters.e2e_latency),
+        queue_(counters.queue_time),
+        prefill_(counters.prefill_time),
+        decode_(counters.decode_time) {}
+
+  /// `row`: a completed request.
+  void add(const RunView& view, std::size_t row) {
+    const RequestTable& table = view.requests;
+    const auto interval = [](SimTime from, SimTime to) {
+      return static_cast<double>(to - from) * 1e-9;
+    };
+    ++counters_.success;
+    counters_.prompt_tokens += view.workload.prompt_tokens[row];
+    counters_.generation_tokens += table.generated[row];
+    const RequestLatencies latency = request_latencies(table, row);
+    if (latency.ttft) first_token_.add(*latency.ttft * 1e-9);
+    if (latency.tpot) per_token_.add(*latency.tpot * 1e-9);
+    if (latency.e2el) e2e_.add(*latency.e2el * 1e-9);
+    if (latency.queue) queue_.add(*latency.queue * 1e-9);
+    prefill_.add(interval(table.first_scheduled[row], table.first_token[row]));
+    decode_.add(interval(table.first_token[row], table.finish[row]));
+  }
+
+ private:
+  EngineCounters& counters_;
+  Filler first_token_, per_token_, e2e_, queue_, prefill_, decode_;
+};
 
 }  // namespace
 
@@ -78,20 +115,16 @@ std::vector<EngineCounters> engine_counters(const RunView& view, const Metrics& 
     all[i].e2e_latency = all[i].queue_time = all[i].prefill_time = all[i].decode_time =
         empty_histogram(kRequestBounds);
   }
+  std::deque<RequestCounters> by_instance;
+  for (EngineCounters& counters : all) by_instance.emplace_back(counters);
   for (std::size_t row = 0; row < table.size(); ++row) {
     const std::size_t instance = table.instance[row];
     if (is_counted(table, row, warmup) && table.status[row] == RequestStatus::kCompleted &&
         instance < all.size()) {
-      add_request(view, row, all[instance]);
+      by_instance[instance].add(view, row);
     }
   }
-  for (EngineCounters& counters : all) {
-    for (BucketHistogram* histogram :
-         {&counters.time_to_first_token, &counters.time_per_output_token, &counters.e2e_latency,
-          &counters.queue_time, &counters.prefill_time, &counters.decode_time}) {
-      cumulate(*histogram);
-    }
-  }
+  by_instance.clear();
   return all;
 }
 

@@ -10,7 +10,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json layer_json(const MoeLayerReport& layer, bool limited) {
+/// What applies to a run: the rest is absent, not zero.
+struct Applies {
+  bool capacity = false;                   ///< experts can be full
+  bool exchange = false, network = false;  ///< tokens travel between ranks; between nodes
+};
+
+Applies what_applies(const MoeSection& moe) {
+  Applies out;
+  out.capacity = moe.capacity_factor.has_value();
+  for (const MoeLayerReport& layer : moe.layers) {
+    out.network = out.network || layer.a2a_bytes_inter > 0;
+    out.exchange = out.exchange || out.network || layer.a2a_bytes_intra > 0;
+  }
+  return out;
+}
+
+Json layer_json(const MoeLayerReport& layer, const Applies& applies) {
   Json out = {{"layer", layer.layer},
               {"tokens", json_value(layer.tokens)},
               {"assignments", json_value(layer.assignments)},
@@ -18,11 +34,11 @@ Json layer_json(const MoeLayerReport& layer, bool limited) {
               {"active_experts_mean", json_value(layer.active_experts_mean)},
               {"rank_imbalance_mean", json_value(layer.rank_imbalance_mean)},
               {"rank_imbalance_p99", json_value(layer.rank_imbalance_p99)},
-              {"expert_imbalance_mean", json_value(layer.expert_imbalance_mean)},
-              {"dropped_ratio", json_value(layer.dropped_ratio)},
-              {"a2a_bytes_intra", json_value(layer.a2a_bytes_intra)},
-              {"a2a_bytes_inter", json_value(layer.a2a_bytes_inter)}};
-  if (!limited) return out;
+              {"expert_imbalance_mean", json_value(layer.expert_imbalance_mean)}};
+  if (applies.capacity) out["dropped_ratio"] = json_value(layer.dropped_ratio);
+  if (applies.exchange) out["a2a_bytes_intra"] = json_value(layer.a2a_bytes_intra);
+  if (applies.network) out["a2a_bytes_inter"] = json_value(layer.a2a_bytes_inter);
+  if (!applies.capacity) return out;
   out["moved_ratio"] = json_value(layer.moved_ratio);
   out["tokens_with_none_ratio"] = json_value(layer.tokens_with_none_ratio);
   out["padding_ratio"] = json_value(layer.padding_ratio);
@@ -104,8 +120,9 @@ Json moe_json(const MoeSection& moe) {
                  {"expert_load_ratio", json_value(s.expert_load_ratio)}});
   }
   out["layers"] = Json::array();
+  const Applies applies = what_applies(moe);
   for (const MoeLayerReport& layer : moe.layers)
-    out["layers"].push_back(layer_json(layer, moe.capacity_factor.has_value()));
+    out["layers"].push_back(layer_json(layer, applies));
   if (moe.expert_load_ratio.empty()) return out;
   // Three digits are enough for a colour; a large model has 15,000 cells.
   Json& map = out["expert_load_ratio"] = Json::array();

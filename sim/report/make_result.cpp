@@ -102,8 +102,8 @@ InstanceUtilization instance_utilization(const RunView& view, const StepTotals& 
   out.instance = info.name;
   out.steps = totals.steps;
   out.preemptions = totals.preemptions;
-  // Without identities there is nothing a cache could find.
-  if (!view.workload.chain.empty()) {
+  // Without identities there is nothing a cache could find, and without a cache nothing is asked.
+  if (!view.workload.chain.empty() && info.engine.enable_prefix_caching) {
     out.prefix_query_tokens = totals.prefix_query_tokens;
     out.prefix_hit_tokens = totals.prefix_hit_tokens;
   }
@@ -176,9 +176,8 @@ void add_bytes(const MoeSection& moe, CommunicationSection& out) {
     intra += layer.a2a_bytes_intra;
     inter += layer.a2a_bytes_inter;
   }
-  if (intra + inter == 0) return;
-  out.a2a_bytes_intra = intra;
-  out.a2a_bytes_inter = inter;
+  if (intra + inter > 0) out.a2a_bytes_intra = intra;
+  if (inter > 0) out.a2a_bytes_inter = inter;
 }
 
 /// System profile of a cluster GPU; GPUs are numbered group by group.

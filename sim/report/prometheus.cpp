@@ -75,8 +75,10 @@ void write_gauges(const RunResult& result, Exposition& out) {
              [&](std::size_t i) { return engines[i].running_mean; });
   out.metric("vllm:num_requests_waiting", "gauge", "Requests queued, mean over the run.",
              [&](std::size_t i) { return engines[i].waiting_mean; });
-  out.metric("vllm:kv_cache_usage_perc", "gauge", "KV blocks in use, 0 to 1, mean over the run.",
-             [&](std::size_t i) { return engines[i].kv_usage_mean_ratio.value_or(0); });
+  if (result.utilization.kv_usage_mean_ratio) {
+    out.metric("vllm:kv_cache_usage_perc", "gauge", "KV blocks in use, 0 to 1, mean over the run.",
+               [&](std::size_t i) { return engines[i].kv_usage_mean_ratio.value_or(0); });
+  }
 }
 
 void write_counters(const RunResult& result, Exposition& out) {
@@ -91,6 +93,7 @@ void write_counters(const RunResult& result, Exposition& out) {
              [&](std::size_t i) { return count(counters[i].generation_tokens); });
   out.metric("vllm:request_success_total", "counter", "Completed requests.",
              [&](std::size_t i) { return count(counters[i].success); });
+  if (!result.utilization.prefix_cache_hit_ratio) return;
   out.metric("vllm:prefix_cache_queries_total", "counter", "Prompt tokens looked up.",
              [&](std::size_t i) { return count(engines[i].prefix_query_tokens); });
   out.metric("vllm:prefix_cache_hits_total", "counter", "Prompt tokens found.",
@@ -111,6 +114,7 @@ void write_experts(const RunResult& result, Exposition& out) {
   out.metric("moesim:moe_active_experts", "gauge",
              "Experts with tokens on a rank, mean over layers and steps.",
              active / static_cast<double>(result.moe->layers.size()));
+  if (!result.moe->capacity_factor) return;
   out.metric("moesim:moe_dropped_assignments_total", "counter",
              "Assignments dropped since experts were full.", dropped);
 }

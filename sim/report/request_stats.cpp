@@ -1,7 +1,10 @@
 #include "sim/report/request_stats.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
+#include <span>
 #include <utility>
 
 namespace moesim {
@@ -12,6 +15,32 @@ constexpr SimTime kSecond = 1'000'000'000;
 
 double difference(SimTime later, SimTime earlier) {
   return static_cast<double>(later - earlier);
+}
+
+// Latencies of one request in nanoseconds; not a number where undefined.
+
+constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
+
+double queue_time(const RequestTable& table, std::size_t row) {
+  const SimTime scheduled = table.first_scheduled[row];
+  return scheduled == kNever ? kUndefined : difference(scheduled, table.arrival[row]);
+}
+double ttft(const RequestTable& table, std::size_t row) {
+  const SimTime first = table.first_token[row];
+  return first == kNever ? kUndefined : difference(first, table.arrival[row]);
+}
+double ttst(const RequestTable& table, std::size_t row) {
+  const SimTime second = table.second_token[row];
+  return second == kNever ? kUndefined : difference(second, table.first_token[row]);
+}
+double e2el(const RequestTable& table, std::size_t row) {
+  const bool completed = table.status[row] == RequestStatus::kCompleted;
+  return completed ? difference(table.finish[row], table.arrival[row]) : kUndefined;
+}
+double tpot(const RequestTable& table, std::size_t row) {
+  const bool completed = table.status[row] == RequestStatus::kCompleted;
+  if (!completed || table.generated[row] <= 1) return kUndefined;
+  return difference(table.finish[row], table.first_token[row]) / (table.generated[row] - 1.0);
 }
 
 /// Requests in flight at some moment of the same second, at most over all seconds: vLLM bench's
@@ -41,14 +70,6 @@ class ConcurrencyPeak {
   std::vector<std::int64_t> change_;
 };
 
-struct Samples {
-  explicit Samples(std::size_t n)
-      : ttft(n), ttst(n), tpot(n), e2el(n), queue(n), input(n), output(n) {}
-  Sample ttft, ttst, tpot, e2el, queue, input, output;
-  double inverse_tpot_sum = 0;  ///< 1/ns
-  std::int64_t tpot_count = 0;
-};
-
 void count_status(const RunView& view, std::size_t row, RequestStatistics& out) {
   const RequestTable& table = view.requests;
   switch (table.status[row]) {
@@ -76,7 +97,7 @@ void count_slo(const RunView& view, std::size_t row, RequestStatistics& out) {
   if (good) ++out.good_by_class[classes[row]];
 }
 
-void add_completed(const RunView& view, std::size_t row, RequestStatistics& out, Samples& samples) {
+void add_completed(const RunView& view, std::size_t row, RequestStatistics& out) {
   const RequestTable& table = view.requests;
   ++out.counted_completed;
   out.input_tokens += view.workload.prompt_tokens[row];
@@ -87,33 +108,68 @@ void add_completed(const RunView& view, std::size_t row, RequestStatistics& out,
     ++out.completed_by_instance[instance];
     out.output_tokens_by_instance[instance] += table.generated[row];
   }
-  const RequestLatencies latency = request_latencies(table, row);
-  if (latency.ttft) samples.ttft.add(*latency.ttft);
-  if (latency.ttst) samples.ttst.add(*latency.ttst);
-  if (latency.e2el) samples.e2el.add(*latency.e2el);
-  if (latency.queue) samples.queue.add(*latency.queue);
-  if (latency.tpot) {
-    samples.tpot.add(*latency.tpot);
-    if (*latency.tpot > 0) samples.inverse_tpot_sum += 1.0 / *latency.tpot;
-    ++samples.tpot_count;
-  }
-  samples.input.add(view.workload.prompt_tokens[row]);
-  samples.output.add(table.generated[row]);
 }
 
-void summarize_samples(Samples& samples, RequestStatistics& out) {
-  constexpr double kNsToMs = 1e-6;
-  out.ttft_ms = samples.ttft.take_summary(kNsToMs);
-  out.ttst_ms = samples.ttst.take_summary(kNsToMs);
-  out.tpot_ms = samples.tpot.take_summary(kNsToMs);
-  out.e2el_ms = samples.e2el.take_summary(kNsToMs);
-  out.queue_ms = samples.queue.take_summary(kNsToMs);
-  out.input_length = samples.input.take_summary(1);
-  out.output_length = samples.output.take_summary(1);
-  if (samples.tpot_count > 0 && samples.inverse_tpot_sum > 0) {
-    out.tokens_per_s_per_user =
-        1e9 * samples.inverse_tpot_sum / static_cast<double>(samples.tpot_count);
+/// Summaries of the completed counted requests `rows`, one quantity after the other: the next one
+/// finds the memory of the last.
+class Columns {
+ public:
+  Columns(const RequestTable& table, std::span<const std::uint32_t> rows)
+      : table_(table), rows_(rows) {}
+
+  /// `value(row)`: what is sampled; not a number where undefined.
+  template <class Value>
+  [[nodiscard]] std::optional<Summary> summary(double scale, const Value& value) const {
+    Sample sample(table_.size());
+    std::array<double, 256> some;  // at a time: in cache
+    std::size_t count = 0;
+    for (const std::uint32_t row : rows_) {
+      const double one = value(row);
+      some[count] = one;
+      count += std::isnan(one) ? 0U : 1U;
+      if (count < some.size()) continue;
+      sample.add(some);
+      count = 0;
+    }
+    sample.add(std::span(some).first(count));
+    return sample.take_summary(scale);
   }
+  /// The same of a latency in nanoseconds, in milliseconds.
+  template <class Latency>
+  [[nodiscard]] std::optional<Summary> latency_ms(const Latency& latency) const {
+    constexpr double kNsToMs = 1e-6;
+    return summary(kNsToMs, [&](std::size_t row) { return latency(table_, row); });
+  }
+
+ private:
+  const RequestTable& table_;
+  std::span<const std::uint32_t> rows_;
+};
+
+void summarize_rows(const RunView& view, std::span<const std::uint32_t> rows,
+                    RequestStatistics& out) {
+  const RequestTable& table = view.requests;
+  const Columns columns(table, rows);
+  out.ttft_ms = columns.latency_ms(ttft);
+  out.ttst_ms = columns.latency_ms(ttst);
+  out.tpot_ms = columns.latency_ms(tpot);
+  out.e2el_ms = columns.latency_ms(e2el);
+  out.queue_ms = columns.latency_ms(queue_time);
+  const auto length = [&](const std::vector<std::uint32_t>& tokens) {
+    return columns.summary(1, [&](std::size_t row) { return static_cast<double>(tokens[row]); });
+  };
+  out.input_length = length(view.workload.prompt_tokens);
+  out.output_length = length(table.generated);
+  double inverse_tpot_sum = 0;  // 1/ns
+  std::int64_t tpot_count = 0;
+  for (const std::uint32_t row : rows) {
+    const double one = tpot(table, row);
+    if (std::isnan(one)) continue;
+    if (one > 0) inverse_tpot_sum += 1.0 / one;
+    ++tpot_count;
+  }
+  if (inverse_tpot_sum > 0)
+    out.tokens_per_s_per_user = 1e9 * inverse_tpot_sum / static_cast<double>(tpot_count);
 }
 
 std::int64_t max_concurrent(const RunView& view, const RequestStatistics& stats, SimTime warmup) {
@@ -131,24 +187,14 @@ std::int64_t max_concurrent(const RunView& view, const RequestStatistics& stats,
 }  // namespace
 
 RequestLatencies request_latencies(const RequestTable& table, std::size_t row) {
-  RequestLatencies result;
-  const SimTime arrival = table.arrival[row];
-  const SimTime first_token = table.first_token[row];
-  const SimTime finish = table.finish[row];
-  if (table.first_scheduled[row] != kNever)
-    result.queue = difference(table.first_scheduled[row], arrival);
-  if (first_token != kNever) result.ttft = difference(first_token, arrival);
-  const SimTime second_token = table.second_token[row];
-  if (second_token != kNever) result.ttst = difference(second_token, first_token);
-  if (table.status[row] != RequestStatus::kCompleted) return result;
-  result.e2el = difference(finish, arrival);
-  if (table.generated[row] > 1)
-    result.tpot = difference(finish, first_token) / (table.generated[row] - 1.0);
-  return result;
+  const auto known = [](double ns) { return std::isnan(ns) ? std::nullopt : std::optional(ns); };
+  return {known(ttft(table, row)), known(ttst(table, row)), known(tpot(table, row)),
+          known(e2el(table, row)), known(queue_time(table, row))};
 }
 
 bool meets_slo(const RequestTable& table, std::size_t row, const SloSpec& slo) {
   if (table.status[row] != RequestStatus::kCompleted) return false;
+  if (!slo.any()) return true;
   const RequestLatencies latency = request_latencies(table, row);
   const auto within = [](const std::optional<double>& target_ms, const std::optional<double>& ns) {
     return !target_ms || ns.value_or(0) <= *target_ms * 1e6;
@@ -165,12 +211,13 @@ Sample::Sample(std::size_t expected) {
   }
 }
 
-void Sample::add(double value) {
-  if (histogram_) {
-    histogram_->add(static_cast<std::int64_t>(std::llround(value)), 1);
-  } else {
-    exact_.push_back(value);
+void Sample::add(std::span<const double> values) {
+  if (!histogram_) {
+    exact_.insert(exact_.end(), values.begin(), values.end());
+    return;
   }
+  for (const double value : values)
+    histogram_->add(static_cast<std::int64_t>(std::llround(value)), 1);
 }
 
 std::optional<Summary> Sample::take_summary(double scale) {
@@ -207,7 +254,8 @@ RequestStatistics request_statistics(const RunView& view) {
   out.output_tokens_by_instance.resize(view.totals.size());
   out.counted_by_class.resize(view.workload.slo_class_names.size());
   out.good_by_class.resize(view.workload.slo_class_names.size());
-  Samples samples(table.size());
+  std::vector<std::uint32_t> rows;  // completed and counted
+  rows.reserve(table.size());
   for (std::size_t row = 0; row < table.size(); ++row) {
     const bool completed = table.status[row] == RequestStatus::kCompleted;
     ++(completed ? out.completed : out.failed);
@@ -219,10 +267,13 @@ RequestStatistics request_statistics(const RunView& view) {
     ++out.counted;
     out.first_arrival = std::min(out.first_arrival, table.arrival[row]);
     out.last_arrival = std::max(out.last_arrival, table.arrival[row]);
-    if (completed) add_completed(view, row, out, samples);
+    if (completed) {
+      add_completed(view, row, out);
+      rows.push_back(static_cast<std::uint32_t>(row));
+    }
     count_slo(view, row, out);
   }
-  summarize_samples(samples, out);
+  summarize_rows(view, rows, out);
   out.max_concurrent = max_concurrent(view, out, warmup);
   return out;
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "sim/base/stats.h"
@@ -28,7 +29,7 @@ struct RequestLatencies {
 class Sample {
  public:
   explicit Sample(std::size_t expected);
-  void add(double value);
+  void add(std::span<const double> values);
   /// Summary of the values times `scale`; nothing if there are none. Empties the sample.
   [[nodiscard]] std::optional<Summary> take_summary(double scale);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <span>
 #include <vector>
 
 namespace moesim {
@@ -36,9 +37,9 @@ bool is_closed_loop(const Workload& workload) {
 
 /// What the verdict looks at.
 struct Load {
-  std::vector<std::size_t> rows;  ///< counted rows that could be served, in the order of `due`
-  std::vector<SimTime> due;       ///< by row of the table
-  std::size_t refused = 0;        ///< counted rows that could not
+  std::vector<std::uint32_t> rows;  ///< counted rows that could be served, in the order of `due`
+  std::span<const SimTime> due;     ///< by row of the table
+  std::size_t refused = 0;          ///< counted rows that could not
 };
 
 Load load_of(const RunView& view) {
@@ -50,25 +51,25 @@ Load load_of(const RunView& view) {
   // Planned times: those of follow-up turns and closed loops are none.
   const bool held_back =
       workload.max_concurrency > 0 && workload.predecessor.empty() && !is_closed_loop(workload);
-  if (held_back) load.due.assign(workload.arrival_ns.begin(), workload.arrival_ns.end());
+  if (held_back) load.due = workload.arrival_ns;
   load.rows.reserve(table.size());
   for (std::size_t row = 0; row < table.size(); ++row) {
     if (!is_counted(table, row, warmup)) continue;
     if (table.status[row] == RequestStatus::kDropped) {
       ++load.refused;
     } else {
-      load.rows.push_back(row);
+      load.rows.push_back(static_cast<std::uint32_t>(row));
     }
   }
-  const auto earlier = [&](std::size_t a, std::size_t b) { return load.due[a] < load.due[b]; };
+  const auto earlier = [&](std::uint32_t a, std::uint32_t b) { return load.due[a] < load.due[b]; };
   if (!std::is_sorted(load.rows.begin(), load.rows.end(), earlier))
     std::stable_sort(load.rows.begin(), load.rows.end(), earlier);
   return load;
 }
 
 /// `rows`: admitted, in the order of `due`.
-std::vector<Point> batch_means(const RequestTable& table, const std::vector<SimTime>& due,
-                               const std::vector<std::size_t>& rows) {
+std::vector<Point> batch_means(const RequestTable& table, std::span<const SimTime> due,
+                               std::span<const std::uint32_t> rows) {
   const std::size_t batches = std::min(kBatches, rows.size() / 2);
   std::vector<Point> points(batches);
   for (std::size_t b = 0; b < batches; ++b) {
@@ -115,10 +116,10 @@ Line fit(const std::vector<Point>& points, std::size_t first) {
   return {slope, std::sqrt(residual / (n - 2) / tt)};
 }
 
-double mean_service_s(const RequestTable& table, const std::vector<std::size_t>& rows) {
+double mean_service_s(const RequestTable& table, std::span<const std::uint32_t> rows) {
   double sum = 0;
   std::int64_t count = 0;
-  for (const std::size_t row : rows) {
+  for (const std::uint32_t row : rows) {
     if (table.status[row] != RequestStatus::kCompleted) continue;
     sum += seconds(table.finish[row], table.first_scheduled[row]);
     ++count;
@@ -133,11 +134,12 @@ struct Queue {
 };
 
 Queue queue_of(const RequestTable& table, const Load& load,
-               const std::vector<std::size_t>& admitted) {
+               std::span<const std::uint32_t> admitted) {
   Queue queue;
   queue.admissions.reserve(admitted.size());
-  for (const std::size_t row : admitted) queue.admissions.push_back(table.first_scheduled[row]);
-  std::sort(queue.admissions.begin(), queue.admissions.end());
+  for (const std::uint32_t row : admitted) queue.admissions.push_back(table.first_scheduled[row]);
+  if (!std::is_sorted(queue.admissions.begin(), queue.admissions.end()))
+    std::sort(queue.admissions.begin(), queue.admissions.end());
   std::size_t gone = 0;
   for (std::size_t i = 0; i < load.rows.size(); ++i) {
     const SimTime now = load.due[load.rows[i]];
@@ -210,7 +212,7 @@ bool queue_stands(const std::vector<Point>& points, double service_s) {
 
 void set_rates(const RunView& view, const Load& load, double service_s, SaturationSection& out) {
   const RequestTable& table = view.requests;
-  const std::vector<std::size_t>& rows = load.rows;
+  const std::vector<std::uint32_t>& rows = load.rows;
   if (rows.size() < 2) return;
   const SimTime begin = load.due[rows.front()];
   const double window_s = seconds(load.due[rows.back()], begin);
@@ -221,7 +223,7 @@ void set_rates(const RunView& view, const Load& load, double service_s, Saturati
       std::min(shifted + to_sim_time(Seconds(window_s)), std::max(view.end_time, shifted));
   if (shifted_end == shifted) return;
   std::int64_t done = 0;
-  for (const std::size_t row : rows) {
+  for (const std::uint32_t row : rows) {
     if (table.status[row] == RequestStatus::kCompleted && table.finish[row] > shifted &&
         table.finish[row] <= shifted_end) {
       ++done;
@@ -258,9 +260,10 @@ SaturationSection saturation(const RunView& view, const RequestStatistics& stats
     out.verdict = Verdict::kOverloaded;
     return out;
   }
-  std::vector<std::size_t> admitted;
+  std::vector<std::uint32_t> admitted;
+  admitted.reserve(load.rows.size());
   std::copy_if(load.rows.begin(), load.rows.end(), std::back_inserter(admitted),
-               [&](std::size_t row) { return view.requests.first_scheduled[row] != kNever; });
+               [&](std::uint32_t row) { return view.requests.first_scheduled[row] != kNever; });
   const bool most_wait = 2 * admitted.size() < load.rows.size();
   if (most_wait || (stats.completed == 0 && stats.failed > 0)) out.verdict = Verdict::kBacklogged;
   if (admitted.size() < kMinRequests) return out;

@@ -16,10 +16,12 @@ const char* family_name(OperatorFamily family) {
   return kNames[static_cast<int>(family)];
 }
 
-KernelTime KernelModel::mixed_attention(const Op& prompts, const Op& decodes) const {
-  const KernelTime a = time(prompts);
-  const KernelTime b = time(decodes);
+KernelTime together(const KernelTime& a, const KernelTime& b) {
   return {a.time + b.time, std::max(a.provenance, b.provenance)};
+}
+
+KernelTime KernelModel::mixed_attention(const Op& prompts, const Op& decodes) const {
+  return together(time(prompts), time(decodes));
 }
 
 }  // namespace moesim

@@ -26,6 +26,9 @@ struct KernelTime {
   Provenance provenance = Provenance::kRoofline;
 };
 
+/// Two parts of one operator, one after the other: where it is from is the lesser of both.
+[[nodiscard]] KernelTime together(const KernelTime& a, const KernelTime& b);
+
 /// Operators whose errors go together: a bias of the expert kernels moves every step alike
 /// (steptime.md 4).
 enum class OperatorFamily : std::uint8_t {
@@ -49,8 +52,11 @@ class KernelModel {
  public:
   virtual ~KernelModel() = default;
   [[nodiscard]] virtual KernelTime time(const Op& op) const = 0;
+  /// Whether prompt chunks and decoding sequences of a step are attended in one call, whose time is
+  /// not the sum of both.
+  [[nodiscard]] virtual bool attends_mixed_batches() const { return false; }
   /// Prompt chunks and decoding sequences of one layer in a step: the sum of both, unless the
-  /// kernels are known to attend them in one call.
+  /// kernels attend them in one call.
   [[nodiscard]] virtual KernelTime mixed_attention(const Op& prompts, const Op& decodes) const;
 };
 

@@ -29,6 +29,7 @@ class Measured final : public KernelModel {
   Measured(const KernelChoice& choice, const SystemSpec& system, const Precisions& precisions,
            int tp_gpus, std::unique_ptr<KernelModel> roofline, const FamilyNoise& noise);
   [[nodiscard]] KernelTime time(const Op& op) const override;
+  [[nodiscard]] bool attends_mixed_batches() const override { return mixes_; }
   [[nodiscard]] KernelTime mixed_attention(const Op& prompts, const Op& decodes) const override;
 
  private:

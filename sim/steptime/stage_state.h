@@ -5,6 +5,7 @@
 
 #include "hardware/dispatch.h"
 #include "sim/steptime/decode_times.h"
+#include "sim/steptime/prompt_times.h"
 #include "sim/steptime/step_time.h"
 
 // Private to StepTime.
@@ -24,8 +25,10 @@ struct StepTime::StageState {
   std::vector<std::unique_ptr<ExpertPool>> experts;  ///< per class, null for dense layers; or empty
   std::vector<std::unique_ptr<Memo>> by_tokens, by_rows;  ///< null until first asked for
   mutable std::vector<DecodeTimes> decode_times;          ///< per class
+  mutable std::vector<PromptTimes> prompt_times;          ///< per class
   Memo large;
   Provenance expert_provenance = Provenance::kRoofline;  ///< of the draws priced last
+  double routed_tokens = 0;                              ///< of all steps, without padding
   int attention_layers = 0;
   double host_calls = 0;  ///< of one forward pass without graphs
   std::vector<Op> scratch;

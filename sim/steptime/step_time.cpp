@@ -31,6 +31,12 @@ bool normalised_by_all_reduce(double limit, std::span<const Op> ops) {
   return message > 0 && message <= limit;
 }
 
+int tokens_in(const StepWork& work) {
+  int tokens = work.decodes;
+  for (const PromptChunk& chunk : work.chunks) tokens += chunk.tokens;
+  return tokens;
+}
+
 /// [tokens] -> the smallest of `sizes` (ascending) that holds them.
 std::vector<int> padding_table(const std::vector<int>& sizes) {
   std::vector<int> table(sizes.empty() ? 0 : static_cast<std::size_t>(sizes.back()) + 1);
@@ -71,6 +77,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
         static_cast<std::size_t>(std::max(engine_.max_num_batched_tokens, engine_.max_num_seqs)) +
         1 + (padded_.empty() ? 0 : padded_.size()));
     state->decode_times.resize(state->classes.size());
+    state->prompt_times.resize(state->classes.size());
     state->by_rows.resize(static_cast<std::size_t>(engine_.max_num_seqs) + 1);
     for (const LayerClass& layers : state->classes) {
       state->kv_group.push_back(group_of(layers.spec, kv));
@@ -145,42 +152,65 @@ const StepTime::Memo& StepTime::row_memo(StageState& stage, int rows) {
   return *memo;
 }
 
+/// All prompt chunks of a step, attended in one call.
+Op StepTime::prompt_op(const StageState& stage, const LayerClass& layers,
+                       std::span<const PromptChunk> chunks) const {
+  Op prompts;
+  for (const PromptChunk& chunk : chunks) {
+    const Op one = family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context);
+    if (&chunk == chunks.data()) {
+      prompts = one;
+    } else {
+      add_sequences(prompts, one);
+    }
+  }
+  return prompts;
+}
+
+KernelTime StepTime::prompt_attention(const StageState& stage, std::size_t layer_class,
+                                      std::span<const PromptChunk> chunks) const {
+  const auto price = [&] {
+    return stage.kernels->time(prompt_op(stage, stage.classes[layer_class], chunks));
+  };
+  if (chunks.size() > 1) return price();
+  return stage.prompt_times[layer_class].at(chunks[0].tokens, chunks[0].context, price);
+}
+
+/// The same beside prompts as alone, so that a prompt never makes the decodes of a step cheaper.
+KernelTime StepTime::decode_attention(const StageState& stage, std::size_t layer_class,
+                                      int sequences, std::int64_t context) const {
+  const auto price = [&](std::int64_t tokens) {
+    return stage.kernels->time(
+        family_->attention_decode(stage.shard, stage.classes[layer_class], sequences, tokens));
+  };
+  return stage.decode_times[layer_class].at(sequences, context, price);
+}
+
 /// Decode attention from sums, all prompt chunks in one call (a mixed batch costs the sum of both
-/// parts: 4.1).
+/// parts: 4.1; unless the kernels are known to attend both at once).
 void StepTime::price_attention(const StageState& stage, std::size_t layer_class,
                                const StepWork& work, Memo& sum) const {
   if (work.decodes == 0 && work.chunks.empty()) return;  // a dummy batch reads no keys
   const LayerClass& layers = stage.classes[layer_class];
   const int group = stage.kv_group[layer_class];
   const std::int64_t context = group < 0 ? 0 : work.decode_context[static_cast<std::size_t>(group)];
+  KernelTime time;
   if (work.chunks.empty()) {
-    const auto price = [&](std::int64_t tokens) {
-      return stage.kernels->time(
-          family_->attention_decode(stage.shard, layers, work.decodes, tokens));
-    };
-    Op all;
-    all.term = Term::kAttention;
-    all.repeat = layers.layers;
-    add_time(stage.decode_times[layer_class].at(work.decodes, context, price), all, sum);
-    return;
-  }
-  Op decodes, prompts;
-  if (work.decodes > 0) {
-    decodes = family_->attention_decode(stage.shard, layers, work.decodes, context);
-  }
-  for (const PromptChunk& chunk : work.chunks) {
-    const Op one = family_->attention_prefill(stage.shard, layers, chunk.tokens, chunk.context);
-    if (&chunk == work.chunks.data()) {
-      prompts = one;
-    } else {
-      add_sequences(prompts, one);
-    }
-  }
-  if (work.decodes > 0) {
-    add_time(stage.kernels->mixed_attention(prompts, decodes), prompts, sum);
+    time = decode_attention(stage, layer_class, work.decodes, context);
+  } else if (work.decodes == 0) {
+    time = prompt_attention(stage, layer_class, work.chunks);
+  } else if (stage.kernels->attends_mixed_batches()) {
+    time = stage.kernels->mixed_attention(
+        prompt_op(stage, layers, work.chunks),
+        family_->attention_decode(stage.shard, layers, work.decodes, context));
   } else {
-    add_op(*stage.kernels, prompts, sum);
+    time = together(prompt_attention(stage, layer_class, work.chunks),
+                    decode_attention(stage, layer_class, work.decodes, context));
   }
+  Op all;
+  all.term = Term::kAttention;
+  all.repeat = layers.layers;
+  add_time(time, all, sum);
 }
 
 double StepTime::launch_ns(const StageState& stage, GraphMode mode) const {
@@ -267,14 +297,12 @@ void StepTime::add_experts(std::size_t at, std::uint64_t step, Memo& sum) {
 /// Everything of one stage of a step.
 StepTime::Memo StepTime::price_stage(std::size_t at, std::span<const StepWork> ranks) {
   StageState& stage = *stages_[at];
-  Memo sum;
-  if (ranks.size() == 1) {
-    sum = price_rank(stage, ranks.front(), dispatched_.padded);
-    for (std::size_t c = 0; c < stage.classes.size(); ++c)
-      price_attention(stage, c, ranks.front(), sum);
-  } else {
-    sum = price_lockstep(stage, ranks);
-  }
+  const bool alone = ranks.size() == 1;
+  Memo sum =
+      alone ? price_rank(stage, ranks.front(), dispatched_.padded) : price_lockstep(stage, ranks);
+  for (std::size_t c = 0; alone && c < stage.classes.size(); ++c)
+    price_attention(stage, c, ranks.front(), sum);
+  for (const StepWork& work : ranks) stage.routed_tokens += tokens_in(work);
   add_experts(at, ranks.front().step, sum);
   if (split_) {
     overlap_halves(stage, moe_cost_[at].wait_ns, sum);

@@ -158,6 +158,12 @@ class StepTime final : public StepPricer {
   Memo price_lockstep(StageState& stage, std::span<const StepWork> ranks);
   static void add_copies(const StageState& stage, const MoeStageCost& cost, Memo& sum);
   void add_experts(std::size_t index, std::uint64_t step, Memo& sum);
+  [[nodiscard]] Op prompt_op(const StageState& stage, const LayerClass& layers,
+                             std::span<const PromptChunk> chunks) const;
+  [[nodiscard]] KernelTime prompt_attention(const StageState& stage, std::size_t layer_class,
+                                            std::span<const PromptChunk> chunks) const;
+  [[nodiscard]] KernelTime decode_attention(const StageState& stage, std::size_t layer_class,
+                                            int sequences, std::int64_t context) const;
   void price_attention(const StageState& stage, std::size_t layer_class, const StepWork& work,
                        Memo& sum) const;
   [[nodiscard]] double launch_ns(const StageState& stage, GraphMode mode) const;

@@ -87,7 +87,8 @@ TEST_CASE("YAML that invites misreading is a mistake") {
       {"a key twice in JSON", "{\"gpus\": 1, \"gpus\": 1}",
        "f:1:13: gpus: duplicate key, already given on line 1; remove one of the two"},
       {"twice with and without quotes", "link:\n  a: 1\n  \"a\": 2\n",
-       "f:3:3: link.a: duplicate key, already given on line 2; remove one of the two"},
+       "f:3:3: link.a: duplicate key, already given on line 2; remove one of the two\n"
+       "f:2:3: link.a: unknown key; known: latency_us"},
       {"a tag that runs code elsewhere", "name: !!python/object:os.system x\n",
        "f:1:7: name: the tag '!!python/object:os.system' is not allowed; remove it; quote the "
        "value "
@@ -99,7 +100,20 @@ TEST_CASE("YAML that invites misreading is a mistake") {
       {"a tag on a list", "tags: !set [a]\n",
        "f:1:7: tags: the tag '!set' is not allowed; remove it; quote the value if it is text"},
       {"a tag on a mapping", "nodes:\n- link\n- !x {a: 1}\n",
-       "f:3:3: nodes.1: the tag '!x' is not allowed; remove it; quote the value if it is text"},
+       "f:3:3: nodes.1: the tag '!x' is not allowed; remove it; quote the value if it is text\n"
+       "f:2:3: nodes.0: expected a mapping, found text 'link'; write a mapping\n"
+       "f:3:3: nodes.1.profile: required key is missing; write text\n"
+       "f:3:3: nodes.1.count: required key is missing; write a whole number\n"
+       "f:3:7: nodes.1.a: unknown key; known: profile, count"},
+      {"a value that is refused is not missing, nor of the wrong type",
+       "gpus: &a 3\nnodes: [{count: *a, profile: !x y}]\nscales: [1, .nan]\n",
+       "f:1:7: gpus: anchors (&name) are not supported; remove it and write the value out where it "
+       "is used\n"
+       "f:2:17: nodes.0.count: aliases (*name) are not supported; write the value out; quote it if "
+       "it is text\n"
+       "f:2:30: nodes.0.profile: the tag '!x' is not allowed; remove it; quote the value if it is "
+       "text\n"
+       "f:3:13: scales.1: .nan is not allowed; write a finite number, or leave the key out"},
       {"an anchor", "link: &l {latency_us: 1}\n",
        "f:1:7: link: anchors (&name) are not supported; remove it and write the value out where it "
        "is used"},
@@ -121,7 +135,7 @@ TEST_CASE("YAML that invites misreading is a mistake") {
        "f:1:1: a key of 129 bytes; use at most 128; is a quote or a line break missing?"},
       {"not a number", "rate: .nan\n",
        "f:1:7: rate: .nan is not allowed; write a finite number, or leave the key out"},
-      {"infinity", "nodes: [{count: -.inf}]\n",
+      {"infinity", "nodes: [{count: -.inf, profile: x}]\n",
        "f:1:17: nodes.0.count: -.inf is not allowed; write a finite number, or leave the key out"},
       {"a number beyond double precision", "rate: 1e999\n",
        "f:1:7: rate: the number 1e999 is beyond double precision; write a smaller number, or quote "

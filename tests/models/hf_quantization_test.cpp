@@ -34,6 +34,10 @@ TEST_CASE("every quantisation method gives its storage format") {
        F::kFp8Block, F::kFp8Block, F::kFp8Block, F::kBf16},
       {"AWQ", R"({"quant_method": "awq", "bits": 4, "group_size": 128})", F::kAwqInt4, F::kAwqInt4,
        F::kAwqInt4, F::kAwqInt4, F::kBf16},
+      {"compressed-tensors int8 by channel",
+       R"({"quant_method": "compressed-tensors", "config_groups": {"group_0":
+       {"weights": {"num_bits": 8, "type": "int", "strategy": "channel"}}}})",
+       F::kInt8, F::kInt8, F::kInt8, F::kInt8, F::kBf16},
       {"GPTQ with 8 bits", R"({"quant_method": "gptq", "bits": 8, "group_size": -1})", F::kInt8,
        F::kInt8, F::kInt8, F::kInt8, F::kBf16},
       {"MXFP4: experts only", R"({"quant_method": "mxfp4"})", F::kBf16, F::kBf16, F::kBf16,

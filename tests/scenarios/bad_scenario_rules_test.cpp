@@ -246,5 +246,16 @@ TEST_CASE("text that is not a scenario at all") {
                 {{20, "seed", "duplicate key", "remove"}}) == "");
 }
 
+TEST_CASE("mistakes of the text are reported with all others") {
+  CHECK(compare(mistakes_of(with_line(12, "    - {tensor_parallel_size: .nan, rol: mixed}") +
+                            "seed: 2\nslo: {ttft_ms: !x 1, ttft_ms: 2, tpot: 3}\n"),
+                {{12, "deployment.instances.0.tensor_parallel_size", ".nan is not allowed", ""},
+                 {12, "deployment.instances.0.rol", "unknown key", "role"},
+                 {20, "seed", "duplicate key", "remove"},
+                 {21, "slo.ttft_ms", "tag", "remove"},
+                 {21, "slo.ttft_ms", "duplicate key", "remove"},
+                 {21, "slo.tpot", "unknown key", "tpot_ms"}}) == "");
+}
+
 }  // namespace
 }  // namespace moesim

@@ -227,7 +227,16 @@ TEST_CASE("Mooncake traces that are refused") {
        {{4, "request_id", "'a' stands in line 1 already", "id of its own"}}},
       {"requests that wait",
        "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"wait_for\":[3]}",
-       {{1, "wait_for", "not modelled yet", "leave these rows out"}}},
+       {{1, "wait_for", "waits for others is not modelled yet", "remove the key"}}},
+      {"requests that wait for named ones",
+       "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"wait_for\":[\"a]\", \"b\"]}",
+       {{1, "wait_for", "waits for others is not modelled yet", "think_time_s"}}},
+      {"a pause after a turn",
+       "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"delay_ms\":20}",
+       {{1, "delay_ms", "a pause after an earlier turn", "remove the key"}}},
+      {"a list that does not end",
+       "{\"timestamp\":0,\"input_length\":1,\"output_length\":1,\"wait_for\":[\"a}",
+       {{1, "", "not a flat JSON object", ""}}},
   };
   for (const Case& c : cases) {
     CAPTURE(std::string(c.why));

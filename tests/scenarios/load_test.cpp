@@ -102,6 +102,17 @@ TEST_CASE("idle GPUs are a warning") {
         std::vector<std::string>{"6 of 8 GPUs are idle: no instance uses them"});
 }
 
+TEST_CASE("more GPUs in a node than its system has are a warning") {
+  const auto warnings = [](int gpus) {
+    return load_text(with_line(7, "    - {profile: a100_sxm, gpus: " + std::to_string(gpus) + "}"))
+        .warnings;
+  };
+  CHECK(warnings(8).size() == 1);  // idle ones
+  REQUIRE(warnings(9).size() == 2);
+  CHECK(warnings(9)[0].starts_with(
+      "system.nodes.0.gpus: 9 GPUs in a node, where one of a100_sxm has 8"));
+}
+
 /// The small scenario without `precision` and with these engine keys.
 std::string with_engine(const std::string& keys) {
   std::string text = with_line(4, "");

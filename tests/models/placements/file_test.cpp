@@ -89,7 +89,7 @@ TEST_CASE("mistakes in a file are told at their place, all of them") {
                                  std::to_string(d.where.column) + ": " + d.key + ": " + d.problem +
                                  "; " + d.hint;
         CHECK(told == c.expect[i]);
-        CHECK(d.where.file.ends_with("moesim_placement_map.json"));
+        CHECK(d.where.file.ends_with("_map.json"));
       }
     }
   }

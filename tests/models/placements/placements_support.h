@@ -1,7 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include "models/placement.h"
@@ -9,10 +11,20 @@
 
 namespace moesim {
 
-/// A file of the system's folder for temporary files with this text; its path.
+/// A file of the system's folder for temporary files with this text; its path. It goes with the
+/// process.
 inline std::string write_temporary(const std::string& text, const std::string& name = "map.json") {
-  const auto path = std::filesystem::temp_directory_path() / ("moesim_placement_" + name);
+  static struct Written {
+    std::set<std::filesystem::path> paths;
+    ~Written() {
+      std::error_code ignored;
+      for (const auto& path : paths) std::filesystem::remove(path, ignored);
+    }
+  } written;
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("moesim_placement_" + std::to_string(::getpid()) + "_" + name);
   write_file(path, text);
+  written.paths.insert(path);
   return path.string();
 }
 

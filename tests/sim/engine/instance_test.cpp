@@ -1,6 +1,7 @@
 #include "sim/engine/instance.h"
 
 #include <doctest/doctest.h>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -183,6 +184,33 @@ TEST_CASE("an idle instance sleeps until a request arrives") {
   CHECK(instance.totals().steps == 2);
   CHECK(instance.totals().step_ns == 2000);
   CHECK(instance.totals().gap_ns == 0);  // idle time without work is no gap
+}
+
+TEST_CASE("a preempted request keeps its first token; its next gap holds the wait") {
+  class Gaps final : public Observer {
+   public:
+    void step(const StepRecord&) override {}
+    void inter_token(InstanceId, SimTime gap, std::int64_t count) override { gaps[gap] += count; }
+    void preempted(InstanceId, RequestId, SimTime) override {}
+    void finished(InstanceId, RequestId, SimTime) override {}
+    std::map<SimTime, std::int64_t> gaps;
+  };
+  Situation situation;  // two requests of 4 + 6 tokens; the third block of 0 costs 1 its place
+  situation.blocks = 4;
+  situation.requests = {{0, 4, 6}, {0, 4, 6}};
+  const PlainConfig config = config_of(situation);
+  const Workload workload = workload_of(situation);
+  RequestTable table = make_table(workload, config.limits);
+  FormulaPricer pricer(kFlat, 1);
+  Instance instance(instance_config(config), workload, table, make_scheduler("vllm_v1"), pricer);
+  Gaps observer;
+  run_to_end(instance, workload, &observer);
+  CHECK(table.preemptions[1] == 1);
+  CHECK(table.first_token[1] == 1000);
+  CHECK(table.second_token[1] == 2000);
+  CHECK(table.finish[0] == 6000);
+  CHECK(table.finish[1] == 7000);  // evicted at 5000, computed again from 6000
+  CHECK(observer.gaps == std::map<SimTime, std::int64_t>{{1000, 9}, {2000, 1}});
 }
 
 TEST_CASE("what is unfinished at the end is incomplete, with the tokens it has") {

@@ -78,7 +78,7 @@ TEST_CASE("a pipeline stage is busy for its share of a step") {
   CHECK(run.result(metrics).utilization.busy_ratio == Approx(0.5));
 }
 
-TEST_CASE("prefix hits are told where prompts have identities") {
+TEST_CASE("prefix hits are told where prompts have identities and are cached") {
   HandMadeRun run(1);
   run.complete({0, 0, 10, 100}, 1, 2);
   run.totals[0].prefix_query_tokens = 200;
@@ -86,6 +86,8 @@ TEST_CASE("prefix hits are told where prompts have identities") {
   CHECK_FALSE(run.result().utilization.prefix_cache_hit_ratio);
   run.workload.chain = {{0, 1}};
   CHECK(*run.result().utilization.prefix_cache_hit_ratio == Approx(0.25));
+  run.deployment.instances[0].engine.enable_prefix_caching = false;
+  CHECK_FALSE(run.result().utilization.prefix_cache_hit_ratio);
 }
 
 TEST_CASE("provenance shares add up to one") {

@@ -25,6 +25,9 @@ bool has_line(const std::string& text, const std::string& line) {
 TEST_CASE("the exposition has the glossary's metrics") {
   HandMadeRun run;
   run.complete({0, 0, 10, 20}, 5, 2);
+  CHECK(exposition(run, Metrics(1, 0, 0)).find("prefix_cache") == std::string::npos);
+  run.workload.chain = {{0, 1}};
+  run.totals[0].prefix_query_tokens = 5;
   std::istringstream in(exposition(run, Metrics(1, 0, 0)));
   std::set<std::string> names;
   for (std::string line; std::getline(in, line);) {
@@ -61,6 +64,9 @@ TEST_CASE("experts: imbalance and active ones are means of layers, dropped assig
   }
   std::ostringstream out;
   write_prometheus(result, out);
+  CHECK(out.str().find("moe_dropped") == std::string::npos);  // no expert has a capacity
+  result.moe->capacity_factor = 1.25;
+  write_prometheus(result, out);
   const std::string label = R"({model_name="test/small-moe"} )";
   CHECK(has_line(out.str(), "moesim:moe_rank_imbalance" + label + "2"));
   CHECK(has_line(out.str(), "moesim:moe_active_experts" + label + "4"));
@@ -90,4 +96,26 @@ TEST_CASE("buckets are cumulative, by engine, and end with all") {
   CHECK(has_line(text, "vllm:prompt_tokens_total" + first + "} 10"));
   CHECK(has_line(text, "vllm:generation_tokens_total" + second + "} 3"));
   CHECK(has_line(text, "vllm:request_success_total" + first + "} 2"));
+}
+
+TEST_CASE("a value counts in its own bucket, whatever came before it") {
+  // First tokens in milliseconds: bounds, their neighbours, below the first and beyond the last.
+  std::vector<double> times{20, 10, 10.001, 1, 0.5, 3e6, 2560e3, 20, 20.001, 4.999};
+  for (int order = 0; order < 2; ++order) {
+    CAPTURE(order);
+    HandMadeRun run(1);
+    for (const double time : times) run.complete({0, 0, time, 4e6}, 5, 3);
+    const std::string text = exposition(run, Metrics(1, 0, 0));
+    const std::string start =
+        R"(vllm:time_to_first_token_seconds_bucket{model_name="test/small-moe",engine="0",le=")";
+    CHECK(has_line(text, start + R"(0.001"} 2)"));
+    CHECK(has_line(text, start + R"(0.005"} 3)"));
+    CHECK(has_line(text, start + R"(0.01"} 4)"));
+    CHECK(has_line(text, start + R"(0.02"} 7)"));
+    CHECK(has_line(text, start + R"(0.04"} 8)"));
+    CHECK(has_line(text, start + R"(640"} 8)"));
+    CHECK(has_line(text, start + R"(2560"} 9)"));
+    CHECK(has_line(text, start + R"(+Inf"} 10)"));
+    std::reverse(times.begin(), times.end());
+  }
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <doctest/doctest.h>
+#include <vector>
 
 #include "report_support.h"
 
@@ -125,10 +126,10 @@ TEST_CASE("concurrency counts requests that share a second, as vLLM bench does")
 TEST_CASE("a sample of more than a million values is a histogram within 0.1 %") {
   Sample exact(10);
   Sample rough(2'000'000);
-  for (int i = 1; i <= 10'000; ++i) {
-    exact.add(i * 1000.0);
-    rough.add(i * 1000.0);
-  }
+  std::vector<double> values;
+  for (int i = 1; i <= 10'000; ++i) values.push_back(i * 1000.0);
+  exact.add(values);
+  rough.add(values);
   const Summary a = *exact.take_summary(1e-6);
   const Summary b = *rough.take_summary(1e-6);
   CHECK(b.count == a.count);
@@ -136,4 +137,18 @@ TEST_CASE("a sample of more than a million values is a histogram within 0.1 %") 
   CHECK(b.p50 == Approx(a.p50).epsilon(1.5e-3));
   CHECK(b.p99 == Approx(a.p99).epsilon(1.5e-3));
   CHECK_FALSE(Sample(0).take_summary(1));
+}
+
+TEST_CASE("summaries hold every request once, however many there are") {
+  // More than any buffer on the way, and one that has no second token.
+  HandMadeRun run;
+  for (int i = 1; i <= 700; ++i) run.complete({0, 0, 1.0 * i, 10'000}, 5, i == 300 ? 1 : 2);
+  const RequestStatistics stats = request_statistics(run.view());
+  REQUIRE(stats.ttft_ms);
+  CHECK(stats.ttft_ms->count == 700);
+  CHECK(stats.ttft_ms->mean == Approx(350.5));
+  CHECK(stats.ttft_ms->max == Approx(700));
+  CHECK(stats.tpot_ms->count == 699);
+  CHECK(stats.tpot_ms->max == Approx(9999));
+  CHECK(stats.output_length->mean == Approx(1399.0 / 700));
 }

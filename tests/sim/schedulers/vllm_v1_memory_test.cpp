@@ -71,6 +71,13 @@ TEST_CASE("preemption takes the last admitted, which recomputes all it had") {
        },
        {"0:4! 1:4! =2", "0. 1. =0", "0. 1. =0", "0. 1. =0", "0. 1. =0", "^1 0. =1",
         "1:5/1! 2:1! =0"}},
+      {"two victims in one step: 2 goes first, then 1, which is before it in the queue again",
+       [](Situation& s) {
+         s.blocks = 4;
+         s.limits.long_prefill_token_threshold = 8;
+         s.requests = {{0, 16, 1}, {0, 4, 3}, {0, 3, 3}};
+       },
+       {"0:8 1:4! 2:3! =0", "^2 ^1 0:8! =0", "1:5! 2:4! =1", "1. 2. =0"}},
       {"the last in the list evicts itself",
        [](Situation& s) {
          s.blocks = 3;
@@ -227,5 +234,14 @@ TEST_CASE("blocks leave attention windows") {
          s.requests = {{0, 16, 1, {{0, 16}}}, {1500, 17, 1, {{0, 16}}}};
        },
        {"0:16! =92", "1:1/4! =93"}},
+      {"groups agree on two blocks: the full group has three, but block 2 left the window of 0 and "
+       "was overwritten first, so the window finds its last block at two",
+       [](Situation& s) {
+         s.blocks = 9;
+         s.caching = true;
+         s.groups = {{AttentionKind::kFull, 0, 1}, {AttentionKind::kSliding, 5, 1}};
+         s.requests = {{0, 16, 2, {{0, 16}}}, {2500, 13, 1, {{0, 12}}}};
+       },
+       {"0:16! =1", "0. =2", "1:5/2! =2"}},
   });
 }

@@ -128,6 +128,23 @@ TEST_CASE("decode attention of a layer reads the context of its KV group") {
   }
 }
 
+TEST_CASE("decodes cost the same beside a prompt as alone") {
+  // Bent, so that a table and the curve itself differ between nodes.
+  const auto us = [](const Op& op) {
+    const auto keys = static_cast<double>(op.n);
+    if (op.kind == OpKind::kAttentionDecode) return 1e-3 * keys * keys;
+    return op.kind == OpKind::kAttentionPrefill ? 5.0 : 0.0;
+  };
+  Priced priced({.us = us});
+  for (const std::int64_t context : {64, 1017, 5003}) {
+    CAPTURE(context);
+    StepWork alone = work(3, kNone, 3), beside = work(3, kOne, 4);
+    alone.decode_context = beside.decode_context = {context, 24};
+    // Three layers, and a chunk in each.
+    CHECK(priced.us(beside) - priced.us(alone) == doctest::Approx(3 * 5.0).epsilon(1e-6));
+  }
+}
+
 TEST_CASE("terms and provenance both sum to the time of the stages") {
   const auto by_size = [](const Op& op) { return 0.3 + static_cast<double>(op.m) * 0.01; };
   for (const int stages : {1, 2, 3}) {
@@ -172,6 +189,19 @@ TEST_CASE("steps of the same size differ by the experts their tokens take") {
   CHECK(least >= 20);
   CHECK(most <= 80);
   CHECK(most - least >= 20);
+}
+
+TEST_CASE("padding is computed, but routed for no request") {
+  Priced priced({});
+  (void)priced(work(3, kNone, 3));  // padded to 4
+  (void)priced(work(8, kOne, 8));   // 13 tokens, padded to 16
+  const MoeStats stats = priced.step_time.moe_stats();
+  REQUIRE(stats.layers.size() == 2);
+  for (const MoeLayerStats& layer : stats.layers) {
+    CHECK(layer.tokens == 3 + 13);
+    CHECK(layer.padded == 1 + 3);
+    CHECK(layer.assignments == 16);
+  }
 }
 
 TEST_CASE("steps larger than any table are priced too: static batches pad without bound") {
