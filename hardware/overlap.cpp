@@ -20,11 +20,6 @@ Seconds exposed(const HookedMessage& message, Seconds other) {
   return std::max(Seconds(0), message.network - other) + message.send + message.receive;
 }
 
-Seconds exposed_combine(Seconds combine, double hidden_share) {
-  MOESIM_CHECK(hidden_share >= 0 && hidden_share <= 1, "a share of the combine is hidden");
-  return (1 - hidden_share) * combine;
-}
-
 double slowdown_on_fewer_sms(int sms, int taken) {
   MOESIM_CHECK(taken >= 0 && taken < sms, "some SMs are left to compute on");
   return static_cast<double>(sms) / (sms - taken);

@@ -39,11 +39,6 @@ struct HookedMessage {
 };
 [[nodiscard]] Seconds exposed(const HookedMessage& message, Seconds other);
 
-/// Combine that starts with the first finished experts while the last ones compute (SGLang's
-/// single-batch overlap, 5.3): a share of it, 0.3 to 0.6 by report, hides. Precondition: 0 <=
-/// hidden_share <= 1.
-[[nodiscard]] Seconds exposed_combine(Seconds combine, double hidden_share);
-
 /// How much longer computation takes on the SMs that communication leaves: 132 and 20 give 132/112.
 /// For work that is spread over all SMs; memory-bound kernels lose less. Precondition: 0 <= taken <
 /// sms.

@@ -56,13 +56,14 @@ void set_routed(KernelShape& s, double tokens) {
 
 void add_gemm(const KernelShape& base, std::vector<Sweep>& out) {
   for (const auto& [n, k] : {std::pair(1024.0, 7168.0), {4096.0, 4096.0}, {28672.0, 4096.0}}) {
+    KernelShape s = base;
+    s.n = n;
+    s.k = k;
     out.push_back({fmt::format("m at n {} k {}", n, k), 1, 16384,
-                   [=](double m) {
-                     KernelShape s = base;
-                     s.m = m;
-                     s.n = n;
-                     s.k = k;
-                     return s;
+                   [s](double m) {
+                     KernelShape one = s;
+                     one.m = m;
+                     return one;
                    },
                    true});
   }

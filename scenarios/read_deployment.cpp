@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <fmt/format.h>
 #include <optional>
 #include <utility>
 
@@ -42,11 +43,21 @@ InstanceSpec read_instance(Reader& in) {
   return instance;
 }
 
-/// What an entry may override: these are of the whole scenario.
+/// Keys of `engine` that an entry may not override, and the section that says the same.
+struct ScenarioWide {
+  const char *key, *section;
+};
+constexpr ScenarioWide kScenarioWide[] = {
+    {"dtype", "precision"},          {"quantization", "precision"},
+    {"kv_cache_dtype", "precision"}, {"expert_placement_strategy", "placement"},
+    {"enable_eplb", "placement"},    {"eplb_config", "placement"},
+};
+
 void reject_scenario_wide(Reader& engine) {
-  for (const char* key : {"dtype", "quantization", "kv_cache_dtype"}) {
+  for (const auto& [key, section] : kScenarioWide) {
     if (!engine.has(key)) continue;
-    engine.fail(key, "is one for the whole scenario", "write it in engine, or use precision");
+    engine.fail(key, "is one for the whole scenario",
+                fmt::format("write it in engine, or use {}", section));
   }
 }
 

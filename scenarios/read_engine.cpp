@@ -226,9 +226,10 @@ void read_other_engines(Reader& in, EngineKeys& keys) {
   keys.attention_dp_config = read_attention_dp(in);
 }
 
-template <class T>
-Given<T> first_of(const Given<T>& entry, const Given<T>& engine) {
-  return entry ? entry : engine;
+/// What an entry leaves out is the scenario's.
+template <class... T>
+void inherit(EngineKeys& entry, const EngineKeys& engine, Given<T> EngineKeys::*... members) {
+  ((entry.*members = entry.*members ? entry.*members : engine.*members), ...);
 }
 
 }  // namespace
@@ -297,57 +298,22 @@ EngineKeys read_engine(Reader in, LoadContext& context) {
 }
 
 EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
-  EngineKeys keys;
-  keys.backend = first_of(entry.backend, engine.backend);
+  using Keys = EngineKeys;
+  EngineKeys keys = entry;
   // A release belongs to its backend: an entry that names another backend does not inherit it.
-  keys.backend_version = entry.backend && !entry.backend_version
-                             ? entry.backend_version
-                             : first_of(entry.backend_version, engine.backend_version);
-  keys.max_model_len = first_of(entry.max_model_len, engine.max_model_len);
-  keys.max_num_seqs = first_of(entry.max_num_seqs, engine.max_num_seqs);
-  keys.max_num_batched_tokens =
-      first_of(entry.max_num_batched_tokens, engine.max_num_batched_tokens);
-  keys.block_size = first_of(entry.block_size, engine.block_size);
-  keys.gpu_memory_utilization =
-      first_of(entry.gpu_memory_utilization, engine.gpu_memory_utilization);
-  keys.enable_prefix_caching = first_of(entry.enable_prefix_caching, engine.enable_prefix_caching);
-  keys.enable_chunked_prefill =
-      first_of(entry.enable_chunked_prefill, engine.enable_chunked_prefill);
-  keys.enforce_eager = first_of(entry.enforce_eager, engine.enforce_eager);
-  keys.async_scheduling = first_of(entry.async_scheduling, engine.async_scheduling);
-  keys.long_prefill_token_threshold =
-      first_of(entry.long_prefill_token_threshold, engine.long_prefill_token_threshold);
-  keys.scheduling_policy = first_of(entry.scheduling_policy, engine.scheduling_policy);
-  keys.all2all_backend = first_of(entry.all2all_backend, engine.all2all_backend);
-  keys.moe_backend = first_of(entry.moe_backend, engine.moe_backend);
-  keys.enable_expert_parallel =
-      first_of(entry.enable_expert_parallel, engine.enable_expert_parallel);
-  keys.enable_dbo = first_of(entry.enable_dbo, engine.enable_dbo);
-  keys.dbo_decode_token_threshold =
-      first_of(entry.dbo_decode_token_threshold, engine.dbo_decode_token_threshold);
-  keys.dbo_prefill_token_threshold =
-      first_of(entry.dbo_prefill_token_threshold, engine.dbo_prefill_token_threshold);
-  keys.cudagraph_capture_sizes =
-      first_of(entry.cudagraph_capture_sizes, engine.cudagraph_capture_sizes);
-  keys.num_gpu_blocks_override =
-      first_of(entry.num_gpu_blocks_override, engine.num_gpu_blocks_override);
-  keys.max_total_tokens = first_of(entry.max_total_tokens, engine.max_total_tokens);
-  keys.max_prefill_tokens = first_of(entry.max_prefill_tokens, engine.max_prefill_tokens);
-  keys.cuda_graph_max_bs = first_of(entry.cuda_graph_max_bs, engine.cuda_graph_max_bs);
-  keys.scheduler_recv_interval =
-      first_of(entry.scheduler_recv_interval, engine.scheduler_recv_interval);
-  keys.schedule_policy = first_of(entry.schedule_policy, engine.schedule_policy);
-  keys.schedule_conservativeness =
-      first_of(entry.schedule_conservativeness, engine.schedule_conservativeness);
-  keys.enable_mixed_chunk = first_of(entry.enable_mixed_chunk, engine.enable_mixed_chunk);
-  keys.capacity_scheduler_policy =
-      first_of(entry.capacity_scheduler_policy, engine.capacity_scheduler_policy);
-  keys.cuda_graph_padding = first_of(entry.cuda_graph_padding, engine.cuda_graph_padding);
-  keys.batch_wait_max_tokens_ratio =
-      first_of(entry.batch_wait_max_tokens_ratio, engine.batch_wait_max_tokens_ratio);
-  keys.batch_wait_timeout_iters =
-      first_of(entry.batch_wait_timeout_iters, engine.batch_wait_timeout_iters);
-  keys.attention_dp_config = first_of(entry.attention_dp_config, engine.attention_dp_config);
+  if (!entry.backend) inherit(keys, engine, &Keys::backend_version);
+  inherit(keys, engine, &Keys::backend, &Keys::max_model_len, &Keys::max_num_seqs,
+          &Keys::max_num_batched_tokens, &Keys::block_size, &Keys::gpu_memory_utilization,
+          &Keys::enable_prefix_caching, &Keys::enable_chunked_prefill, &Keys::enforce_eager,
+          &Keys::async_scheduling, &Keys::long_prefill_token_threshold, &Keys::scheduling_policy,
+          &Keys::all2all_backend, &Keys::moe_backend, &Keys::enable_expert_parallel,
+          &Keys::enable_dbo, &Keys::dbo_decode_token_threshold, &Keys::dbo_prefill_token_threshold,
+          &Keys::cudagraph_capture_sizes, &Keys::num_gpu_blocks_override, &Keys::max_total_tokens,
+          &Keys::max_prefill_tokens, &Keys::cuda_graph_max_bs, &Keys::scheduler_recv_interval,
+          &Keys::schedule_policy, &Keys::schedule_conservativeness, &Keys::enable_mixed_chunk,
+          &Keys::capacity_scheduler_policy, &Keys::cuda_graph_padding,
+          &Keys::batch_wait_max_tokens_ratio, &Keys::batch_wait_timeout_iters,
+          &Keys::attention_dp_config);
   return keys;
 }
 

@@ -138,22 +138,26 @@ const std::array kCommands{
         2,
         kMany,
         {add_import_options, add_quiet}},
-    CommandSpec{"list",
-                "[WHAT]",
-                "What is shipped and registered; everything, or one kind.",
-                0,
-                1,
-                {add_format}},
     CommandSpec{
-        "routing",
-        "stats|convert FILE | generate | place SCENARIO",
-        "Routing traces: which experts tokens chose (JSONL, CSV, MRT).\n"
-        "stats: how even, how alike, how far tokens travel; convert: FILE as the file of -o, "
-        "by its ending; generate: makes one (moesim list generators); place: compares expert "
-        "placements on a scenario's routing and cluster (would EPLB pay?).",
+        "list",
+        "[WHAT]",
+        "What is shipped and registered; everything, or one kind of models, families, systems,\n"
+        "links, collectives, all2all_backends, engines, schedulers, request_routers, arrivals,\n"
+        "generators, placements, importers.",
+        0,
         1,
-        2,
-        {add_routing_options, add_generate_options, add_format, add_quiet}},
+        {add_format}},
+    CommandSpec{"routing",
+                "stats|convert FILE | generate | place SCENARIO",
+                "Routing traces: which experts tokens chose (JSONL, CSV, MRT).\n"
+                "  stats     how even, how alike, how far tokens travel\n"
+                "  convert   FILE as the file of -o, by its ending\n"
+                "  generate  makes one (moesim list generators)\n"
+                "  place     compares expert placements on a scenario's routing and cluster: would "
+                "EPLB pay?",
+                1,
+                2,
+                {add_routing_options, add_generate_options, add_format, add_quiet}},
     CommandSpec{"validate",
                 "ops|runs|e2e DATA...",
                 "Predict what was measured and print the errors: kernels, recorded runs request by "

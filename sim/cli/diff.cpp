@@ -60,6 +60,25 @@ Json load_report(const std::string& file) {
   return report;
 }
 
+/// Both reports, or what is wrong with either.
+struct Reports {
+  Json a, b;
+};
+Reports load_reports(const std::string& a, const std::string& b) {
+  Diagnostics mistakes;
+  const auto load = [&](const std::string& file) {
+    try {
+      return load_report(file);
+    } catch (const InputError& error) {
+      for (const Diagnostic& mistake : error.diagnostics()) mistakes.add(mistake);
+      return Json();
+    }
+  };
+  Reports reports{load(a), load(b)};
+  mistakes.throw_if_any();
+  return reports;
+}
+
 /// Leaves of a tree by dotted path, in order.
 void flatten(const Json& node, const std::string& path,
              std::vector<std::pair<std::string, Json>>& out) {
@@ -240,7 +259,8 @@ void print_json(const Difference& changes) {
 }  // namespace
 
 int diff_command(const Arguments& args) {
-  const Difference changes = difference(load_report(args.inputs[0]), load_report(args.inputs[1]));
+  const Reports reports = load_reports(args.inputs[0], args.inputs[1]);
+  const Difference changes = difference(reports.a, reports.b);
   if (args.format == OutputFormat::kJson) {
     print_json(changes);
   } else {

@@ -179,11 +179,14 @@ void add_generate_options(CLI::App& app, Parsed& parsed) {
     app.add_option(name, value, help)->check(CLI::Range(0, most))->type_name("N")->group(group);
   };
   text("--kind", routing.kind, "as routing.kind of a scenario");
-  app.add_option("--set", parsed.sets, "a field of the kind, e.g. exponent=0.7 (repeatable)")
+  app.add_option("--set", parsed.sets,
+                 "a field of the kind, e.g. exponent=0.7; place: a scenario key (repeatable)")
       ->allow_extra_args(false)
-      ->type_name("FIELD=VALUE")
+      ->type_name("NAME=VALUE")
       ->group(group);
-  app.add_option("--seed", parsed.seed, "of all draws [1]")->type_name("N")->group(group);
+  app.add_option("--seed", parsed.seed, "of all draws [1]; place: the scenario's")
+      ->type_name("N")
+      ->group(group);
   text("--model", routing.model, "layers, experts, top-k and groups of a model");
   count("--layers", routing.layers, 1000, "MoE layers, instead of a model");
   count("--experts", routing.experts, 4096, "experts of a layer");

@@ -63,9 +63,10 @@ Errors left_out(const Samples& samples, const DeviceCeilings& device,
 TEST_CASE("token counts left out of a fit are told to 5 % in the middle and 12 % at the 90th") {
   bool found = false;
   for (const std::string system : {"h100_sxm", "h200_sxm", "b200_sxm"}) {
-    for (const auto& [name, samples] : measured(system)) {
+    for (const auto& group : measured(system)) {
       CAPTURE(system);
-      CAPTURE(name);
+      CAPTURE(group.first);
+      const Samples& samples = group.second;
       found = true;
       std::set<double> counts;
       for (const KernelSample& sample : samples) counts.insert(sample.shape.tokens);
@@ -95,15 +96,15 @@ TEST_CASE("one number of nodes tells another no worse than it does") {
                                                  {"deepep_ll internode_combine", 0.25},
                                                  {"deepep_normal internode_dispatch", 0.24},
                                                  {"deepep_normal internode_combine", 0.28}};
-  for (const auto& [name, most] : middles) {
+  for (const auto& middle : middles) {
     if (all.empty()) break;
-    CAPTURE(name);
-    const Samples& samples = all.at(name);
+    CAPTURE(middle.first);
+    const Samples& samples = all.at(middle.first);
     const DeviceCeilings device =
         ceilings_of(load_system("h100_sxm", ".", Where()), samples.front().dtype);
     const Errors errors = left_out(samples, device, [](const KernelSample& sample) {
       return static_cast<int>(sample.shape.nodes);
     });
-    CHECK(errors.p50 < most);
+    CHECK(errors.p50 < middle.second);
   }
 }

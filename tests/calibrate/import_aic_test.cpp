@@ -197,19 +197,22 @@ TEST_CASE("AIConfigurator's own files agree with the tables made of them") {
     MESSAGE("skipped: no shared measurements beside the project");
     return;
   }
-  const std::pair<const char*, const char*> pairs[] = {
+  struct Case {
+    const char *original, *table;
+  };
+  const Case cases[] = {
       {"aic_h100_sxm_moe_4096x14336_e8k2.csv", "moe_h100_sxm.csv"},
       {"aic_h100_sxm_generation_attention_sample.csv", "attention_generation_h100_sxm.csv"},
       {"aic_a100_sxm_nccl_2.27.3.csv", "nccl_a100_sxm.csv"},
       {"aic_h200_sxm_deepep_ll.csv", "deepep_ll_h200_sxm.csv"},
       {"aic_h200_sxm_deepep_normal_7168.csv", "deepep_normal_h200_sxm.csv"}};
-  for (const auto& [original, table] : pairs) {
-    CAPTURE(original);
+  for (const Case& c : cases) {
+    CAPTURE(c.original);
     // Loads of two distributions may be alike, so a shape may have several times.
     std::multimap<std::string, double> known;
-    for (const KernelSample& s : read_kernel_table(data / "ops" / table).samples)
+    for (const KernelSample& s : read_kernel_table(data / "ops" / c.table).samples)
       known.emplace(identity(s), s.seconds);
-    const KernelSamples theirs = read_kernel_table(data / "calib_samples" / original);
+    const KernelSamples theirs = read_kernel_table(data / "calib_samples" / c.original);
     std::size_t met = 0;
     for (const KernelSample& s : theirs.samples) {
       const auto [first, last] = known.equal_range(identity(s));

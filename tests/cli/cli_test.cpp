@@ -12,11 +12,13 @@
 // Runs every tests/cli/*.test: command lines and their exact output. A file holds, in any order,
 //
 //   # a comment
-//   file NAME            a file for the commands below, up to "end"
+//   file NAME      a file for the commands below, up to "end"
 //   end
-//   $ COMMAND            run by sh in a folder of its own; moesim is on the PATH, $ROOT is the
-//   source tree expected lines of standard output stderr:              and of standard error;
-//   without it, there must be none expected lines exit: N              ends the expectation
+//   $ COMMAND      run by sh in a folder of its own; moesim is on the PATH, $ROOT our sources
+//                  expected lines of standard output
+//   stderr:        and of standard error; without it, there must be none
+//                  expected lines
+//   exit: N        ends the expectation
 //
 // In expectations "..." stands for any text within a line, and alone on a line for any lines.
 

@@ -56,12 +56,6 @@ TEST_CASE("a hooked message shows what the computation beside it leaves, and its
   CHECK(exposed(message, Seconds(500e-6)).value() == doctest::Approx(20e-6));
 }
 
-TEST_CASE("single-batch overlap hides a share of the combine") {
-  CHECK(exposed_combine(Seconds(100e-6), 0.4).value() == doctest::Approx(60e-6));
-  CHECK(exposed_combine(Seconds(100e-6), 0).value() == doctest::Approx(100e-6));
-  CHECK(exposed_combine(Seconds(100e-6), 1).value() == doctest::Approx(0));
-}
-
 TEST_CASE("computation beside 20 busy SMs of 132 takes 132/112 as long") {
   CHECK(slowdown_on_fewer_sms(132, 20) == doctest::Approx(1.178571).epsilon(1e-6));
   CHECK(slowdown_on_fewer_sms(132, 0) == 1);

@@ -83,17 +83,18 @@ TEST_CASE("mistakes in a profile are told all at once, with their place") {
 
 TEST_CASE("malformed profiles are refused without a crash") {
   const std::string good = write_profile(small_profile());
-  for (const auto& [from, to] : {std::pair<std::string, std::string>{"\"ops\":[", "\"ops\":{"},
-                                 {"\"form\":\"gemm\"", "\"form\":\"gem\""},
-                                 {"\"step\":1", "\"step\":0"},
-                                 {"\"count\":2", "\"count\":1e9"},
-                                 {"[125,", "[\"x\","},
-                                 {"\"far\":0.1", "\"far\":0.01"},
-                                 {"\"axis\":\"log2 m\"", "\"axis\":\"m\""},
-                                 {"\"schema_version\":1", "\"schema_version\":2"},
-                                 {"\"sources\":[{", "\"sources\":[],\"x\":[{"}}) {
-    CAPTURE(from);
-    CHECK(mistakes_of(replaced(good, from, to)) != "");
+  using Edit = std::pair<std::string, std::string>;  // what is put for what
+  for (const Edit& edit : {Edit{"\"ops\":[", "\"ops\":{"},
+                           {"\"form\":\"gemm\"", "\"form\":\"gem\""},
+                           {"\"step\":1", "\"step\":0"},
+                           {"\"count\":2", "\"count\":1e9"},
+                           {"[125,", "[\"x\","},
+                           {"\"far\":0.1", "\"far\":0.01"},
+                           {"\"axis\":\"log2 m\"", "\"axis\":\"m\""},
+                           {"\"schema_version\":1", "\"schema_version\":2"},
+                           {"\"sources\":[{", "\"sources\":[],\"x\":[{"}}) {
+    CAPTURE(edit.first);
+    CHECK(mistakes_of(replaced(good, edit.first, edit.second)) != "");
   }
   CHECK(mistakes_of("[]") != "");
   CHECK(mistakes_of("") != "");

@@ -220,17 +220,20 @@ TEST_CASE("counting by ranks sees exactly exact replay's loads, and says which i
       "all2all_backend: deepep_high_throughput";
   // Steps of a token or two: which of them a rank's load is of is not known, and choices of one
   // token never meet while those of two may. It shows where tokens choose alike.
-  const std::pair<std::string, double> kinds[] = {{"kind: zipf, exponent: 0.8", 0.01},
-                                                  {"kind: latent_logit", 0.025}};
-  for (const auto& [kind, limit] : kinds) {
-    CAPTURE(kind);
+  struct Case {
+    std::string routing;
+    double limit;
+  };
+  const Case cases[] = {{"kind: zipf, exponent: 0.8", 0.01}, {"kind: latent_logit", 0.025}};
+  for (const Case& c : cases) {
+    CAPTURE(c.routing);
     // Requests come one after the other, so that steps do not depend on how long steps take.
     const std::string one_by_one =
         "arrival: {kind: closed_loop, max_concurrency: 1}, synthetic: {num_prompts: 12, "
         "input_tokens: {uniform: [20, 400]}, output_tokens: {uniform: [10, 60]}}";
-    const auto run = [&, routing = kind](const std::string& fidelity) {
+    const auto run = [&](const std::string& fidelity) {
       return stats_of(
-          scenario_of(one_by_one, layout(degrees, engine, routing + ", fidelity: " + fidelity)));
+          scenario_of(one_by_one, layout(degrees, engine, c.routing + ", fidelity: " + fidelity)));
     };
     const MoeStats exact = run("exact"), ranks = run("rank_exact");
     CHECK(exact.fidelity == "exact");
@@ -247,7 +250,7 @@ TEST_CASE("counting by ranks sees exactly exact replay's loads, and says which i
       active += exact.layers[l].active;
       modelled += ranks.layers[l].active;
     }
-    CHECK(modelled == doctest::Approx(active).epsilon(limit));
+    CHECK(modelled == doctest::Approx(active).epsilon(c.limit));
   }
 }
 

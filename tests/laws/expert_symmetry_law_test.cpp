@@ -104,9 +104,9 @@ void check_near(const nlohmann::json& a, const nlohmann::json& b) {
     CHECK(a.get<double>() == doctest::Approx(b.get<double>()).epsilon(3e-6));
   } else if (a.is_structured()) {
     REQUIRE(a.size() == b.size());
-    for (const auto& [key, value] : a.items()) {
-      CAPTURE(key);
-      check_near(value, a.is_array() ? b[std::stoul(key)] : b[key]);
+    for (const auto& item : a.items()) {
+      CAPTURE(item.key());
+      check_near(item.value(), a.is_array() ? b[std::stoul(item.key())] : b[item.key()]);
     }
   } else {
     CHECK(a == b);

@@ -142,9 +142,9 @@ TEST_CASE("the report is of all instances, however many models of steps they hav
     for (std::size_t l = 0; l < one["moe"]["layers"].size(); ++l) {
       const nlohmann::json& a = one["moe"]["layers"][l];
       const nlohmann::json& b = two["moe"]["layers"][l];
-      for (const auto& [name, value] : a.items()) {
-        CAPTURE(name);
-        check_same(value, b[name]);
+      for (const auto& field : a.items()) {
+        CAPTURE(field.key());
+        check_same(field.value(), b[field.key()]);
       }
     }
     CHECK(one["moe"]["expert_load_ratio"] == two["moe"]["expert_load_ratio"]);

@@ -164,14 +164,14 @@ TEST_CASE("steps of a mix of domains take as long counted by ranks as token by t
   };
   // Padding takes rows of either domain, which counting by ranks draws like those of requests: some
   // 1.4 % fewer experts at the small steps of this load.
-  for (const auto& [mix, limit] :
+  for (const Case& c :
        {Case{"{narrow: 1}", 0.01}, Case{"{wide: 1}", 0.01}, Case{"{narrow: 1, wide: 3}", 0.02}}) {
-    CAPTURE(mix);
-    const std::string routing = trace + ", domain_mix: " + mix + ", fidelity: ";
+    CAPTURE(c.mix);
+    const std::string routing = trace + ", domain_mix: " + c.mix + ", fidelity: ";
     const Outcome exact = outcome(kOpen, routing + "exact");
     const Outcome ranks = outcome(kOpen, routing + "rank_exact");
     CHECK(ranks.mean_tpot_ms == doctest::Approx(exact.mean_tpot_ms).epsilon(0.003));
-    CHECK(ranks.active == doctest::Approx(exact.active).epsilon(limit));
+    CHECK(ranks.active == doctest::Approx(exact.active).epsilon(c.limit));
   }
 }
 

@@ -91,6 +91,15 @@ TEST_CASE("mistakes in the deployment") {
        12,
        "    - {tensor_parallel_size: 2, engine: {kv_cache_dtype: fp8}}",
        {{12, "deployment.instances.0.engine.kv_cache_dtype", "whole scenario", "precision"}}},
+      {"a placement for one entry",
+       12,
+       "    - {tensor_parallel_size: 2, engine: {enable_eplb: true}}",
+       {{12, "deployment.instances.0.engine.enable_eplb", "whole scenario", "placement"}}},
+      {"a strategy for one entry",
+       12,
+       "    - {tensor_parallel_size: 2, engine: {expert_placement_strategy: round_robin}}",
+       {{12, "deployment.instances.0.engine.expert_placement_strategy", "whole scenario",
+         "placement"}}},
   });
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <doctest/doctest.h>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "scenarios/routing_trace.h"
@@ -136,7 +137,7 @@ TEST_CASE("a token counts once for each rank it reaches") {
 
 /// Largest difference of two lists, or infinity if their lengths differ.
 double difference(const std::vector<double>& a, const json& b) {
-  if (a.size() != b.size()) return INFINITY;
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
   double most = 0;
   for (std::size_t i = 0; i < a.size(); ++i)
     most = std::max(most, std::abs(a[i] - b[i].get<double>()));
@@ -154,20 +155,23 @@ TEST_CASE("statistics of the real trace are those published with it, to four dec
   CHECK(stats.rows == expected["rows"]);
   CHECK(stats.sequences == expected["sequences"]);
   CHECK(stats.loops_left_out == 13);
-  const std::pair<const char*, double LoadStats::*> fields[] = {
-      {"cv", &LoadStats::cv},
-      {"max_over_mean", &LoadStats::max_over_mean},
-      {"min_over_mean", &LoadStats::min_over_mean},
-      {"entropy_norm", &LoadStats::entropy_norm},
-      {"gini", &LoadStats::gini},
-      {"top20pct_share", &LoadStats::top20_share},
-      {"unused", &LoadStats::unused}};
-  for (const auto& [name, field] : fields) {
-    CAPTURE(name);
+  struct Field {
+    const char* name;
+    double LoadStats::*value;
+  };
+  const Field fields[] = {{"cv", &LoadStats::cv},
+                          {"max_over_mean", &LoadStats::max_over_mean},
+                          {"min_over_mean", &LoadStats::min_over_mean},
+                          {"entropy_norm", &LoadStats::entropy_norm},
+                          {"gini", &LoadStats::gini},
+                          {"top20pct_share", &LoadStats::top20_share},
+                          {"unused", &LoadStats::unused}};
+  for (const Field& field : fields) {
+    CAPTURE(field.name);
     std::vector<double> layers;
-    for (const LoadStats& load : stats.load) layers.push_back(load.*field);
-    CHECK(difference(layers, expected["load_per_layer"][name]) < kRounding);
-    CHECK(std::abs(mean_of(layers) - expected["load_mean_over_layers"][name].get<double>()) <
+    for (const LoadStats& load : stats.load) layers.push_back(load.*field.value);
+    CHECK(difference(layers, expected["load_per_layer"][field.name]) < kRounding);
+    CHECK(std::abs(mean_of(layers) - expected["load_mean_over_layers"][field.name].get<double>()) <
           kRounding);
   }
   CHECK(difference(stats.sequence_cv, expected["sequence_cv_mean_per_layer"]) < kRounding);

@@ -80,12 +80,15 @@ TEST_CASE("real sequences in lockstep give the step loads and figures published 
   for (const int requests : {1, 8, 32, 64, 128}) {
     CAPTURE(requests);
     const StepLoads batch = lockstep_loads(table, requests, 200);
-    for (const auto& [name, first, count] :
-         {std::tuple{"steps_0", 0U, 1U}, {"mean_steps_8_199", 8U, 192U}}) {
-      CAPTURE(name);
-      const json& row = expected[std::to_string(requests)][name];
-      const StepStats on4 = step_stats(batch, 4, first, count);
-      const StepStats on8 = step_stats(batch, 8, first, count);
+    struct Steps {
+      const char* name;
+      std::size_t first, count;
+    };
+    for (const Steps& steps : {Steps{"steps_0", 0, 1}, Steps{"mean_steps_8_199", 8, 192}}) {
+      CAPTURE(steps.name);
+      const json& row = expected[std::to_string(requests)][steps.name];
+      const StepStats on4 = step_stats(batch, 4, steps.first, steps.count);
+      const StepStats on8 = step_stats(batch, 8, steps.first, steps.count);
       const auto near = [&](double value, const char* key) {
         return std::abs(value - row[key].get<double>()) < 5.1e-4;  // three decimals
       };
