@@ -22,4 +22,11 @@ double longest_row(double queries, double past, double window) {
   return window > 0 ? std::min(keys, window) : keys;
 }
 
+bool has_uneven_contexts(const KernelShape& shape) {
+  constexpr double kRounding = 1.001;  // a mean is seldom a whole number
+  if (shape.decodes > 0)
+    return shape.decode_longest * shape.decodes > kRounding * shape.decode_tokens;
+  return shape.queries <= shape.batch && shape.longest * shape.batch > kRounding * shape.kv_tokens;
+}
+
 }  // namespace moesim

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "hardware/kernel_shape.h"
+
 namespace moesim {
 
 /// Causal attention of one sequence: `queries` new tokens over `past` cached ones. A token sees
@@ -11,5 +13,8 @@ namespace moesim {
 [[nodiscard]] double visible_keys(double queries, double past, double window);
 /// Keys the last query sees: KernelShape::longest of the sequence.
 [[nodiscard]] double longest_row(double queries, double past, double window);
+
+/// Whether sequences of one query decode there at contexts that differ, alone or beside chunks.
+[[nodiscard]] bool has_uneven_contexts(const KernelShape& shape);
 
 }  // namespace moesim

@@ -16,6 +16,7 @@ using Coordinates = std::array<double, kMaxCoordinates>;
 struct Coefficient {
   const char* name;
   double start, low, high;
+  bool may_be_none = false;  ///< absent from a profile, it is 0: a part that no datum tells
 };
 
 /// An analytic cost model of one kind of kernel (steptime.md 2): few coefficients with a physical

@@ -29,7 +29,8 @@ struct KernelCurve {
   EfficiencyTable table;
   double spread_near = 0;  ///< standard deviation of ln(measured/predicted) among data
   double spread_far = 0;   ///< the same for shapes left out of the fit
-  FitQuality quality;
+  FitQuality quality;      ///< of batches of equal contexts, if the operator is attention
+  FitQuality uneven;       ///< of batches of unequal ones; no points: none was measured
 
   struct Answer {
     Seconds time;

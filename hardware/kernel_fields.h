@@ -43,6 +43,7 @@ inline constexpr std::array kKernelFields{
     KernelField{"kv_bytes", &KernelShape::kv_bytes},
     KernelField{"decodes", &KernelShape::decodes},
     KernelField{"decode_tokens", &KernelShape::decode_tokens},
+    KernelField{"decode_longest", &KernelShape::decode_longest},
     KernelField{"bytes", &KernelShape::bytes},
     KernelField{"rows", &KernelShape::rows},
     KernelField{"nic_bytes", &KernelShape::nic_bytes},

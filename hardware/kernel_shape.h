@@ -39,7 +39,8 @@ struct KernelShape {
   // Sequences of one query that share the kernel with prompt chunks; the fields above are then of
   // the chunks only, except `longest`, which is of both.
   double decodes = 0;
-  double decode_tokens = 0;  ///< context tokens of those, summed (window applied)
+  double decode_tokens = 0;   ///< context tokens of those, summed (window applied)
+  double decode_longest = 0;  ///< context of the longest of those; 0: not known, all alike
 
   // Memory-bound kernels and messages
   double bytes = 0;  ///< moved, or the size of the message (nccl-tests' convention)

@@ -134,7 +134,7 @@ class ProfileReader {
         mistake(path + ".spread", "far is below near, or negative", "0 <= near <= far");
     }
     if (const Json* quality = object(at, path, "quality"))
-      read_quality(*quality, path + ".quality", curve.quality);
+      read_quality(*quality, path + ".quality", curve);
     if (const Json* table = object(at, path, "table")) read_table(*table, path + ".table", curve);
     return curve;
   }
@@ -143,6 +143,10 @@ class ProfileReader {
     std::vector<std::string> names;
     for (const Coefficient& c : curve.form->coefficients) {
       names.emplace_back(c.name);
+      if (c.may_be_none && !at.contains(c.name)) {
+        curve.coefficients.push_back(0);
+        continue;
+      }
       const double value = number(at, path, c.name);
       constexpr double kSlack = 1.001;  // written with four digits
       if (value < c.low / kSlack || value > c.high * kSlack)
@@ -153,10 +157,22 @@ class ProfileReader {
     known(at, path, names);
   }
 
-  void read_quality(const Json& at, const std::string& path, FitQuality& q) {
-    known(at, path,
-          {"points", "shapes", "form_p50", "form_p90", "left_out_p50", "left_out_p90",
-           "in_sample_p50", "in_sample_p90"});
+  void read_quality(const Json& at, const std::string& path, KernelCurve& curve) {
+    std::vector<std::string> keys = {"points",        "shapes",       "form_p50",
+                                     "form_p90",      "left_out_p50", "left_out_p90",
+                                     "in_sample_p50", "in_sample_p90"};
+    if (at.contains("uneven")) {
+      if (const Json* uneven = object(at, path, "uneven")) {
+        known(*uneven, path + ".uneven", keys);
+        read_errors(*uneven, path + ".uneven", curve.uneven);
+      }
+    }
+    keys.emplace_back("uneven");
+    known(at, path, keys);
+    read_errors(at, path, curve.quality);
+  }
+
+  void read_errors(const Json& at, const std::string& path, FitQuality& q) {
     q.points = whole(at, path, "points");
     q.shapes = whole(at, path, "shapes");
     q.form_p50 = number(at, path, "form_p50");

@@ -31,21 +31,29 @@ std::string table_text(const KernelCurve& curve) {
   return fmt::format("{{\"axes\":[{}],\"log_milli\":[{}],\"near\":\"{}\"}}", axes, values, near);
 }
 
+std::string quality_text(const FitQuality& q) {
+  return fmt::format(
+      "\"points\":{},\"shapes\":{},\"form_p50\":{:g},\"form_p90\":{:g},\"left_out_p50\":{:g},"
+      "\"left_out_p90\":{:g},\"in_sample_p50\":{:g},\"in_sample_p90\":{:g}",
+      q.points, q.shapes, q.form_p50, q.form_p90, q.left_p50, q.left_p90, q.in_p50, q.in_p90);
+}
+
 std::string curve_text(const KernelCurve& curve) {
   std::string coefficients;
   for (std::size_t i = 0; i < curve.coefficients.size(); ++i) {
-    coefficients += fmt::format("{}\"{}\":{:.4g}", i == 0 ? "" : ",",
-                                curve.form->coefficients[i].name, curve.coefficients[i]);
+    const Coefficient& c = curve.form->coefficients[i];
+    if (c.may_be_none && curve.coefficients[i] == 0) continue;
+    coefficients +=
+        fmt::format("{}\"{}\":{:.4g}", i == 0 ? "" : ",", c.name, curve.coefficients[i]);
   }
-  const FitQuality& q = curve.quality;
+  std::string uneven;
+  if (curve.uneven.points > 0)
+    uneven = fmt::format(",\"uneven\":{{{}}}", quality_text(curve.uneven));
   return fmt::format(
       "{{\"op\":{},\"kernel\":{},\"dtype\":{},\"form\":\"{}\",\"coefficients\":{{{}}},"
-      "\"spread\":{{\"near\":{:g},\"far\":{:g}}},\"quality\":{{\"points\":{},\"shapes\":{},"
-      "\"form_p50\":{:g},\"form_p90\":{:g},\"left_out_p50\":{:g},\"left_out_p90\":{:g},"
-      "\"in_sample_p50\":{:g},\"in_sample_p90\":{:g}}},\"table\":{}}}",
+      "\"spread\":{{\"near\":{:g},\"far\":{:g}}},\"quality\":{{{}{}}},\"table\":{}}}",
       quoted(curve.op), quoted(curve.kernel), quoted(curve.dtype), curve.form->name, coefficients,
-      curve.spread_near, curve.spread_far, q.points, q.shapes, q.form_p50, q.form_p90, q.left_p50,
-      q.left_p90, q.in_p50, q.in_p90, table_text(curve));
+      curve.spread_near, curve.spread_far, quality_text(curve.quality), uneven, table_text(curve));
 }
 
 std::string provenance_text(const KernelProfile::Provenance& p) {

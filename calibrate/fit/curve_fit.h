@@ -19,11 +19,15 @@ struct CurvePlan {
   TableOptions table;
   double width = 0.15;  ///< of the robust loss on log error
   int starts = 4;
+  /// The form's last coefficient is told by batches of unequal contexts alone: 0 where none was
+  /// measured.
+  bool uneven = false;
 };
 
 /// Fits form, then table, then measures its own error by leaving shapes out in five folds (quality,
-/// spreads). Suspect samples are dropped. Precondition: at least three samples that are not.
-/// `device` is that of the samples' dtype. Deterministic.
+/// spreads): shapes of equal contexts from fits to such alone, then batches of unequal contexts
+/// from fits to all the others. Suspect samples are dropped. Precondition: at least three samples
+/// that are not. `device` is that of the samples' dtype. Deterministic.
 [[nodiscard]] KernelCurve fit_curve(std::span<const KernelSample> samples,
                                     const DeviceCeilings& device, const CurvePlan& plan);
 

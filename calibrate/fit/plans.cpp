@@ -23,6 +23,7 @@ CurvePlan plan_for(const std::string& op, const std::string& /*kernel*/,
   if (op == "deepep_normal") with("deepep", {0, 1, 2}, {1, 1, 1});
   if (op == "deepep_ll") with("deepep_ll", {0, 1, 2}, {1, 1, 2});
   if (op == "stream" || op == "sampler") with("stream", {0, 1}, {1, 1});
+  if (op.starts_with("attention_")) plan.uneven = true;
   // Few samples, many coefficients: cheap to look for the best valley, easy to miss it.
   if (op.starts_with("mla_")) plan.starts = 6;
   return plan;

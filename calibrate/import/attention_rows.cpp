@@ -87,10 +87,47 @@ void read_profile_rows(KernelTable& table, KernelSamples& out) {
       const double context = table.number(row, {"kv_decode"});
       s.decodes = decodes;
       s.decode_tokens = decodes * visible_keys(1, context, s.window);
-      s.longest = std::max(s.longest, longest_row(1, context, s.window));
+      s.decode_longest = longest_row(1, context, s.window);
+      s.longest = std::max(s.longest, s.decode_longest);
     }
     sample.shape_key = heads_key(s);
     sample.seconds = seconds;
+    out.samples.push_back(std::move(sample));
+  }
+}
+
+/// Batches of which some sequences decode at a long context and the rest at a short one, alone or
+/// beside a prompt chunk. Times are sums over the profiler's repeats of a batch: those that
+/// attention.csv has, too, are as many times as long there.
+void read_skewed_rows(KernelTable& table, KernelSamples& out) {
+  const LayerProfile profile = layer_profile_of(table.path());
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    KernelSample sample;
+    sample.system = profile.system;
+    sample.framework = "vllm";
+    sample.dtype = "bfloat16/bfloat16";
+    const double chunk = table.number(row, {"pc"});
+    const double decodes = table.positive(row, {"n"}), longs = table.positive(row, {"nb"});
+    const double context = table.positive(row, {"kv_big"});
+    const double mean =
+        (longs * context + (decodes - longs) * table.positive(row, {"kvs"})) / decodes;
+    KernelShape& s = sample.shape;
+    s.heads = profile.heads / profile.tp;
+    s.kv_heads = std::max(1.0, profile.kv_heads / profile.tp);
+    s.head_dim = profile.head_dim;
+    sample.op = chunk > 0 ? "attention_context" : "attention_generation";
+    if (chunk > 0) {
+      set_work(s, 1, chunk, table.number(row, {"kp"}));
+      s.decodes = decodes;
+      s.decode_tokens = decodes * visible_keys(1, mean, 0);
+      s.decode_longest = longest_row(1, context, 0);
+    } else {
+      set_work(s, decodes, 1, mean);
+    }
+    s.longest = std::max(s.longest, longest_row(1, context, 0));
+    sample.shape_key = heads_key(s) + " " + std::to_string(static_cast<int>(decodes)) + ":" +
+                       std::to_string(static_cast<int>(longs));
+    sample.seconds = table.positive(row, {"t_skew_us"}) / profile.repeats * 1e-6;
     out.samples.push_back(std::move(sample));
   }
 }
@@ -99,11 +136,7 @@ void read_profile_rows(KernelTable& table, KernelSamples& out) {
 
 void read_attention_rows(KernelTable& table, KernelSamples& out) {
   if (table.has("n_decode")) return read_profile_rows(table, out);
-  if (table.has("t_skew_us")) {
-    out.notes.push_back(
-        {table.path().string() + ": batches of unequal contexts are not fitted", table.rows()});
-    return;
-  }
+  if (table.has("t_skew_us")) return read_skewed_rows(table, out);
   read_uniform_rows(table, out);
 }
 

@@ -85,6 +85,7 @@ LayerProfile layer_profile_of(const std::filesystem::path& table) {
   profile.kv_heads = last * meta.number(rank + "num_key_value_heads");
   profile.vocab = last * meta.number(rank + "vocab_size");
   profile.version = meta.text("vllm_version");
+  if (meta.has("measurement_iterations")) profile.repeats = meta.number("measurement_iterations");
   meta.throw_if_any();
   return profile;
 }

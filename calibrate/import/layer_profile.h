@@ -15,6 +15,7 @@ struct LayerProfile {
                         ///< alone and copied to the others
   double heads = 0, kv_heads = 0, head_dim = 0;
   double hidden = 0, inter = 0, vocab = 0;
+  double repeats = 1;  ///< of every batch
 };
 
 /// The profile a table belongs to, read from its folder. Throws InputError if meta.yaml is missing,

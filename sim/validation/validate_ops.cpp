@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "calibrate/import/kernel_table.h"
+#include "hardware/attention.h"
 #include "hardware/dtypes.h"
 #include "hardware/kernel_library.h"
 #include "sim/base/stats.h"
@@ -22,8 +23,10 @@ namespace {
 constexpr double kP90 = 1.2815515655446004;  ///< of a normal, in standard deviations
 constexpr double kMicro = 1e6;
 
-/// What the tables call an operator: the quantisation kernels have a file of their own.
+/// What the tables call an operator: the quantisation kernels have a file of their own, and so do
+/// batches of unequal contexts.
 std::string family_of(const KernelSample& sample) {
+  if (has_uneven_contexts(sample.shape)) return sample.op + "_uneven";
   return sample.op == "stream" && sample.kernel.starts_with("quantize") ? "quantize" : sample.op;
 }
 
@@ -125,8 +128,7 @@ class KernelComparison {
       return out_.unsupported.push_back({id, "system " + sample.system + " is not shipped"});
     const FoundCurve found = curve_of(*device, sample);
     if (found.curve == nullptr) return out_.unsupported.push_back({id, no_curve(sample)});
-    curves_.emplace(std::tuple{found.profile, sample.op, sample.kernel, sample.dtype},
-                    found.curve->quality);
+    curves_.emplace(std::tuple{found.profile, sample.op, sample.kernel, sample.dtype}, found.curve);
     const Predicted predicted = predict(found, *device, sample);
     ComparedValue value;
     value.id = id;
@@ -152,11 +154,14 @@ class KernelComparison {
     for (const auto& [name, errors] : groups_) out_.groups.push_back(group_of(name, errors));
     for (const auto& [name, errors] : classes_) out_.groups.push_back(group_of(name, errors));
     if (!pooled_.empty()) out_.groups.push_back(group_of("pooled", pooled_));
-    for (const auto& [key, quality] : curves_) {
+    for (const auto& [key, curve] : curves_) {
       const auto& [profile, op, kernel, dtype] = key;
-      out_.left_out_curves.push_back({profile, op, kernel, dtype, quality.points, quality.shapes,
-                                      quality.left_p50, quality.left_p90, quality.in_p50,
-                                      quality.in_p90});
+      const auto add_errors = [&](const FitQuality& q, const std::string& part) {
+        out_.left_out_curves.push_back({profile, op, kernel + part, dtype, q.points, q.shapes,
+                                        q.left_p50, q.left_p90, q.in_p50, q.in_p90});
+      };
+      add_errors(curve->quality, "");
+      if (curve->uneven.points > 0) add_errors(curve->uneven, "uneven contexts");
     }
     out_.coverage = interval_coverage(out_.rows);
     out_.goals = kernel_goals(out_);
@@ -170,7 +175,9 @@ class KernelComparison {
   Errors groups_, classes_;
   std::vector<double> pooled_;
   /// Curves that answered, by profile, operator, kernel and format.
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, FitQuality> curves_;
+  std::map<std::tuple<std::string, std::string, std::string, std::string>,
+           std::shared_ptr<const KernelCurve>>
+      curves_;
 };
 
 }  // namespace

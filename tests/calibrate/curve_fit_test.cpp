@@ -90,4 +90,51 @@ TEST_CASE("the same samples give the same curve") {
   CHECK(a.table.values == b.table.values);
 }
 
+namespace {
+
+/// Decodes of a device that follows the form exactly: `longs` of each batch are four times as long
+/// as the others.
+KernelSample decodes(double batch, double longs, double context) {
+  const std::vector<double> truth{10, 0.9, 2, 5, 2, 1, 1.5, 0.8, 0.5, 0.3, 2, 0.5, 0.5, 20};
+  KernelSample s;
+  s.op = "attention_generation";
+  s.dtype = "bfloat16/bfloat16";
+  s.shape.heads = 32;
+  s.shape.kv_heads = 8;
+  s.shape.head_dim = 128;
+  s.shape.batch = s.shape.queries = batch;
+  s.shape.kv_tokens = s.shape.pairs_qk = (batch + 3 * longs) * context;
+  s.shape.longest = longs > 0 ? 4 * context : context;
+  s.shape_key = std::to_string(batch) + ":" + std::to_string(longs);
+  s.seconds = find_form("attention_decode")->seconds(s.shape, truth, device());
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "what the longest context adds is told by batches of unequal contexts, and by no others") {
+  std::vector<KernelSample> samples;
+  for (double batch = 1; batch <= 512; batch *= 2) {
+    for (double context = 128; context <= 32768; context *= 2)
+      samples.push_back(decodes(batch, 0, context));
+  }
+  const CurvePlan plan = plan_for("attention_generation", "", "bfloat16/bfloat16");
+  const KernelCurve even = fit_curve(samples, device(), plan);
+  CHECK(even.coefficients.back() == 0);
+  CHECK(even.uneven.points == 0);
+  for (double batch = 8; batch <= 512; batch *= 2) {
+    for (const double longs : {1.0, 3.0}) {
+      for (double context = 128; context <= 8192; context *= 2)
+        samples.push_back(decodes(batch, longs, context));
+    }
+  }
+  const KernelCurve both = fit_curve(samples, device(), plan);
+  CHECK(both.coefficients.back() == doctest::Approx(20).epsilon(0.1));
+  CHECK(both.quality.points == even.quality.points);
+  CHECK(both.uneven.points == 7 * 2 * 7);
+  CHECK(both.uneven.shapes == 14);
+  CHECK(both.uneven.left_p90 < 0.05);
+}
+
 }  // namespace moesim

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "calibrate/import/kernel_table.h"
+#include "hardware/attention.h"
 
 namespace moesim {
 namespace {
@@ -110,6 +111,41 @@ TEST_CASE("layer profiles: decode, chunks over a prefix, and both in one kernel"
   CHECK(both.shape.decodes == 4);
   CHECK(both.shape.decode_tokens == 404);
   CHECK(both.shape.longest == 101);
+  CHECK(both.shape.decode_longest == 101);
+  CHECK_FALSE(has_uneven_contexts(both.shape));
+}
+
+TEST_CASE("layer profiles: batches of unequal contexts, whose times are sums over repeats") {
+  put("uneven/meta.yaml",
+      "vllm_version: 0.19.0\nhardware: RTX4090\nmodel: meta-llama/Llama-3.1-8B\n"
+      "measurement_iterations: 3\n"
+      "tp_degrees: [1]\nengine_effective:\n  hf_overrides:\n    intermediate_size: 14336\n"
+      "    num_attention_heads: 32\n    num_key_value_heads: 8\n    vocab_size: 128256\n");
+  const KernelSamples found = read_kernel_table(put("uneven/tp1/skew.csv",
+                                                    "n,nb,pc,kp,kvs,kv_big,t_skew_us\n"
+                                                    "4,1,0,0,100,400,30\n"
+                                                    "4,3,16,32,100,400,60\n"
+                                                    "4,1,1000,32,100,400,90\n"));
+  REQUIRE(found.samples.size() == 3);
+  const KernelSample& alone = found.samples[0];
+  CHECK(alone.op == "attention_generation");
+  CHECK(alone.seconds == doctest::Approx(10e-6));
+  CHECK(alone.shape.heads == 32);
+  CHECK(alone.shape.batch == 4);
+  CHECK(alone.shape.kv_tokens == 704);  // a token more than the cache has, each
+  CHECK(alone.shape.longest == 401);
+  CHECK(has_uneven_contexts(alone.shape));
+  const KernelSample& both = found.samples[1];
+  CHECK(both.op == "attention_context");
+  CHECK(both.shape.queries == 16);
+  CHECK(both.shape.decodes == 4);
+  CHECK(both.shape.decode_tokens == 1304);
+  CHECK(both.shape.decode_longest == 401);
+  CHECK(both.shape.longest == 401);
+  CHECK(has_uneven_contexts(both.shape));
+  CHECK(both.shape_key != alone.shape_key);
+  CHECK(found.samples[2].shape.longest == 1032);  // of the chunk
+  CHECK(found.samples[2].shape.decode_longest == 401);
 }
 
 TEST_CASE("latent attention: decode reads latents, prompts keys of every head") {

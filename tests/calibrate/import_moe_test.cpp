@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "calibrate/import/expert_loads.h"
 #include "calibrate/import/kernel_table.h"
@@ -49,6 +50,21 @@ TEST_CASE("moe rows: columns land where they belong") {
   CHECK(b.shape.matrices == 2);
   CHECK(b.shape.weight_bytes == 1);
   CHECK(a.shape_key != b.shape_key);
+}
+
+TEST_CASE(
+    "DeepGEMM: uniform prompts on fewer ranks than their experts were measured on are suspect") {
+  const KernelSamples found =
+      read("moe_deepgemm_h100_sxm.csv",
+           "phase,dtype,dist,hidden,inter,topk,experts,ep,tokens,latency_us\n"
+           "context,fp8_block,uniform,7168,2048,8,256,2,256,393\n"
+           "context,fp8_block,uniform,7168,2048,8,256,4,256,390\n"
+           "context,fp8_block,uniform,7168,2048,8,256,8,256,392\n"
+           "context,fp8_block,pl1.2,7168,2048,8,256,2,256,2502\n"
+           "generation,fp8_block,uniform,7168,2048,8,256,2,256,1900\n");
+  std::vector<bool> suspect;
+  for (const KernelSample& s : found.samples) suspect.push_back(s.suspect);
+  CHECK(suspect == std::vector{true, true, false, false, false});
 }
 
 TEST_CASE("moe rows: mistakes name file, line and column") {

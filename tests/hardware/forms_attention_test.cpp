@@ -134,6 +134,11 @@ TEST_CASE(
       KernelShape more = mixed;
       more.decode_tokens *= 2;
       CHECK(less_or_same(time(mixed), time(more)));
+      if (heads.window > 0) continue;  // contexts there are cut at the window
+      KernelShape uneven = mixed;
+      uneven.decode_longest = 3 * mixed.decode_tokens / mixed.decodes;
+      uneven.longest = std::max(uneven.longest, uneven.decode_longest);
+      CHECK(less_or_same(time(mixed), time(uneven)));
     }
   }
 }
@@ -159,6 +164,37 @@ TEST_CASE("prefill: not above the peak, and a prefix costs what its pairs cost")
   const double ratio = form.seconds(chunk, c, device()) / form.seconds(prompt, c, device());
   CHECK(ratio > 0.8);
   CHECK(ratio < 1.5);
+}
+
+TEST_CASE("decode: the longest context ends alone where keys are not split, a time for every key") {
+  const Form& form = *find_form("attention_decode");
+  std::vector<double> c;
+  for (const Coefficient& each : form.coefficients) c.push_back(each.start);
+  c[3] = 0.001;  // no chain: what is left of the longest context is the tail
+  c[10] = 0;     // nor a merge
+  struct Case {
+    const char* why;
+    double batch, kv_heads, expect_us;
+  };
+  // 120 SMs: whole contexts from 0.8 x 2 x 120 = 192 CTAs on. 4 us: 4000 keys beyond the mean.
+  const Case cases[] = {{"191 CTAs: split", 191, 1, 0},
+                        {"192 CTAs: whole", 192, 1, 4},
+                        {"24 sequences of 8 KV heads", 24, 8, 4},
+                        {"far more than a wave", 500, 8, 4}};
+  for (const Case& each : cases) {
+    CAPTURE(each.why);
+    KernelShape heads;
+    heads.kv_heads = each.kv_heads;
+    heads.heads = 8 * each.kv_heads;
+    heads.head_dim = 128;
+    const KernelShape even = shape_of(heads, each.batch, 1, 999);
+    KernelShape uneven = even;
+    uneven.longest = 5000;
+    CHECK_FALSE(has_uneven_contexts(even));
+    CHECK(has_uneven_contexts(uneven));
+    const double more = form.seconds(uneven, c, device()) - form.seconds(even, c, device());
+    CHECK(more * 1e6 == doctest::Approx(each.expect_us).epsilon(1e-3));
+  }
 }
 
 TEST_CASE("a lone decoding sequence hides beside a chunk as long as its chain of keys is shorter") {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <doctest/doctest.h>
+#include <iterator>
 #include <string>
+#include <vector>
 
 #include "hardware/dtypes.h"
 #include "hardware/kernel_floor.h"
@@ -99,15 +101,54 @@ std::string findings(const KernelProfile& profile, const std::string& op, bool e
   return all;
 }
 
-TEST_CASE("no shipped profile breaks physics") {
+/// A limit that a shipped profile does not keep, because its data do not.
+struct Exception {
+  const char* profile;
+  const char* curve;
+  const char* rule;
+  const char* why;
+};
+constexpr const char* kOtherKernel = "measured: from 17 rows on, another kernel gathers them";
+constexpr const char* kTwoWidths =
+    "norms of two widths were measured, each tells little of the other";
+constexpr Exception kExceptions[] = {
+    {"a100_sxm/vllm", "stream embedding", "time falls by", kOtherKernel},
+    {"h100_sxm/vllm", "stream embedding", "time falls by", kOtherKernel},
+    {"rtx_4090/vllm", "stream embedding", "time falls by", kOtherKernel},
+    {"rtx_pro_6000/vllm", "stream embedding", "time falls by", kOtherKernel},
+    {"rtx_4090/vllm", "stream embedding", "times as fast as the datasheet",
+     "measured up to 2048 rows, which L2 holds; in a run memory is cold"},
+    {"a100_sxm/vllm", "stream norm", "misses shapes left out", kTwoWidths},
+    {"rtx_4090/vllm", "stream norm", "misses shapes left out", kTwoWidths},
+    {"rtx_pro_6000/vllm", "stream norm", "time falls by",
+     "two kinds in one curve: 2048 rows of 4 KiB take half of 1024 of 8 KiB"},
+    {"rtx_pro_6000/vllm", "stream activation", "misses shapes left out",
+     "four widths: L2 holds the two narrow ones, memory the others"},
+};
+
+TEST_CASE("shipped profiles keep the limits of physics, but for what their data say") {
+  std::vector<bool> met(std::size(kExceptions));
   for (const ProfileName& name : shipped_profiles()) {
     CAPTURE(name.file.string());
     const KernelProfile profile = load_profile(name.file);
+    const std::string shown = name.system + "/" + name.framework;
     for (const PhysicsFinding& f : check_physics(profile, load_system(name.system, "", {}))) {
       CAPTURE(f.key);
       CAPTURE(f.problem);
       CHECK(!f.error);
+      const auto known = std::ranges::find_if(kExceptions, [&](const Exception& e) {
+        return shown == e.profile && f.key.find(e.curve) != std::string::npos &&
+               f.problem.find(e.rule) != std::string::npos;
+      });
+      CHECK(known != std::end(kExceptions));
+      if (known != std::end(kExceptions))
+        met[static_cast<std::size_t>(known - std::begin(kExceptions))] = true;
     }
+  }
+  for (std::size_t i = 0; i < met.size(); ++i) {
+    CAPTURE(kExceptions[i].profile);
+    CAPTURE(kExceptions[i].curve);
+    CHECK(met[i]);  // else take the exception out
   }
 }
 

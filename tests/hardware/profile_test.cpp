@@ -69,6 +69,31 @@ TEST_CASE("a profile read back is the same to the byte and predicts the same") {
         profile.curves[0].at(shape, device).time.value());
 }
 
+TEST_CASE(
+    "what no datum tells is absent and 0; errors on unequal contexts are kept where there are") {
+  KernelProfile profile = small_profile();
+  KernelCurve curve;
+  curve.op = "attention_generation";
+  curve.form = find_form("attention_decode");
+  for (const Coefficient& c : curve.form->coefficients)
+    curve.coefficients.push_back(c.may_be_none ? 0 : c.start);
+  profile.curves = {curve};
+  const std::string without = write_profile(profile);
+  CHECK(without.find("tail_ns_per_key") == std::string::npos);
+  CHECK(without.find("uneven") == std::string::npos);
+  CHECK(read_profile(without, "p.json").curves[0].coefficients == curve.coefficients);
+  profile.curves[0].coefficients.back() = 13.4;
+  profile.curves[0].uneven = {327, 54, 0.04, 0.1, 0.03, 0.07, 0.02, 0.06};
+  const std::string text = write_profile(profile);
+  const KernelCurve again = read_profile(text, "p.json").curves[0];
+  CHECK(again.coefficients.back() == 13.4);
+  CHECK(again.uneven.points == 327);
+  CHECK(again.uneven.left_p90 == 0.07);
+  CHECK(write_profile(read_profile(text, "p.json")) == text);
+  CHECK(mistakes_of(replaced(text, "\"uneven\":{\"points\":327", "\"uneven\":{\"pints\":327"))
+            .find("ops.0.quality.uneven.pints: unknown key") != std::string::npos);
+}
+
 TEST_CASE("mistakes in a profile are told all at once, with their place") {
   std::string text = write_profile(small_profile());
   text = replaced(text, "\"launch_us\":2", "\"launch_us\":-2");

@@ -1,9 +1,11 @@
 #include "sim/validation/validate_ops.h"
 
 #include <algorithm>
+#include <cmath>
 #include <doctest/doctest.h>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "hardware/dtypes.h"
 #include "hardware/profile.h"
@@ -94,6 +96,34 @@ TEST_CASE("the curves that answered stand with their errors on shapes left out")
   CHECK(pooled->n == 2);
   REQUIRE(validation.goals.size() == 1);
   CHECK(validation.goals[0].what == "inside P10-P90");
+}
+
+TEST_CASE(
+    "batches of unequal contexts are a group of their own, and so are their errors left out") {
+  const fs::path folder = fs::temp_directory_path() / "moesim_validate_uneven";
+  fs::remove_all(folder);
+  write_file(folder / "meta.yaml",
+             "vllm_version: 0.19.0\nhardware: RTXPRO6000\nmodel: meta-llama/Llama-3.1-8B\n"
+             "measurement_iterations: 3\ntp_degrees: [1]\nengine_effective:\n  hf_overrides:\n"
+             "    intermediate_size: 14336\n    num_attention_heads: 32\n"
+             "    num_key_value_heads: 4\n    vocab_size: 128256\n");
+  write_file(folder / "tp1" / "attention.csv",
+             "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n0,0,128,4096,763\n");
+  write_file(folder / "tp1" / "skew.csv",
+             "n,nb,pc,kp,kvs,kv_big,t_skew_us\n128,1,0,0,4096,16384,3021\n");
+  const Validation validation = validate_ops({folder});
+  std::vector<std::string> names;
+  for (const ErrorGroup& group : validation.groups) names.push_back(group.name);
+  const std::string rest = "/rtx_pro_6000/vllm/bfloat16/bfloat16";
+  CHECK(std::ranges::count(names, "attention_generation" + rest) == 1);
+  CHECK(std::ranges::count(names, "attention_generation_uneven" + rest) == 1);
+  REQUIRE(validation.rows.size() == 2);
+  // Measured 1007 us; a batch of the mean context takes 780 us.
+  for (const ComparedValue& row : validation.rows) CHECK(std::abs(row.error()) < 0.12);
+  REQUIRE(validation.left_out_curves.size() == 2);
+  CHECK(validation.left_out_curves[0].kernel.empty());
+  CHECK(validation.left_out_curves[1].kernel == "uneven contexts");
+  CHECK(validation.left_out_curves[1].points == 327);
 }
 
 TEST_CASE("what is left out is counted in rows, and says whether it is between nodes") {
