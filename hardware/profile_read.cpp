@@ -253,6 +253,11 @@ KernelProfile read_profile(const std::string& text, const std::string& file) {
     const auto line = static_cast<int>(std::ranges::count(before, '\n')) + 1;
     throw_input_error(
         {{file, line, 0}, "", "not a JSON document", "a profile is written by moesim fit"});
+  } catch (const Json::out_of_range&) {
+    throw_input_error({{file, 0, 0},
+                       "",
+                       "holds a number that is too large",
+                       "a profile is written by moesim fit"});
   }
   if (!root.is_object())
     throw_input_error({{file, 1, 1}, "", "not a mapping", "a profile is written by moesim fit"});

@@ -113,6 +113,7 @@ TEST_CASE("malformed profiles are refused without a crash") {
                            {"\"form\":\"gemm\"", "\"form\":\"gem\""},
                            {"\"step\":1", "\"step\":0"},
                            {"\"count\":2", "\"count\":1e9"},
+                           {"\"count\":2", "\"count\":1e999"},
                            {"[125,", "[\"x\","},
                            {"\"far\":0.1", "\"far\":0.01"},
                            {"\"axis\":\"log2 m\"", "\"axis\":\"m\""},
