@@ -53,7 +53,7 @@ std::vector<std::string> run_two_ranks(const AttentionDpConfig& config,
   Noting pricer;
   Instance::Config instance = cluster.config(0);
   instance.ranks = 2;
-  instance.balance = RankBalance::kRoundRobin;
+  instance.rules.balance = RankBalance::kRoundRobin;
   std::vector<std::unique_ptr<Scheduler>> schedulers;
   for (int r = 0; r < 2; ++r) schedulers.push_back(made<Scheduler>("trtllm"));
   simulation.add(std::make_unique<Instance>(instance, simulation.workload(), simulation.table(),
