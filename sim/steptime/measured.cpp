@@ -114,8 +114,8 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
   experts_.device.l2_bytes = 0;
   experts_ungated_.device.l2_bytes = 0;
   const KernelNames attention = attention_kernels(precisions.kv_cache, false);
-  decode_ = ready(library, system, "attention_generation",
-                  decode_kernels(choice, precisions.kv_cache));
+  decode_ =
+      ready(library, system, "attention_generation", decode_kernels(choice, precisions.kv_cache));
   prefill_ = ready(library, system, "attention_context", attention);
   if (prefill_.found.curve != nullptr) {
     // The table has an axis of what decodes add only where such batches were measured.
