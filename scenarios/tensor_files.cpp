@@ -114,6 +114,8 @@ std::vector<Wanted> read_tensor_table(GgufCursor& in, std::uint64_t tensors,
     const auto offset = in.number<std::uint64_t>();
     if (!name.ends_with(suffix)) continue;
     if (type != 0) in.refuse(fmt::format("{} is of type {}, not of 32-bit floats", name, type));
+    if (std::ranges::any_of(wanted, [name](const Wanted& w) { return w.name == name; }))
+      in.refuse(fmt::format("has the tensor {} twice", name));
     wanted.push_back({std::string(name), count, offset});
   }
   return wanted;

@@ -123,6 +123,9 @@ class TrtllmExperts final : public Importer {
       StepLoads::Step step;
       step.number = number;
       const auto choices = static_cast<std::uint64_t>(shape.top_k);
+      if (most / choices > 4294967295U)
+        refuse_file(file, std::to_string(number), "adds up to 2^32 tokens and more",
+                    "give fewer ranks");
       step.decode_tokens = static_cast<std::uint32_t>(most / choices);
       // Layers that count differently, or parts of tokens: ranks or layers are missing.
       loads.free_sum = loads.free_sum || sums.size() > 1 || most % choices != 0;

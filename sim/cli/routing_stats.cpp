@@ -106,8 +106,8 @@ std::string token_rows(const RoutingStats& stats) {
   if (!stats.next_layer_information.empty()) {
     text += "\nnext layer, from the first choice here\n";
     const double chance = mean_of(stats.next_layer_chance);
-    text += line("information / entropy", mean_of(stats.next_layer_information) - chance);
-    text += line("(by chance, taken off)", chance);
+    text += line("information / entropy", mean_of(stats.next_layer_information));
+    text += line("of that by chance", chance);
     text += line("best guess is right", mean_of(stats.next_layer_guess));
   }
   return text;

@@ -43,7 +43,8 @@ Instance::Instance(const Config& config, const Workload& workload, RequestTable&
   }
   for (InFlight& entry : ring_) entry.batches.resize(ranks_.size());
   const AttentionDpConfig& dp = config.limits.trtllm.attention_dp;
-  if (dp.enable_balance && ranks_.size() > 1) {
+  // Where prompts arrive with their KV, none is computed that others could wait for.
+  if (dp.enable_balance && ranks_.size() > 1 && !config.limits.kv_in_place) {
     balance_.emplace(PromptBalance::Limits{.timeout_iters = dp.timeout_iters,
                                            .batching_wait_iters = dp.batching_wait_iters,
                                            .max_num_seqs = config.limits.max_num_seqs});
@@ -93,7 +94,7 @@ void Instance::run_dummies(SimTime until) {
   dummies_end_ = std::max({dummies_end_, cpu_free_, stage_free_.back()});
   while (wave_steps_ % config_.rules.sync_interval != 0 && dummies_end_ < until) {
     StepWork nothing;
-    nothing.step = totals_.steps;
+    nothing.step = turn();
     nothing.now_ns = dummies_end_;
     std::ranges::fill(works_, nothing);
     pricer_->price_ranks(works_, dummy_cost_);

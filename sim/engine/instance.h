@@ -139,6 +139,8 @@ class Instance {
   [[nodiscard]] double host_us(const InFlight& step) const;
   [[nodiscard]] StepWork work_of(Rank& rank, const Batch& batch, SimTime now) const;
   void decide(bool scheduled);
+  /// Number of the next step to the pricer, dummies included.
+  [[nodiscard]] std::uint64_t turn() const { return totals_.steps + totals_.dummy_steps; }
   void run_dummies(SimTime until);
 
   Config config_;

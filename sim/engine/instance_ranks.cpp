@@ -40,10 +40,10 @@ void Instance::list_chunk(Rank& rank, const PromptChunk& chunk) const {
 StepWork Instance::work_of(Rank& rank, const Batch& batch, SimTime now) const {
   int rows = batch.decodes;
   for (const PromptChunk& chunk : batch.chunks) rows += chunk.completes ? 1 : 0;
-  const bool listed = pricer_->wants_tokens(totals_.steps);
+  const bool listed = pricer_->wants_tokens(turn());
   rank.routed.clear();
   if (listed) list_tokens(rank, batch);
-  StepWork work{.step = totals_.steps,
+  StepWork work{.step = turn(),
                 .decodes = batch.decodes,
                 .decode_context = batch.decode_context,
                 .chunks = batch.chunks,

@@ -13,12 +13,15 @@ using Json = nlohmann::ordered_json;
 /// What applies to a run: the rest is absent, not zero.
 struct Applies {
   bool capacity = false;                   ///< experts can be full
+  bool chosen = false;                     ///< experts choose their tokens
   bool exchange = false, network = false;  ///< tokens travel between ranks; between nodes
 };
 
 Applies what_applies(const MoeSection& moe) {
   Applies out;
-  out.capacity = moe.capacity_factor.has_value();
+  // Experts that choose take what they have room for: nothing is over their capacity.
+  out.chosen = !moe.experts_per_token_ratio.empty();
+  out.capacity = moe.capacity_factor.has_value() && !out.chosen;
   for (const MoeLayerReport& layer : moe.layers) {
     out.network = out.network || layer.a2a_bytes_inter > 0;
     out.exchange = out.exchange || out.network || layer.a2a_bytes_intra > 0;
@@ -38,9 +41,10 @@ Json layer_json(const MoeLayerReport& layer, const Applies& applies) {
   if (applies.capacity) out["dropped_ratio"] = json_value(layer.dropped_ratio);
   if (applies.exchange) out["a2a_bytes_intra"] = json_value(layer.a2a_bytes_intra);
   if (applies.network) out["a2a_bytes_inter"] = json_value(layer.a2a_bytes_inter);
+  if (applies.capacity || applies.chosen)
+    out["tokens_with_none_ratio"] = json_value(layer.tokens_with_none_ratio);
   if (!applies.capacity) return out;
   out["moved_ratio"] = json_value(layer.moved_ratio);
-  out["tokens_with_none_ratio"] = json_value(layer.tokens_with_none_ratio);
   out["padding_ratio"] = json_value(layer.padding_ratio);
   return out;
 }

@@ -33,11 +33,8 @@ MoeLayerReport layer_report(const MoeLayerStats& stats, int layer) {
   return out;
 }
 
-/// Mean and its standard error of steps that are as good as unrelated: their numbers lie far apart.
 MoeSampledError::Value value_of(const SampledError::Sum& sum, double steps) {
-  const double mean = sum.sum / steps;
-  const double variance = std::max(0.0, sum.squares / steps - mean * mean);
-  return {mean, std::sqrt(variance / (steps - 1))};
+  return {sum.mean(), sum.error(steps)};
 }
 
 std::optional<MoeSampledError> sampled_error(const SampledError& error) {

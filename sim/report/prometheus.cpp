@@ -114,7 +114,7 @@ void write_experts(const RunResult& result, Exposition& out) {
   out.metric("moesim:moe_active_experts", "gauge",
              "Experts with tokens on a rank, mean over layers and steps.",
              active / static_cast<double>(result.moe->layers.size()));
-  if (!result.moe->capacity_factor) return;
+  if (!result.moe->capacity_factor || !result.moe->experts_per_token_ratio.empty()) return;
   out.metric("moesim:moe_dropped_assignments_total", "counter",
              "Assignments dropped since experts were full.", dropped);
 }

@@ -55,8 +55,15 @@ struct MoeLayerStats {
 
 /// How far draws of steps were from the steps themselves (SampledCheck), relative: sums over steps.
 struct SampledError {
+  /// Sum over sum less 1: a mean of single ratios would lie high, since what divides is noisy, too.
   struct Sum {
-    double sum = 0, squares = 0;
+    double drawn = 0, exact = 0, drawn_squares = 0, exact_squares = 0, products = 0;
+
+    void add(double one_drawn, double one_exact);
+    void add(const Sum& other);
+    [[nodiscard]] double mean() const { return exact > 0 ? drawn / exact - 1 : 0; }
+    /// Standard error of `mean`, by its linear part, of steps that are as good as unrelated.
+    [[nodiscard]] double error(double steps) const;
   };
   std::uint64_t steps = 0;
   Sum active, rank_imbalance, time;  ///< time of the routed experts and their messages

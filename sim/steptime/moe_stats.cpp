@@ -95,11 +95,8 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
   for (std::size_t n = 0; n < other.by_experts.size(); ++n)
     stats.by_experts[n] += other.by_experts[n];
   stats.error.steps += other.error.steps;
-  for (const auto sum :
-       {&SampledError::active, &SampledError::rank_imbalance, &SampledError::time}) {
-    (stats.error.*sum).sum += (other.error.*sum).sum;
-    (stats.error.*sum).squares += (other.error.*sum).squares;
-  }
+  for (const auto sum : {&SampledError::active, &SampledError::rank_imbalance, &SampledError::time})
+    (stats.error.*sum).add(other.error.*sum);
   stats.prefill_from_decode = stats.prefill_from_decode || other.prefill_from_decode;
   stats.dispatch_estimated = stats.dispatch_estimated || other.dispatch_estimated;
   stats.sequence_epochs = std::max(stats.sequence_epochs, other.sequence_epochs);
@@ -129,6 +126,26 @@ MoeStats empty_stats(const RoutingShape& shape, int ranks, const char* fidelity)
   stats.ranks = ranks;
   stats.experts = shape.experts;
   return stats;
+}
+
+void SampledError::Sum::add(double one_drawn, double one_exact) {
+  add(Sum{one_drawn, one_exact, one_drawn * one_drawn, one_exact * one_exact,
+          one_drawn * one_exact});
+}
+
+void SampledError::Sum::add(const Sum& other) {
+  drawn += other.drawn;
+  exact += other.exact;
+  drawn_squares += other.drawn_squares;
+  exact_squares += other.exact_squares;
+  products += other.products;
+}
+
+double SampledError::Sum::error(double steps) const {
+  if (exact <= 0 || steps < 2) return 0;
+  const double ratio = drawn / exact;
+  const double squares = drawn_squares - 2 * ratio * products + ratio * ratio * exact_squares;
+  return std::sqrt(std::max(0.0, squares) / (steps * (steps - 1))) / (exact / steps);
 }
 
 }  // namespace moesim

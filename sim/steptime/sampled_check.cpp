@@ -17,12 +17,6 @@ bool names_all_tokens(const MoeStep& step) {
   });
 }
 
-void add(double sampled, double exact, SampledError::Sum& sum) {
-  const double off = exact > 0 ? sampled / exact - 1 : 0;
-  sum.sum += off;
-  sum.squares += off * off;
-}
-
 }  // namespace
 
 bool SampledCheck::due(std::uint64_t step) {
@@ -98,9 +92,9 @@ void SampledCheck::finish(const MoeStep& step, std::span<MoeStageSpec> stages,
     exact.ns += cost.gemm_ns + cost.wait_ns + cost.dispatch_ns + cost.combine_ns;
   }
   ++error.steps;
-  add(drawn_.active, exact.active, error.active);
-  add(drawn_.rank_imbalance, exact.rank_imbalance, error.rank_imbalance);
-  add(drawn_.ns, exact.ns, error.time);
+  error.active.add(drawn_.active, exact.active);
+  error.rank_imbalance.add(drawn_.rank_imbalance, exact.rank_imbalance);
+  error.time.add(drawn_.ns, exact.ns);
 }
 
 }  // namespace moesim

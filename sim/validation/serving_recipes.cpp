@@ -38,9 +38,10 @@ constexpr Harness kMax = Harness::kInferenceMax, kBench = Harness::kTrtllmBench;
 
 // Sources. InferenceMAX: the launch scripts of SemiAnalysis InferenceMAX and InferenceX, 2025-10 to
 // 2026-05 (benchmarks/*.sh), read for the models named here; others of the harness are taken to be
-// launched alike. Kimi-K2.5 in NVFP4 names fp8 for KV in its checkpoint (U); with 16 bits a third of
-// 64 long requests would queue, and none does. "To 2048" of CUDA graphs is vLLM's own list up to there. TensorRT-LLM's pages:
-// the options of their benchmark recipes. Where a later row matches, too, it wins.
+// launched alike. Kimi-K2.5 in NVFP4 names fp8 for KV in its checkpoint (U); with 16 bits a third
+// of 64 long requests would queue, and none does. "To 2048" of CUDA graphs is vLLM's own list up to
+// there. TensorRT-LLM's pages: the options of their benchmark recipes. Where a later row matches,
+// too, it wins.
 // clang-format off
 constexpr std::array kSettings = {
     Setting{kMax, "vllm", "", "", "", "engine.gpu_memory_utilization", "0.9"},

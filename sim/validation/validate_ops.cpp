@@ -155,10 +155,11 @@ class KernelComparison {
     for (const auto& [name, errors] : classes_) out_.groups.push_back(group_of(name, errors));
     if (!pooled_.empty()) out_.groups.push_back(group_of("pooled", pooled_));
     for (const auto& [key, curve] : curves_) {
-      const auto& [profile, op, kernel, dtype] = key;
-      const auto add_errors = [&](const FitQuality& q, const std::string& part) {
-        out_.left_out_curves.push_back({profile, op, kernel + part, dtype, q.points, q.shapes,
-                                        q.left_p50, q.left_p90, q.in_p50, q.in_p90});
+      // Not a structured binding: a lambda cannot capture one everywhere.
+      const auto add_errors = [this, &key = key](const FitQuality& q, const std::string& part) {
+        out_.left_out_curves.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key) + part,
+                                        std::get<3>(key), q.points, q.shapes, q.left_p50,
+                                        q.left_p90, q.in_p50, q.in_p90});
       };
       add_errors(curve->quality, "");
       if (curve->uneven.points > 0) add_errors(curve->uneven, "uneven contexts");
