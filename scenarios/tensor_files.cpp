@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "scenarios/routing_mrt.h"
 #include "scenarios/trace_text.h"
@@ -164,7 +165,14 @@ std::vector<NamedNumbers> read_safetensors(std::string_view bytes, const std::st
   if (length == 0 || length > bytes.size() - kLength) refuse("", "is no safetensors file");
   const auto header = bytes.substr(kLength, static_cast<std::size_t>(length));
   const std::string_view data = bytes.substr(kLength + header.size());
-  const json table = json::parse(header, nullptr, false);
+  std::set<std::string> names;
+  const json::parser_callback_t once = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (depth == 1 && event == json::parse_event_t::key &&
+        !names.insert(parsed.get<std::string>()).second)
+      refuse(parsed.get<std::string>(), "stands in the header twice");
+    return true;
+  };
+  const json table = json::parse(header, once, false);
   if (!table.is_object()) refuse("", "has a header that is no JSON object");
   std::vector<NamedNumbers> found;
   for (const auto& [name, entry] : table.items()) {

@@ -25,8 +25,14 @@ class LlamaImatrix final : public Importer {
     const std::filesystem::path config = inputs.size() == 2 ? inputs[0] : "";
     const std::string file = inputs.back().string();
     LoadTable table;
-    for (const NamedNumbers& tensor :
-         read_gguf(read_file(inputs.back()), file, ".ffn_down_exps.weight.counts")) {
+    const std::vector<NamedNumbers> tensors =
+        read_gguf(read_file(inputs.back()), file, ".ffn_down_exps.weight.counts");
+    for (const NamedNumbers& tensor : tensors) {
+      if (tensor.values.size() != tensors.front().values.size())
+        refuse_file(file, tensor.name,
+                    fmt::format("has {} experts, another layer {}", tensor.values.size(),
+                                tensors.front().values.size()),
+                    "all layers of a model have as many");
       const std::uint64_t layer = layer_of(tensor.name, file);
       for (std::size_t e = 0; e < tensor.values.size(); ++e)
         table.add(layer, e, whole(tensor.values[e], file, tensor.name));

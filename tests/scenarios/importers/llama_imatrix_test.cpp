@@ -88,6 +88,10 @@ TEST_CASE("files that are no imatrix with counts of experts are refused, and say
         "blk.1.ffn_down_exps.weight.counts is of type 1, not of 32-bit floats");
   CHECK(problem(gguf({{"blk.1.ffn_down_exps.weight.counts", {-1}}})) == "has a count of -1");
   CHECK(problem(gguf({{"blk.1.ffn_down_exps.weight.counts", {0.5F}}})) == "has a count of 0.5");
+  const Tensor one = {"blk.1.ffn_down_exps.weight.counts", {9, 1}};
+  CHECK(problem(gguf({one, one})) == "has the tensor blk.1.ffn_down_exps.weight.counts twice");
+  CHECK(problem(gguf({one, {"blk.2.ffn_down_exps.weight.counts", {9}}})) ==
+        "has 1 experts, another layer 2");
   // Cut anywhere, it is refused or, once only padding is gone, read.
   for (std::size_t size = 0; size < good.size() - 32; ++size) {
     CAPTURE(size);

@@ -76,6 +76,12 @@ TEST_CASE("statistics that do not fit together are refused, and say why") {
         "is no tensor of whole numbers (I64, I32)");
   CHECK(problem(kMeta, file_of(R"({"9_3": 4})", four)) ==
         "is no tensor of whole numbers (I64, I32)");
+  CHECK(problem(kMeta, file_of("{" + entry("9_3", 0) + ", " + entry("9_3", 0) + "}", four)) ==
+        "stands in the header twice");
+  // Each count fits 32 bits; the tokens they stand for do not.
+  constexpr std::int64_t kMany = 4'000'000'000;
+  CHECK(problem(kMeta, file_of("{" + entry("9_3", 0) + "}", {kMany, kMany, kMany, kMany})) ==
+        "adds up to 2^32 tokens and more");
 }
 
 }  // namespace
