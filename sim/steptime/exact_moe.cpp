@@ -51,7 +51,7 @@ class ExactMoe final : public MoeModel {
         const MoeLayerCost one =
             stage.group.cost(layers, layer, tokens, step.held, load_->layer(layer));
         add_cost(stage_cost(one), 1, sum);
-        add_record(record_of(one, stats_.ranks), 1, layer, stats_);
+        if (!step.idle()) add_record(record_of(one, stats_.ranks), 1, layer, stats_);
       }
       cost[s] = sum;
     }
@@ -87,7 +87,7 @@ class ExactMoe final : public MoeModel {
     const ReplicaRanks& replicas = stages_.front().group.replicas();
     const std::size_t real = step_rows_.real();
     for (MoeLayerStats& layer : stats_.layers)
-      layer.padded += static_cast<double>(rows.size() - real);
+      layer.padded += real > 0 ? static_cast<double>(rows.size() - real) : 0;
     if (choice_) {
       choice_->add({table, rows, real, step_rows_.by_rank()}, replicas, *load_);
       add_choice(*choice_, 1, static_cast<double>(real), stats_);

@@ -26,6 +26,10 @@ struct MoeStep {
   int real_decodes = 0, real_prompts = 0;    ///< of them, those of requests
   std::span<const double> held;              ///< [rank of the group] tokens before the dispatch
   std::span<const StepWork> works;           ///< by data-parallel rank
+
+  /// A dummy step of all ranks. It takes time and is in no statistic: how many of them a wave ends
+  /// with depends on when the next request happens to come.
+  [[nodiscard]] bool idle() const { return real_decodes + real_prompts == 0; }
 };
 
 /// Routed experts of one pipeline stage in one step, all its MoE layers. Nanoseconds, as in
@@ -38,11 +42,12 @@ struct MoeStageCost {
   Provenance provenance = Provenance::kRoofline;
 };
 
-/// What a run's routing looked like at one MoE layer. Sums over steps, weighted by nothing.
+/// What a run's routing looked like at one MoE layer. Sums over steps with work, weighted by
+/// nothing.
 struct MoeLayerStats {
   std::uint64_t steps = 0;
   double tokens = 0, assignments = 0;  ///< of requests: no padding, no dummies
-  double padded = 0;                   ///< tokens beside those: padding and dummies
+  double padded = 0;                   ///< tokens beside those: padding, and ranks without work
   double dropped = 0;                  ///< assignments nobody computes: the expert was full
   double moved = 0;                    ///< to a next choice
   double left_with_none = 0;           ///< tokens whose every assignment was dropped

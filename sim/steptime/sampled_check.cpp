@@ -38,8 +38,8 @@ SampledCheck::SampledCheck(const RoutingTables& tables, const Workload* workload
 
 bool SampledCheck::begin(const MoeStep& step) {
   layers_.clear();
-  const bool idle = step.real_decodes + step.real_prompts == 0;
-  if (!due(step.step) || idle || !names_all_tokens(step) || rows_.independent()) return false;
+  if (!due(step.step) || step.idle() || !names_all_tokens(step) || rows_.independent())
+    return false;
   const int count = (shape_.layers + kLayerShare - 1) / kLayerShare;
   const auto first = static_cast<int>(mix64(step.step) % static_cast<std::uint64_t>(shape_.layers));
   for (int i = 0; i < count; ++i)

@@ -60,7 +60,7 @@ class SampledMoe final : public MoeModel {
     const int tokens = step.decode_tokens + step.prompt_tokens;
     tokens_[0] += one_kind_ ? step.real_decodes + step.real_prompts : step.real_decodes;
     tokens_[1] += one_kind_ ? 0 : step.real_prompts;
-    padded_ += tokens - step.real_decodes - step.real_prompts;
+    padded_ += step.idle() ? 0 : tokens - step.real_decodes - step.real_prompts;
     for (MoeStageCost& stage : cost) stage = {};
     real_ = step.real_decodes + step.real_prompts;
     data_ranks_ = static_cast<int>(step.works.size());
@@ -208,7 +208,7 @@ class SampledMoe final : public MoeModel {
     one(near.low, near.slot, 1 - part);
     if (part > 0) one(near.high, near.slot + 1, part);
     // Statistics follow the nearer count; of a mixed step, the kind it has more of.
-    if (weight < 0.5 || (weight == 0.5 && kind != 0)) return;
+    if (real_ == 0 || weight < 0.5 || (weight == 0.5 && kind != 0)) return;
     Pool& nearer = pools[near.slot + (part < 0.5 ? 0 : 1)];
     ++nearer.uses[draw];
     if (choice_) nearer.choices[choice_of(draw)].tokens += real_;

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/moesim.h"
@@ -219,13 +220,12 @@ TEST_CASE("counting by ranks sees exactly exact replay's loads, and says which i
       "enable_expert_parallel: true, enforce_eager: true, async_scheduling: false, "
       "all2all_backend: deepep_high_throughput";
   // Steps of a token or two: which of them a rank's load is of is not known, and choices of one
-  // token never meet while those of two may. It shows where tokens choose alike, and in the dummy
-  // steps between requests, which are of that kind.
+  // token never meet while those of two may. It shows where tokens choose alike.
   struct Case {
     std::string routing;
     double limit;
   };
-  const Case cases[] = {{"kind: zipf, exponent: 0.8", 0.015}, {"kind: latent_logit", 0.025}};
+  const Case cases[] = {{"kind: zipf, exponent: 0.8", 0.01}, {"kind: latent_logit", 0.025}};
   for (const Case& c : cases) {
     CAPTURE(c.routing);
     // Requests come one after the other, so that steps do not depend on how long steps take.
@@ -253,6 +253,44 @@ TEST_CASE("counting by ranks sees exactly exact replay's loads, and says which i
     }
     CHECK(modelled == doctest::Approx(active).epsilon(c.limit));
   }
+}
+
+TEST_CASE("dummy steps behind a wave are in no statistic, however many a request meets") {
+  for (const std::string fidelity : {"exact", "rank_exact", "sampled"}) {
+    CAPTURE(fidelity);
+    // The second request comes while the ranks still run dummies, or long after.
+    const auto run = [&](const char* rate) {
+      World world = build(
+          scenario_of(std::string("arrival: {kind: constant, request_rate: ") + rate +
+                          "}, synthetic: {num_prompts: 2, input_tokens: 40, output_tokens: 20}",
+                      layout("tensor_parallel_size: 2, data_parallel_size: 2",
+                             "enable_expert_parallel: true, async_scheduling: false",
+                             "kind: zipf, exponent: 0.8, fidelity: " + fidelity)));
+      const RunView view = finish(world);
+      return std::pair(view.moe.front().stats, view.totals.front().dummy_steps);
+    };
+    const auto [soon, few] = run("4");
+    const auto [late, many] = run("0.2");
+    CHECK(few < many);
+    for (std::size_t l = 0; l < soon.layers.size(); ++l) {
+      CAPTURE(l);
+      CHECK(soon.layers[l].steps == late.layers[l].steps);
+      CHECK(soon.layers[l].tokens == late.layers[l].tokens);
+      CHECK(soon.layers[l].padded == late.layers[l].padded);
+    }
+  }
+}
+
+TEST_CASE("experts are rebalanced at most once a step, dummy steps between requests or not") {
+  const MoeStats stats = stats_of(scenario_of(
+      "arrival: {kind: constant, request_rate: 1}, synthetic: {num_prompts: 6, input_tokens: 40, "
+      "output_tokens: 20}",
+      layout("tensor_parallel_size: 2, data_parallel_size: 2", "enable_expert_parallel: true",
+             "kind: lognormal, sigma: 1, fidelity: exact",
+             "placement: {eplb: {num_redundant_experts: 4, window_size: 4, step_interval: 7}}")));
+  REQUIRE(stats.rebalances.size() > 5);
+  for (std::size_t i = 1; i < stats.rebalances.size(); ++i)
+    CHECK(stats.rebalances[i].step >= stats.rebalances[i - 1].step + 7);
 }
 
 TEST_CASE("what rank_exact cannot follow runs as exact, with a warning that says why") {

@@ -43,8 +43,9 @@ class Noting final : public StepPricer {
 };
 
 std::vector<std::string> run_two_ranks(const AttentionDpConfig& config,
-                                       const std::vector<Ask>& asks) {
+                                       const std::vector<Ask>& asks, bool kv_in_place = false) {
   SmallCluster cluster;
+  cluster.limits.kv_in_place = kv_in_place;
   cluster.limits.trtllm.attention_dp = config;
   cluster.limits.async = false;
   Simulation::Options options;
@@ -116,4 +117,11 @@ TEST_CASE("ranks of TensorRT-LLM run prompts together") {
   CHECK(together[5] == "1+1 1+1 ");
   CHECK(together.size() == alone.size());
   CHECK(impatient[2] == "1+1 0+1 ");  // steps without prompts count: this is the second
+}
+
+TEST_CASE("requests that arrive with their KV have no prompt to wait with") {
+  constexpr SimTime kMs = 1'000'000;
+  const std::vector<Ask> asks = {{0, 4, 12}, {0, 4, 12}, {12 * kMs, 4, 3}, {41 * kMs, 4, 3}};
+  CHECK(run_two_ranks({.enable_balance = true, .timeout_iters = 9, .batching_wait_iters = 0}, asks,
+                      true) == run_two_ranks({}, asks, true));
 }

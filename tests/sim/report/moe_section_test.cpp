@@ -172,3 +172,14 @@ TEST_CASE("a dense model has no section") {
   const HandMadeRun run;
   CHECK(!make_moe(run.view()).has_value());
 }
+
+TEST_CASE("experts that choose drop nothing; tokens that none of them chose are told") {
+  MoeSection moe = Reported(four_steps(), placed(2, 4, {{0, 1}, {2, 3}})).section;
+  moe.capacity_factor = 1;
+  CHECK(moe_json(moe).dump().find("dropped_ratio") != std::string::npos);
+  moe.experts_per_token_ratio = {0.25, 0.5, 0.25};
+  const std::string chosen = moe_json(moe).dump();
+  for (const char* key : {"dropped_ratio", "moved_ratio", "padding_ratio"})
+    CHECK(chosen.find(key) == std::string::npos);
+  CHECK(chosen.find("tokens_with_none_ratio") != std::string::npos);
+}
