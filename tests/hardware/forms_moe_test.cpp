@@ -70,6 +70,15 @@ TEST_CASE("moe form: never faster than its weights stream or its pairs multiply"
   }
 }
 
+TEST_CASE("moe form: experts of other ranks cost their sorting and nothing else") {
+  const Form& form = *find_form("moe");
+  const std::vector<double> c = start_of(form);
+  KernelShape here = layer({3, 0, 5, 1}, 9), everywhere = here;
+  everywhere.total_experts += 100;
+  const double sorting = form.seconds(everywhere, c, kDevice) - form.seconds(here, c, kDevice);
+  CHECK(sorting == doctest::Approx(100 * c.back() * 1e-6));
+}
+
 TEST_CASE("moe form: equal pairs cost more where they pile up on few experts") {
   const Form& form = *find_form("moe");
   const std::vector<double> c = start_of(form);
