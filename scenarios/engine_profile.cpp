@@ -66,16 +66,21 @@ constexpr double kSamplerCopies = 9.5;
 /// Residual of time per output token of published runs with scheduling ahead, batches of 4 to 64:
 /// 0.5 to 0.75 ms a step for 0.11 and 0.12, 0.1 to 0.4 ms for later ones (hardware/README.md).
 constexpr double kExposedBefore14 = 550, kExposedSince14 = 300, kExposedPerSequence = 5;
-/// First tokens of published runs come 5 ms (open loop, cached prompts) to 22 ms (bursts) later
-/// than the engine alone explains on H100 and H200, at batch 4 to 8; 1 to 2 us a token is the usual
-/// rate of a tokeniser.
-constexpr ApiCost kApi{12000, 1.5};
+/// First tokens of published runs come later than the engine alone explains: on H100 and H200, at
+/// batch 4 to 8, by 10 to 15 ms (0.11) and by 5 to 7 ms (0.15, 0.18). 1 to 2 us a token is the
+/// usual rate of a tokeniser.
+constexpr ApiCost kApiBefore14{12000, 1.5}, kApiSince14{6000, 1.5};
 /// VLLM_SHARED_EXPERTS_STREAM_TOKEN_THRESHOLD (serving-semantics 3.3).
 constexpr int kSharedExpertTokens = 256;
 
 /// PyTorch operators called one by one from Python: the middle of what was fitted for the two other
-/// engines that do so, SGLang (75 to 90 us) and TensorRT-LLM (55 us). Not measured for vLLM.
+/// engines that do so, SGLang (75 to 90 us) and TensorRT-LLM (55 us).
 constexpr double kUncompiledCallUs = 70;
+/// The same, compiled but without a graph: Python between the pieces, custom operators, launches.
+/// Between what first tokens beyond the captured sizes say that do not get faster with more GPUs:
+/// 33 us (Llama-3.1-70B on 8 H100 and H200), 48 us (the same on B200), 72 us (MiniMax-M2.5 on B200,
+/// which takes 45 ms instead of 100 once 2048 tokens are captured).
+constexpr double kCompiledCallUs = 45;
 
 EngineProfile vllm_profile(const VllmRelease& release) {
   EngineProfile profile;
@@ -90,7 +95,9 @@ EngineProfile vllm_profile(const VllmRelease& release) {
   profile.host = HostCost{}.scaled(release.host_factor);
   profile.host.exposed_us = release.minor < 14 ? kExposedBefore14 : kExposedSince14;
   profile.host.exposed_per_sequence_us = kExposedPerSequence;
-  profile.api = kApi;
+  profile.api = release.minor < 14 ? kApiBefore14 : kApiSince14;
+  profile.launch.eager_layer_us = 0;
+  profile.launch.eager_call_us = kCompiledCallUs;
   profile.launch.uncompiled_call_us = kUncompiledCallUs;
   profile.shared_expert_stream_tokens = kSharedExpertTokens;
   MemoryRules& memory = profile.memory;
@@ -237,6 +244,21 @@ std::vector<std::string> known_versions(const std::string& backend) {
   }
   for (const VllmRelease& release : kReleases) result.push_back(fmt::format("0.{}", release.minor));
   return result;
+}
+
+std::vector<std::string> cudagraph_modes() {
+  return {"NONE", "PIECEWISE", "FULL", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE"};
+}
+
+std::string usual_cudagraph_mode(const EngineProfile& profile) {
+  return profile.full_graphs ? "FULL_AND_PIECEWISE" : "PIECEWISE";
+}
+
+void set_cudagraph_mode(const std::string& mode, EngineProfile& profile) {
+  profile.full_graphs = mode != "PIECEWISE";
+  profile.prompt_graphs = mode == "FULL"               ? PromptGraphs::kFull
+                          : mode == "FULL_DECODE_ONLY" ? PromptGraphs::kNone
+                                                       : PromptGraphs::kSame;
 }
 
 std::vector<int> default_capture_sizes(int rule, int max_num_seqs, int max_num_batched_tokens) {

@@ -96,6 +96,7 @@ struct TrtllmOptions {
 /// Which captured sizes serve a step that computes prompts.
 enum class PromptGraphs {
   kSame,  ///< vLLM: those of decodes, in pieces
+  kFull,  ///< vLLM, cudagraph_mode FULL: those of decodes, whole
   kNone,  ///< prompts run without graphs
   kOwn,   ///< a list of their own, in pieces
 };
@@ -168,6 +169,14 @@ struct ProfileChoice {
 [[nodiscard]] std::vector<std::string> known_backends();
 /// Releases with a profile of their own, oldest first.
 [[nodiscard]] std::vector<std::string> known_versions(const std::string& backend);
+
+/// vLLM's `cudagraph_mode` (vllm/config/compilation.py): its names, the one of a release, and what
+/// one does: whether decodes run in one graph, and which graphs steps with prompts have. NONE is no
+/// captured sizes, which the caller sees to.
+[[nodiscard]] std::vector<std::string> cudagraph_modes();
+[[nodiscard]] std::string usual_cudagraph_mode(const EngineProfile& profile);
+/// Precondition: one of those names but NONE.
+void set_cudagraph_mode(const std::string& mode, EngineProfile& profile);
 
 /// vLLM's default CUDA-graph capture sizes (serving-semantics 1.8), ascending.
 [[nodiscard]] std::vector<int> default_capture_sizes(int rule, int max_num_seqs,

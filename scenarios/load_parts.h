@@ -85,6 +85,7 @@ struct EngineKeys {
   Given<int> long_prefill_token_threshold;
   Given<std::string> scheduling_policy, all2all_backend, moe_backend;
   Given<std::vector<int>> cudagraph_capture_sizes;
+  Given<std::string> cudagraph_mode;
   Given<std::int64_t> num_gpu_blocks_override;
   Given<std::int64_t> max_total_tokens;  ///< sglang; max_tokens of trtllm
   // sglang

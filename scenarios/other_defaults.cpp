@@ -74,7 +74,9 @@ std::vector<int> sglang_graph_sizes(const EngineProfile& profile, int largest, i
   return sizes;
 }
 
-std::vector<int> sglang_prompt_sizes(int largest) {
+std::vector<int> sglang_prompt_sizes(int chunk, bool mla) {
+  constexpr int kMostLatent = 2048;
+  const int largest = mla ? std::min(kMostLatent, chunk) : chunk;
   std::vector<int> sizes;
   add_range(sizes, 4, 32, 4);
   add_range(sizes, 48, 256, 16);

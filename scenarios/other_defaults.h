@@ -18,7 +18,7 @@ namespace moesim {
 [[nodiscard]] std::vector<int> sglang_graph_sizes(const EngineProfile& profile, int largest,
                                                   int max_running);
 /// Its graph sizes for prompts, up to the chunk (2048 for MLA).
-[[nodiscard]] std::vector<int> sglang_prompt_sizes(int largest);
+[[nodiscard]] std::vector<int> sglang_prompt_sizes(int chunk, bool mla);
 
 struct StaticFractionInputs {
   Bytes card;
@@ -37,6 +37,11 @@ struct StaticFractionInputs {
 /// 4096.
 [[nodiscard]] int sglang_max_running(std::int64_t kv_tokens, int max_model_len);
 
+/// TensorRT-LLM's max_num_tokens and max_batch_size (serving-semantics 8.2, (U)); its engines of
+/// 0.9 have what they were built with, which a scenario must state.
+constexpr BatchDefaults kTrtllmBatch{.max_num_batched_tokens = 8192, .max_num_seqs = 2048};
+/// CudaGraphConfig.max_batch_size of llm_args.py when nobody sets it.
+constexpr int kTrtllmLargestGraph = 128;
 /// TensorRT-LLM's cuda_graph_config.batch_sizes up to `largest` (128 by default).
 [[nodiscard]] std::vector<int> trtllm_graph_sizes(int largest, bool padded);
 

@@ -283,6 +283,7 @@ EngineKeys read_engine(Reader in, LoadContext& context) {
   keys.placement = read_placement_flags(in, context);
   keys.cudagraph_capture_sizes =
       read_either<std::vector<int>>(in, "cudagraph_capture_sizes", read_capture_sizes);
+  keys.cudagraph_mode = read_name(in, "cudagraph_mode", cudagraph_modes());
   keys.num_gpu_blocks_override = {
       .value = in.optional_integer("num_gpu_blocks_override", {.min = 2, .max = 1e10}),
       .key = in.path("num_gpu_blocks_override"),
@@ -308,10 +309,10 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
           &Keys::async_scheduling, &Keys::long_prefill_token_threshold, &Keys::scheduling_policy,
           &Keys::all2all_backend, &Keys::moe_backend, &Keys::enable_expert_parallel,
           &Keys::enable_dbo, &Keys::dbo_decode_token_threshold, &Keys::dbo_prefill_token_threshold,
-          &Keys::cudagraph_capture_sizes, &Keys::num_gpu_blocks_override, &Keys::max_total_tokens,
-          &Keys::max_prefill_tokens, &Keys::cuda_graph_max_bs, &Keys::scheduler_recv_interval,
-          &Keys::schedule_policy, &Keys::schedule_conservativeness, &Keys::enable_mixed_chunk,
-          &Keys::capacity_scheduler_policy, &Keys::cuda_graph_padding,
+          &Keys::cudagraph_capture_sizes, &Keys::cudagraph_mode, &Keys::num_gpu_blocks_override,
+          &Keys::max_total_tokens, &Keys::max_prefill_tokens, &Keys::cuda_graph_max_bs,
+          &Keys::scheduler_recv_interval, &Keys::schedule_policy, &Keys::schedule_conservativeness,
+          &Keys::enable_mixed_chunk, &Keys::capacity_scheduler_policy, &Keys::cuda_graph_padding,
           &Keys::batch_wait_max_tokens_ratio, &Keys::batch_wait_timeout_iters,
           &Keys::attention_dp_config);
   return keys;

@@ -11,11 +11,6 @@
 namespace moesim {
 namespace {
 
-/// TensorRT-LLM's max_num_tokens and max_batch_size (serving-semantics 8.2, (U)); its engines of
-/// 0.9 have what they were built with, which a scenario must state.
-constexpr BatchDefaults kTrtllmBatch{.max_num_batched_tokens = 8192, .max_num_seqs = 2048};
-/// CudaGraphConfig.max_batch_size of llm_args.py when nobody sets it.
-constexpr int kTrtllmLargestGraph = 128;
 /// The cap on SGLang's max_running_requests before the memory is known (8.1).
 constexpr int kMostSglangRequests = 4096;
 
@@ -115,6 +110,7 @@ class Resolver {
     check_name(keys_.async_scheduling, "async_scheduling");
     check_name(keys_.enforce_eager, "enforce_eager");
     check_name(keys_.cudagraph_capture_sizes, "cudagraph_capture_sizes");
+    only_with(keys_.cudagraph_mode, "vllm", "leave it out, or turn graphs off with enforce_eager");
     const char* leave = "leave it out";
     only_with(keys_.max_total_tokens, "sglang", "write num_gpu_blocks_override");
     only_with(keys_.max_prefill_tokens, "sglang", leave);
@@ -263,29 +259,43 @@ class Resolver {
     }
   }
 
+  template <class T>
+  void reject_beside(const Given<T>& given, const char* setting) {
+    if (given) fail(context_, given, fmt::format("has no effect with {}", setting), "leave it out");
+  }
+
   void choose_graphs() {
-    MemoryRules& memory = spec_.profile.memory;
     const bool none = is_static() || (is_trtllm() && !spec_.profile.full_graphs);
     spec_.enforce_eager = pick("enforce_eager", keys_.enforce_eager, none);
-    memory.enforce_eager = spec_.enforce_eager;
     if (spec_.enforce_eager) {
       spec_.profile.launch = spec_.profile.launch.uncompiled();
-      if (keys_.cudagraph_capture_sizes) {
-        fail(context_, keys_.cudagraph_capture_sizes, "has no effect with enforce_eager: true",
-             "leave one of the two out");
-      }
+      reject_beside(keys_.cudagraph_capture_sizes, "enforce_eager: true");
+      reject_beside(keys_.cudagraph_mode, "enforce_eager: true");
+    } else if (keys_.cudagraph_mode && *keys_.cudagraph_mode.value == "NONE") {
+      spec_.cudagraph_mode = pick("cudagraph_mode", keys_.cudagraph_mode, std::string("NONE"));
+      reject_beside(keys_.cudagraph_capture_sizes, "cudagraph_mode: NONE");
     } else {
-      spec_.profile.full_graphs = spec_.profile.full_graphs || is_trtllm();
-      if (is_trtllm())
-        spec_.profile.pad_to_graph = pick("cuda_graph_padding", keys_.cuda_graph_padding, false);
-      spec_.cudagraph_capture_sizes =
-          pick("cudagraph_capture_sizes", keys_.cudagraph_capture_sizes, default_sizes());
-      const int prompts = inputs_.model.is_mla() ? std::min(2048, spec_.max_num_batched_tokens)
-                                                 : spec_.max_num_batched_tokens;
-      if (spec_.profile.prompt_graphs == PromptGraphs::kOwn)
-        spec_.prompt_capture_sizes = sglang_prompt_sizes(prompts);
+      choose_captured();
     }
-    memory.graph_sizes = static_cast<int>(spec_.cudagraph_capture_sizes.size());
+    spec_.profile.memory.graph_sizes = static_cast<int>(spec_.cudagraph_capture_sizes.size());
+    spec_.profile.memory.enforce_eager = spec_.cudagraph_capture_sizes.empty();
+  }
+
+  void choose_captured() {
+    EngineProfile& profile = spec_.profile;
+    profile.full_graphs = profile.full_graphs || is_trtllm();
+    if (spec_.backend == "vllm") {
+      spec_.cudagraph_mode =
+          pick("cudagraph_mode", keys_.cudagraph_mode, usual_cudagraph_mode(profile));
+      set_cudagraph_mode(spec_.cudagraph_mode, profile);
+    }
+    if (is_trtllm())
+      profile.pad_to_graph = pick("cuda_graph_padding", keys_.cuda_graph_padding, false);
+    spec_.cudagraph_capture_sizes =
+        pick("cudagraph_capture_sizes", keys_.cudagraph_capture_sizes, default_sizes());
+    if (profile.prompt_graphs == PromptGraphs::kOwn)
+      spec_.prompt_capture_sizes =
+          sglang_prompt_sizes(spec_.max_num_batched_tokens, inputs_.model.is_mla());
   }
 
   std::vector<int> default_sizes() {
@@ -328,8 +338,8 @@ class Resolver {
   }
 
   void reject_idle_threshold(const Given<int>& given, int usual) {
-    if (!given || spec_.enable_dbo || *given.value == usual) return;
-    fail(context_, given, "has no effect without enable_dbo: true", "leave it out");
+    if (given && !spec_.enable_dbo && *given.value != usual)
+      fail(context_, given, "has no effect without enable_dbo: true", "leave it out");
   }
 
   /// Half batches hide messages that are sent to experts: nothing else has any to hide (5.1).

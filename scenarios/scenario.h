@@ -50,6 +50,7 @@ struct EngineSpec {
   bool enable_chunked_prefill = true;
   int long_prefill_token_threshold = 0;
   bool enforce_eager = false;
+  std::string cudagraph_mode;        ///< vLLM's name of it; "" for other engines and without graphs
   bool priority_scheduling = false;  ///< scheduling_policy: priority
   bool async_scheduling = true;
   std::string all2all_backend;

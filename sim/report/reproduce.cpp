@@ -63,20 +63,23 @@ void add_engine_flags(const EngineSpec& engine, Command& out) {
   if (engine.long_prefill_token_threshold != 0)
     out.flag("--long-prefill-token-threshold", engine.long_prefill_token_threshold);
   if (engine.priority_scheduling) out.flag("--scheduling-policy", "priority");
-  const bool async_by_default =
-      engine_profile(engine.backend, engine.backend_version).profile.async_scheduling;
-  if (engine.async_scheduling != async_by_default)
+  const EngineProfile usual = engine_profile(engine.backend, engine.backend_version).profile;
+  if (engine.async_scheduling != usual.async_scheduling)
     out.flag(engine.async_scheduling ? "--async-scheduling" : "--no-async-scheduling");
   if (engine.num_gpu_blocks_override)
     out.flag("--num-gpu-blocks-override", *engine.num_gpu_blocks_override);
   if (engine.enforce_eager) {
     out.flag("--enforce-eager");
-  } else if (engine.cudagraph_capture_sizes !=
-             default_capture_sizes(engine.profile.graph_sizes_rule, engine.max_num_seqs,
-                                   engine.max_num_batched_tokens)) {
+  } else if (engine.cudagraph_mode != "NONE" &&
+             engine.cudagraph_capture_sizes !=
+                 default_capture_sizes(engine.profile.graph_sizes_rule, engine.max_num_seqs,
+                                       engine.max_num_batched_tokens)) {
     out.flag("--cudagraph-capture-sizes",
              fmt::format("{}", fmt::join(engine.cudagraph_capture_sizes, " ")));
   }
+  if (!engine.cudagraph_mode.empty() && engine.cudagraph_mode != usual_cudagraph_mode(usual))
+    out.flag("--compilation-config",
+             fmt::format("'{{\"cudagraph_mode\": \"{}\"}}'", engine.cudagraph_mode));
 }
 
 void add_lora_flags(const LoraSpec& lora, Command& out) {

@@ -108,7 +108,8 @@ StepTime::Dispatch StepTime::dispatch(int tokens, bool uniform) const {
   const std::vector<int>& table = own ? prompt_padded_ : padded_;
   if (t >= table.size()) return {GraphMode::kNone, tokens};
   const int padded = table[t];
-  const bool full = uniform && profile.full_graphs && padded <= engine_.max_num_seqs;
+  const bool whole = profile.prompt_graphs == PromptGraphs::kFull;
+  const bool full = whole || (uniform && profile.full_graphs && padded <= engine_.max_num_seqs);
   const bool pieces = own || profile.prompt_graphs == PromptGraphs::kSame;
   if (!full && !pieces) return {GraphMode::kNone, tokens};
   if (!own && !profile.pad_to_graph && padded != tokens) return {GraphMode::kNone, tokens};

@@ -39,9 +39,11 @@ constexpr Harness kMax = Harness::kInferenceMax, kBench = Harness::kTrtllmBench;
 // Sources. InferenceMAX: the launch scripts of SemiAnalysis InferenceMAX and InferenceX, 2025-10 to
 // 2026-05 (benchmarks/*.sh), read for the models named here; others of the harness are taken to be
 // launched alike. Kimi-K2.5 in NVFP4 names fp8 for KV in its checkpoint (U); with 16 bits a third
-// of 64 long requests would queue, and none does. "To 2048" of CUDA graphs is vLLM's own list up to
-// there. TensorRT-LLM's pages: the options of their benchmark recipes. Where a later row matches,
-// too, it wins.
+// of 64 long requests would queue, and none does. Llama-3 on H100 names fp8, too, but had 16 bits
+// when it was measured (U): with 8 none of 64 long requests on two GPUs would have waited a minute.
+// gpt-oss on H100 names Marlin from 2026 on; prompts of 2025 were as slow. "To 2048" of CUDA graphs
+// is vLLM's own list up to there. TensorRT-LLM's pages: the options of their benchmark recipes.
+// Where a later row matches, too, it wins.
 // clang-format off
 constexpr std::array kSettings = {
     Setting{kMax, "vllm", "", "", "", "engine.gpu_memory_utilization", "0.9"},
@@ -52,6 +54,12 @@ constexpr std::array kSettings = {
     Setting{kMax, "vllm", "gpt-oss", "", "", "graphs to", "2048"},
     Setting{kMax, "vllm", "gpt-oss", "B200", "", "engine.max_num_seqs", "512"},
     Setting{kMax, "vllm", "gpt-oss", "B200", "", "kv", "fp8"},
+    Setting{kMax, "vllm", "gpt-oss", "H100", "", "engine.moe_backend", "marlin"},
+    Setting{kMax, "vllm", "Llama-3", "200", "", "kv", "fp8"},
+    Setting{kMax, "vllm", "Llama-3", "", "", "engine.async_scheduling", "true"},
+    Setting{kMax, "vllm", "Llama-3", "", "", "engine.enable_prefix_caching", "false"},
+    Setting{kMax, "vllm", "Llama-3", "B200", "", "engine.max_num_seqs", "512"},
+    Setting{kMax, "vllm", "Llama-3", "B200", "", "engine.cudagraph_mode", "FULL_DECODE_ONLY"},
     Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.gpu_memory_utilization", "0.95"},
     Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.max_num_seqs", "1024"},
     Setting{kMax, "vllm", "MiniMax", "B200", "fp8", "engine.block_size", "32"},
@@ -62,6 +70,7 @@ constexpr std::array kSettings = {
     Setting{kMax, "vllm", "MiniMax", "B200", "", "graphs to", "2048", "0.19"},
     Setting{kMax, "vllm", "MiniMax", "B200", "", "kv", "fp8", "0.19"},
     Setting{kMax, "vllm", "MiniMax", "H100", "", "engine.max_num_seqs", "256"},
+    Setting{kMax, "vllm", "MiniMax", "H100", "", "engine.cudagraph_mode", "PIECEWISE"},
     Setting{kMax, "vllm", "Kimi", "B200", "nvfp4", "kv", "fp8"},
     Setting{kMax, "vllm", "Kimi", "", "int4", "engine.gpu_memory_utilization", "0.97"},
     Setting{kMax, "vllm", "Kimi", "", "int4", "engine.max_num_seqs", "1024"},
@@ -111,7 +120,7 @@ bool matches(const Setting& setting, const ServingRow& row, const std::string& m
 /// Models whose scripts were read; see above.
 bool scripts_were_read(const std::string& backend, const std::string& model) {
   const auto is = [&](std::string_view name) { return model.find(name) != std::string::npos; };
-  if (backend == "vllm") return is("gpt-oss") || is("MiniMax") || is("Kimi");
+  if (backend == "vllm") return is("gpt-oss") || is("MiniMax") || is("Kimi") || is("Llama-3");
   if (backend == "sglang") return is("DeepSeek") || is("Qwen3.5") || is("GLM-5");
   return is("gpt-oss") || is("DeepSeek") || is("Llama-3");
 }

@@ -114,9 +114,10 @@ TEST_CASE("graph sizes are each engine's list") {
   CHECK(sglang_graph_sizes(sglang, 256, 4096).size() == 36);
   CHECK(sglang_graph_sizes(sglang, 256, 20) == std::vector<int>{1, 2, 4, 8, 12, 16, 20});
   CHECK(sglang_graph_sizes(sglang, 24, 4096) == std::vector<int>{1, 2, 4, 8, 12, 16, 24});
-  CHECK(sglang_prompt_sizes(8192).back() == 8192);
-  CHECK(sglang_prompt_sizes(8192).size() == 58);
-  CHECK(sglang_prompt_sizes(48) == std::vector<int>{4, 8, 12, 16, 20, 24, 28, 32, 48});
+  CHECK(sglang_prompt_sizes(8192, false).back() == 8192);
+  CHECK(sglang_prompt_sizes(8192, true).back() == 2048);
+  CHECK(sglang_prompt_sizes(8192, false).size() == 58);
+  CHECK(sglang_prompt_sizes(48, false) == std::vector<int>{4, 8, 12, 16, 20, 24, 28, 32, 48});
   CHECK(trtllm_graph_sizes(128, false).size() == 34);  // 1 to 32, 64, 128
   CHECK(trtllm_graph_sizes(128, true).size() == 19);   // 1, 2, 4, 8 to 128 by 8
   CHECK(trtllm_graph_sizes(300, true).back() == 300);

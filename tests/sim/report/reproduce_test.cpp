@@ -54,6 +54,18 @@ TEST_CASE("the launch command has what differs from the defaults, and every size
         "--quantization fp8 --enable-lora --max-loras 4 --max-lora-rank 16");
 }
 
+TEST_CASE("a graph mode is a compilation setting, graphs that are not captured have no sizes") {
+  HandMadeRun run = fixed_lengths();
+  EngineSpec& engine = run.scenario.instances[0].engine;
+  engine.cudagraph_mode = "NONE";
+  engine.cudagraph_capture_sizes.clear();
+  const std::string line = line_with(run, "vllm serve");
+  CHECK(line.find("--cudagraph-capture-sizes") == std::string::npos);
+  CHECK(line.find("--compilation-config '{\"cudagraph_mode\": \"NONE\"}'") != std::string::npos);
+  engine.cudagraph_mode = "FULL_AND_PIECEWISE";
+  CHECK(line_with(run, "vllm serve").find("--compilation-config") == std::string::npos);
+}
+
 TEST_CASE("several engines and formats vLLM cannot make while loading are told as notes") {
   HandMadeRun run = fixed_lengths();
   run.scenario.instances[0].count = 4;
