@@ -17,8 +17,9 @@ double pairs_above(const KernelShape& s, double r) {
 // the rows that fit into that time (`ridge`) it takes as long as it computes. Light and heavy
 // experts do not make up for each other: tiles of one expert are neighbours in the schedule. Around
 // it, what a block does besides:
-// - large_tile: kernels tuned by token count alone take a larger tile, which streams weights worse,
-//   once there are more tokens than local experts (vLLM, SGLang: get_default_config);
+// - large_tile: kernels not tuned for a layer take a larger tile once there are more tokens than
+//   local experts (vLLM, SGLang: get_default_config), which streams weights worse;
+// - default_tile: and multiplies worse;
 // - half_rows: rows of an expert that padding to tiles costs;
 // - chain: a CTA walks k in order, a floor that no parallelism removes;
 // - l2_gain: weights that fit L2 and were read a moment ago. A step that streams other layers in
@@ -32,13 +33,15 @@ double pairs_above(const KernelShape& s, double r) {
 double moe_seconds(const KernelShape& s, std::span<const double> c, const DeviceCeilings& d) {
   const double t0 = c[0], bandwidth = c[1], efficiency = c[2], half = c[3], power = c[4],
                per_expert = c[5], local_bandwidth = c[6], large_tile = c[7], chain = c[8],
-               l2 = c[9], all_bandwidth = c[10], sort = c[11];
+               l2 = c[9], all_bandwidth = c[10], sort = c[11], default_tile = c[12];
   const double weights = s.active * s.matrices * s.hidden * s.inter * s.weight_bytes;
   const double hit = d.l2_bytes > 0 ? 1 / (1 + std::pow(weights / (0.7 * d.l2_bytes), 3)) : 0;
-  const double tile = s.tokens > s.experts ? large_tile : 1;
+  const bool untuned = s.tokens > s.experts && s.tuned == 0;
+  const double tile = untuned ? large_tile : 1;
   const double memory =
       weights * tile * (1 - hit * (1 - 1 / l2)) / (bandwidth * d.memory_bandwidth);
-  const double per_pair = 2 * s.matrices * s.hidden * s.inter / (efficiency * d.peak);
+  const double per_pair =
+      2 * s.matrices * s.hidden * s.inter / (efficiency * d.peak) * (untuned ? default_tile : 1);
   const double ridge = memory / (std::max(1e-9, s.active) * per_pair);
   const double excess = pairs_above(s, std::max(0.0, ridge - half));
   const double covered = (s.pairs - excess + half * s.active) * per_pair;
@@ -75,7 +78,8 @@ const Form& moe_form() {
                           {"chain_ns_per_k", 0.5, 0.01, 10},
                           {"l2_gain", 1.3, 1, 4},
                           {"all_bandwidth", 2, 0.2, 20},
-                          {"sort_us", 0.03, 0.002, 0.1}},
+                          {"sort_us", 0.03, 0.002, 0.1},
+                          {"default_tile", 1.05, 1, 3}},
                          moe_seconds,
                          {"log2 pairs per active expert", "log2 active experts", "log2 inter",
                           "log2 hidden", "log2 pairs", "log2 tokens"},

@@ -31,6 +31,7 @@ inline constexpr std::array kKernelFields{
     KernelField{"matrices", &KernelShape::matrices},
     KernelField{"above_64", &KernelShape::above_64},
     KernelField{"above_256", &KernelShape::above_256},
+    KernelField{"tuned", &KernelShape::tuned},
     KernelField{"batch", &KernelShape::batch},
     KernelField{"queries", &KernelShape::queries},
     KernelField{"kv_tokens", &KernelShape::kv_tokens},

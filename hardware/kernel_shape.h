@@ -26,6 +26,7 @@ struct KernelShape {
   double matrices = 3;  ///< 3 gated, 2 not
   double above_64 = 0;  ///< pairs beyond the 64th of every local expert, summed
   double above_256 = 0;
+  double tuned = 0;  ///< 1: tiles tuned for this layer (hardware/tuned_experts.h)
 
   // Attention. Sums over the batch; hardware/attention.h has the terms of one sequence.
   double batch = 0;      ///< sequences

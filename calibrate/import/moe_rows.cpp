@@ -8,6 +8,7 @@
 #include "calibrate/import/expert_loads.h"
 #include "calibrate/import/kernel_rows.h"
 #include "hardware/forms.h"
+#include "hardware/tuned_experts.h"
 
 namespace moesim {
 
@@ -91,6 +92,9 @@ void read_collected(KernelTable& table, KernelSamples& out) {
     shape.hidden = whole(table, row, "hidden");
     shape.inter = static_cast<double>(whole(table, row, "inter")) / tp;
     shape.matrices = table.number(row, {"gated"}, 1) != 0 ? 3 : 2;
+    if (sample.kernel == "triton" && sample.dtype == "bfloat16")
+      shape.tuned =
+          is_tuned(tuned_experts(sample.framework, sample.system), shape.experts, shape.inter);
     sample.shape_key = fmt::format("h{} i{} m{} k{} e{}/{} tp{}", shape.hidden, shape.inter * tp,
                                    shape.matrices, layer.topk, layer.experts, layer.ep, tp);
     sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;

@@ -45,6 +45,8 @@ ReadyCurve ready(FoundCurve found, const SystemSpec& system) {
   const std::string computed = dtype.substr(0, dtype.find('/'));
   result.device = ceilings_of(system, computed);
   result.input_bytes = input_bytes_of(computed);
+  result.tuned_tiles =
+      result.found.curve && result.found.curve->kernel == "triton" && dtype == "bfloat16";
   if (result.found.curve && result.found.donor && is_portable(result.found.curve->kernel))
     result.device.peak = std::min(result.device.peak, donor_peak(result.found, system, computed));
   // Between two uses of a weight or a cache block the rest of the model streams by.
@@ -86,6 +88,7 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
     : roofline_(std::move(roofline)),
       noise_(noise),
       framework_(choice.framework),
+      tuned_(tuned_experts(choice.framework, system.name)),
       tp_gpus_(tp_gpus),
       node_gpus_(system.node.gpus),
       nvlink_(system.node.nvlink) {
@@ -201,6 +204,7 @@ KernelTime Measured::grouped(const Op& op) const {
   shape.matrices = op.matrices;
   shape.weight_bytes = expert_bits_per_weight(op.weight_format) / 8;
   shape.input_bytes = curve.input_bytes;
+  if (curve.tuned_tiles) shape.tuned = is_tuned(tuned_, shape.experts, shape.inter);
   return answer(curve, shape, OperatorFamily::kExperts);
 }
 

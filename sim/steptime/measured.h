@@ -2,11 +2,13 @@
 
 #include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "hardware/kernel_library.h"
 #include "hardware/system.h"
+#include "hardware/tuned_experts.h"
 #include "models/model.h"
 #include "sim/steptime/kernel_model.h"
 
@@ -14,9 +16,10 @@ namespace moesim {
 
 /// A curve made ready for queries on the simulated device.
 struct ReadyCurve {
-  FoundCurve found;        ///< curve null: in no profile
-  DeviceCeilings device;   ///< of the simulated system, for the curve's number format
-  double input_bytes = 2;  ///< per activation element the kernel multiplies
+  FoundCurve found;          ///< curve null: in no profile
+  DeviceCeilings device;     ///< of the simulated system, for the curve's number format
+  double input_bytes = 2;    ///< per activation element the kernel multiplies
+  bool tuned_tiles = false;  ///< Triton's experts in 16 bit: some layers have tiles of their own
 };
 
 /// Step-time operators from measured kernel profiles: form times efficiency table, a donor where
@@ -48,6 +51,7 @@ class Measured final : public KernelModel {
   std::unique_ptr<KernelModel> roofline_;
   FamilyNoise noise_;
   std::string framework_;
+  std::span<const TunedExperts> tuned_;
   int tp_gpus_;
   std::array<ReadyCurve, kFormats> gemm_;
   ReadyCurve experts_, experts_ungated_, decode_, prefill_, mla_decode_, mla_prefill_, mla_absorb_,

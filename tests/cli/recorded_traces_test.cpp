@@ -35,16 +35,18 @@ std::optional<json> report_of(const std::string& scenario, const std::string& tr
 }  // namespace
 
 TEST_CASE(
-    "an hour of the Azure conversation trace on the quickstart is accounted for and too much") {
+    "an hour of the Azure conversation trace on the quickstart is accounted for and hardly fits") {
   const std::optional<json> report = report_of("01_quickstart.yaml", "azure_conv_2023.csv.gz");
   if (!report) return;
   const json& summary = (*report)["summary"];
   // The trace's README counts 19,366 requests.
   CHECK(summary["completed"].get<int>() + summary["failed"].get<int>() == 19'366);
   CHECK(summary["failed"] == 0);
-  // 5.5 requests/s are offered over the hour and 5.0 completed, though fewer than that come in its
-  // last ten minutes: in the end 1700 wait, after minutes each.
-  CHECK((*report)["saturation"]["verdict"] == "overloaded");
+  // As many are completed as come, 5.5 a second, but the busiest minutes bring more: up to a minute
+  // and a half in the queue.
+  CHECK((*report)["saturation"]["verdict"] == "backlogged");
+  CHECK(summary["p99_ttft_ms"].get<double>() > 60'000);
+  CHECK(summary["p99_ttft_ms"].get<double>() < 120'000);
 }
 
 TEST_CASE("a run of Mooncake's conversations finds no more prefixes than the trace has") {
