@@ -154,14 +154,16 @@ void apply_computed(const ServingRow& row, const std::string& backend, const std
     keys.set("engine.batch_wait_timeout_iters", 20);
   }
   if (!deepseek) return;
+  // Launched before the scripts of 2026-01, with release 1.1: room for one prompt beside the
+  // decodes, and DeepGEMM throughout.
+  const bool early =
+      row.version.starts_with("1.1") || (row.version.empty() && row.date < "2026-01-20");
   constexpr int kMargin = 64, kLeast = 8192, kLarge = 256;
   const int tokens = (concurrency + prompt + 2 * kMargin - 1) / kMargin * kMargin;
-  keys.set("engine.max_num_tokens", std::max(tokens, kLeast));
+  keys.set("engine.max_num_tokens", early ? tokens : std::max(tokens, kLeast));
   // NVFP4: CUTLASS for large batches; the tables have an older one, half as fast as servers.
   if (!row.weight_dtype.starts_with("fp8")) return;
   const bool long_prompts = prompt > 1024;
-  // Release 1.1 was launched with DeepGEMM throughout.
-  const bool early = row.version.starts_with("1.1") || (row.version.empty() && row.date < "2026");
   const bool large = !long_prompts && concurrency >= kLarge;
   keys.set("engine.moe_backend", early || large ? "deepgemm" : "trtllm_gen");
   if (!early && short_both && concurrency >= 64 && concurrency < kLarge) {
