@@ -85,8 +85,8 @@ Distinct distinct_plans(const std::vector<ServingPlan>& plans) {
 /// out, warm-up, the client. From the residuals of the shared tables themselves (80 % of a normal),
 /// so their coverage is in sample.
 double unexplained_spread(const std::string& metric) {
-  if (metric.starts_with("ttft")) return 0.55;
-  return metric.ends_with("tok_s") ? 0.13 : 0.08;
+  if (metric.starts_with("ttft")) return 0.5;
+  return metric.ends_with("tok_s") ? 0.11 : 0.08;
 }
 
 /// P10 and P90 around a prediction. All families slow together move it by the sum of what each
