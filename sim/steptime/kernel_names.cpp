@@ -1,5 +1,9 @@
 #include "sim/steptime/kernel_names.h"
 
+#include <optional>
+
+#include "scenarios/engine_profile.h"
+
 namespace moesim {
 
 namespace {
@@ -94,6 +98,15 @@ KernelNames asked_for(const KernelChoice& choice, NumberFormat weights, bool gat
   return names;
 }
 
+/// vLLM had no Triton kernels for MXFP4 on Hopper in its images before 0.11.1 and unpacked it with
+/// Marlin (vLLM pull request 27523, 2025-10).
+bool unpacks_mxfp4(const KernelChoice& choice) {
+  constexpr Release kLast{0, 11, 0};
+  const std::optional<Release> release = parse_release(choice.version);
+  return choice.framework == "vllm" && choice.sm_version < kBlackwell && release &&
+         *release <= kLast;
+}
+
 /// What vLLM, SGLang and TensorRT-LLM take for a format.
 KernelNames usual(const KernelChoice& choice, NumberFormat weights) {
   const bool trtllm = choice.framework == "trtllm";
@@ -113,7 +126,8 @@ KernelNames usual(const KernelChoice& choice, NumberFormat weights) {
     names.kernels.insert(names.kernels.begin(), "default");
     return names;
   }
-  const bool multiplied = weights == NumberFormat::kMxfp4 || !is_float4(weights);
+  const bool mxfp4 = weights == NumberFormat::kMxfp4 && !unpacks_mxfp4(choice);
+  const bool multiplied = mxfp4 || !is_float4(weights);
   const bool fp8 = weights == NumberFormat::kFp8 || weights == NumberFormat::kFp8Block;
   // Cards without the format's tensor cores: vLLM and SGLang unpack it with Marlin.
   const bool unpacked = !multiplied || (fp8 && choice.sm_version < kAda);

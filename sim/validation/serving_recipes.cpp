@@ -41,9 +41,9 @@ constexpr Harness kMax = Harness::kInferenceMax, kBench = Harness::kTrtllmBench;
 // launched alike. Kimi-K2.5 in NVFP4 names fp8 for KV in its checkpoint (U); with 16 bits a third
 // of 64 long requests would queue, and none does. Llama-3 on H100 names fp8, too, but had 16 bits
 // when it was measured (U): with 8 none of 64 long requests on two GPUs would have waited a minute.
-// gpt-oss on H100 names Marlin from 2026 on; prompts of 2025 were as slow. "To 2048" of CUDA graphs
-// is vLLM's own list up to there. TensorRT-LLM's pages: the options of their benchmark recipes.
-// Where a later row matches, too, it wins.
+// gpt-oss on Hopper names Marlin from 2026 on; releases to 0.11.0 took it by themselves. "To 2048"
+// of CUDA graphs is vLLM's own list up to there. TensorRT-LLM's pages: the options of their
+// benchmark recipes. Where a later row matches, too, it wins.
 // clang-format off
 constexpr std::array kSettings = {
     Setting{kMax, "vllm", "", "", "", "engine.gpu_memory_utilization", "0.9"},
@@ -54,7 +54,7 @@ constexpr std::array kSettings = {
     Setting{kMax, "vllm", "gpt-oss", "", "", "graphs to", "2048"},
     Setting{kMax, "vllm", "gpt-oss", "B200", "", "engine.max_num_seqs", "512"},
     Setting{kMax, "vllm", "gpt-oss", "B200", "", "kv", "fp8"},
-    Setting{kMax, "vllm", "gpt-oss", "H100", "", "engine.moe_backend", "marlin"},
+    Setting{kMax, "vllm", "gpt-oss", "H", "", "engine.moe_backend", "marlin"},
     Setting{kMax, "vllm", "Llama-3", "200", "", "kv", "fp8"},
     Setting{kMax, "vllm", "Llama-3", "", "", "engine.async_scheduling", "true"},
     Setting{kMax, "vllm", "Llama-3", "", "", "engine.enable_prefix_caching", "false"},

@@ -245,6 +245,19 @@ TEST_CASE("weights that a card cannot multiply are unpacked by Marlin") {
   }
 }
 
+TEST_CASE("vLLM unpacked MXFP4 on Hopper until its images had Triton's kernels") {
+  const auto kernel = [](const char* system, const char* framework, const char* version) {
+    KernelChoice choice = choice_of(system, framework);
+    choice.version = version;
+    return experts_of(choice, NumberFormat::kMxfp4).curve->kernel;
+  };
+  CHECK(kernel("h100_sxm", "vllm", "0.11.0") == "marlin");
+  CHECK(kernel("h100_sxm", "vllm", "0.11.2") == "triton");
+  CHECK(kernel("h100_sxm", "vllm", "0.21") == "triton");
+  CHECK(kernel("h100_sxm", "sglang", "0.5.3") == "triton");
+  CHECK(kernel("b200_sxm", "vllm", "0.11.0") == "default");
+}
+
 TEST_CASE("portable kernels get a newer card's multiprocessors, not its tensor cores") {
   KernelChoice old = choice_of("h100_sxm", "vllm"), younger = choice_of("b200_sxm", "vllm");
   old.moe_backend = younger.moe_backend = "triton";
