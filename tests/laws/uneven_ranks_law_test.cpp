@@ -42,9 +42,10 @@ TEST_CASE("ranks with prompts beside ranks with none: draws tell what exact repl
           {{"model", "Qwen/Qwen3-30B-A3B"}}));
     };
     const nlohmann::json exact = run("exact"), sampled = run("sampled");
-    const double rate = exact["output_throughput"], slowest = exact["p99_tpot_ms"];
+    const double rate = exact["output_throughput"], token = exact["mean_tpot_ms"];
     CHECK(sampled["output_throughput"].get<double>() == doctest::Approx(rate).epsilon(0.01));
-    CHECK(sampled["p99_tpot_ms"].get<double>() == doctest::Approx(slowest).epsilon(0.02));
+    // Not the slowest: outputs are so short that one prompt more or less beside them decides it.
+    CHECK(sampled["mean_tpot_ms"].get<double>() == doctest::Approx(token).epsilon(0.01));
   }
 }
 
