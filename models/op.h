@@ -86,6 +86,9 @@ struct Op {
   int experts = 0, total_experts = 0, top_k = 0,
       matrices = 3;                      ///< grouped GEMM: local, of the layer
   MemoryPart part = MemoryPart::kOther;  ///< memory-bound operators
+  /// Latent attention of prompts: n x k of the product that expands every visible latent into keys
+  /// and values, counted in `flops`; 0: attends to latents.
+  std::int64_t expand_n = 0, expand_k = 0;
 };
 
 /// Adds the sequences of `more` to an attention operator of the same layers: engines attend all

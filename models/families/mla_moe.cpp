@@ -59,6 +59,10 @@ class MlaMoe final : public FamilyBase {
     op.pairs = pairs;
     op.longest = op.n;
     op.sequences = 1;
+    if (mla.index_heads == 0) {  // kernels of sparse attention look latents up, in either path
+      op.expand_n = std::int64_t{shard.heads} * (mla.nope_dim + mla.v_dim);
+      op.expand_k = mla.kv_rank;
+    }
     return op;
   }
 
