@@ -137,6 +137,8 @@ struct EngineProfile {
   MemoryRules memory;
   HostCost host;
   ApiCost api;
+  /// Two half batches in SGLang's order of stages, else in vLLM's slots (hardware/overlap.h).
+  bool half_batches_by_stages = false;
   /// Shared experts overlap the routed ones in steps of at most so many tokens.
   int shared_expert_stream_tokens = 0;
   /// Weights in a format that the card cannot multiply are unpacked by Marlin kernels and

@@ -133,6 +133,25 @@ TEST_CASE("contract: experts cost nothing without tokens, and active experts alo
   }
 }
 
+TEST_CASE("projections of queries, keys and values are known to come before attention") {
+  for (const auto& example : kExamples) {
+    const ModelSpec model = shipped(example.second);
+    CAPTURE(example.second);
+    std::vector<Op> all;
+    const Shard shard = shard_of(model);
+    make_family(model)->token_ops(shard, 64, all);
+    double before = 0, outputs = 0;
+    for (const Op& op : all) {
+      const bool other = op.term != Term::kAttentionProj && op.term != Term::kElementwise &&
+                         op.term != Term::kAllReduce;
+      CHECK_FALSE((op.before_attention && other));
+      if (op.term == Term::kAttentionProj) (op.before_attention ? before : outputs) += op.flops;
+    }
+    CHECK(before > 0);
+    CHECK(outputs > 0);
+  }
+}
+
 TEST_CASE("layers that are alike form one class, in order of appearance") {
   const ModelSpec v3 = shipped("DeepSeek-V3");
   const std::vector<LayerClass> classes = layer_classes(shard_of(v3));
