@@ -65,6 +65,11 @@ struct DispatchSource {
   double spread = 0;  ///< standard deviation of ln(true / told), for even traffic
 };
 
+/// Time of one dispatch and one combine in which kernels hold a whole GPU.
+struct MessageKernels {
+  double dispatch_ns = 0, combine_ns = 0;
+};
+
 /// Carries tokens to their experts and results back: `engine.all2all_backend` (serving-semantics
 /// 3.4-3.5). One object per group; `cost` is pure, allocates nothing (groups of some hundred ranks)
 /// and takes O(ranks^2) at most. Time is that of a dispatch all ranks start and end together.
@@ -78,6 +83,10 @@ class DispatchBackend {
   [[nodiscard]] virtual DispatchCost cost(const DispatchTraffic& traffic) const = 0;
   /// SMs its kernels hold while they run beside computation (DBO).
   [[nodiscard]] virtual int sms() const { return 0; }
+  /// With a receive hook (serving-semantics 5.3) the network works alone between a kernel that
+  /// sends and one that receives, and nothing computes beside those: what they take on a rank that
+  /// holds `tokens`. Nothing for backends that run beside computation all the time, on sms().
+  [[nodiscard]] virtual MessageKernels kernels(double /*tokens*/) const { return {}; }
   [[nodiscard]] virtual DispatchSource source() const = 0;
   /// Whether time depends on where tokens go; all-gather backends send everything everywhere.
   [[nodiscard]] virtual bool routed() const = 0;

@@ -33,6 +33,7 @@ class PairDispatch final : public DispatchBackend {
     const PairTraffic::Result even = traffic_.even(setup.top_k);
     even_there_ = longest(even.there, model_.dispatch).seconds;
     even_back_ = longest(even.back, model_.combine).seconds;
+    top_k_ = setup.top_k;
     if (model_.copies_to_itself) itself_ = traffic_.ranks() / (traffic_.ranks() - 1.0);
   }
 
@@ -70,6 +71,14 @@ class PairDispatch final : public DispatchBackend {
   bool routed() const override { return true; }
 
   bool needs_copies() const override { return !model_.per_expert; }
+  MessageKernels kernels(double tokens) const override {
+    const auto ns = [&](const PairModel::Kernels& both, double bytes) {
+      if (both.bytes_per_us == 0) return 0.0;
+      return 1e3 * (both.start_us + tokens * top_k_ * bytes / both.bytes_per_us);
+    };
+    return {ns(model_.dispatch_kernels, there_bytes_ - model_.header_bytes),
+            ns(model_.combine_kernels, back_bytes_)};
+  }
 
  private:
   PairTraffic traffic_;
@@ -77,6 +86,7 @@ class PairDispatch final : public DispatchBackend {
   double there_bytes_, back_bytes_;        // of a message
   double even_there_ = 0, even_back_ = 0;  // seconds per byte at one token a rank
   double itself_ = 1;
+  int top_k_ = 0;
 };
 
 /// A measured direction of the low-latency kernels. Messages carry what the tables' do: the payload
@@ -167,6 +177,16 @@ std::unique_ptr<DispatchBackend> make_pair_dispatch(const DispatchSetup& setup, 
   return std::make_unique<PairDispatch>(setup, std::move(model));
 }
 
+// What holds the GPU of 128 tokens, top-8, hidden 7168: 60 us of a dispatch (SGLang's unit test of
+// DeepEP, lmsys.org 2025-05-05), 40 + 10 us of a combine (deepseek-ai/DeepEP pull request 425,
+// eight ranks of a Hopper node alike within 3 us; its dispatch, of a later algorithm, 37 + 33 us).
+// One token takes 10 and 11 us from start to end within a node (AIConfigurator tables, DeepEP
+// 0.5.12, H100), which is two kernels with nothing to move.
+constexpr double kPublishedPairs = 128 * 8, kPublishedFp8 = 7168 + 4 * 56,
+                 kPublishedBf16 = 2 * 7168;
+constexpr PairModel::Kernels kDispatchKernels{10, kPublishedPairs* kPublishedFp8 / (60 - 10)};
+constexpr PairModel::Kernels kCombineKernels{11, kPublishedPairs* kPublishedBf16 / (40 + 10 - 11)};
+
 // What the published times leave when start and bytes are told apart (tests/hardware/
 // dispatch_published_test.cpp): one token a rank takes 13 and 14 us within a node, 8 tokens 24 to
 // 43 us over 2 and 8 nodes (AIConfigurator tables, DeepEP 0.5.6 and 0.5.12, H100); 128 tokens over
@@ -179,6 +199,8 @@ PairModel deepep_low_latency_model(const DispatchSetup& setup) {
   model.dispatch_start_us = model.combine_start_us = between ? 26 : 14;
   model.dispatch = model.combine = {.inside = 0.73, .between = 0.9};
   model.spread = 0.06;
+  model.dispatch_kernels = kDispatchKernels;
+  model.combine_kernels = kCombineKernels;
   model.dispatch_curve = measured(setup, true);
   model.combine_curve = measured(setup, false);
   return model;

@@ -52,8 +52,13 @@ struct PairModel {
   /// A rank's messages to itself take the same way through its memory as the others: the links seem
   /// n / (n - 1) times as busy.
   bool copies_to_itself = false;
-  double spread = 0;                                           ///< of the above: DispatchSource
-  bool stands_in = false;                                      ///< for another library
+  double spread = 0;       ///< of the above: DispatchSource
+  bool stands_in = false;  ///< for another library
+  /// Kernels that send and receive, together: start + payload over rate (DispatchBackend::kernels).
+  struct Kernels {
+    double start_us = 0, bytes_per_us = 0;  ///< 0: none hold the GPU
+  };
+  Kernels dispatch_kernels, combine_kernels;
   std::optional<DispatchCurve> dispatch_curve, combine_curve;  ///< measured, instead of the above
 };
 [[nodiscard]] std::unique_ptr<DispatchBackend> make_pair_dispatch(const DispatchSetup& setup,

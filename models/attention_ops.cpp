@@ -33,6 +33,7 @@ void append_gqa_projections(const Shard& shard, const LayerClass& layers, int to
   const AttentionSlice slice = attention_slice(shard, layers.spec);
   const NumberFormat format = model.precisions.attention;
   const int repeat = layers.layers * (layers.spec.cross_attention ? 2 : 1);
+  const std::size_t first = out.size();
   out.push_back(gemm(Term::kAttentionProj, repeat, tokens, slice.qkv_width, model.hidden, format));
   const double rotary_width = slice.head_dim * (slice.heads + slice.kv_heads);
   const double rotated = tokens * rotary_width;
@@ -50,6 +51,7 @@ void append_gqa_projections(const Shard& shard, const LayerClass& layers, int to
       static_cast<double>(kv_bytes_per_token_layer(shard, layers.spec, slice).value());
   out.push_back(elementwise(Term::kElementwise, MemoryPart::kKvWrite, repeat, tokens, 0,
                             tokens * (kActivationBytes * kv_width + stored)));
+  mark_before_attention(out, first);
   if (model.attention_gate) {
     const double outputs = static_cast<double>(tokens) * slice.out_width;
     append_stream(Term::kElementwise, MemoryPart::kRotary, layers, tokens, 0, 4 * outputs, out);
@@ -72,10 +74,12 @@ void append_mixer(const Shard& shard, const LayerClass& layers, int tokens, std:
   const std::int64_t in =
       std::max<std::int64_t>(1, linear.mixer_weights / tp / model.hidden - value - gates);
   const NumberFormat format = model.precisions.attention;
+  const std::size_t first = out.size();
   out.push_back(gemm(Term::kAttentionProj, layers.layers, tokens, in, model.hidden, format));
   if (gates > 0)
     out.push_back(gemm(Term::kAttentionProj, layers.layers, tokens, gates, model.hidden,
                        model.precisions.activation));
+  mark_before_attention(out, first);
   const double channels = static_cast<double>(tokens) * static_cast<double>(linear.conv_width / tp);
   append_stream(Term::kAttention, MemoryPart::kState, layers, tokens, 2 * channels, 2 * channels,
                 out);

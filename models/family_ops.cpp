@@ -136,7 +136,8 @@ void append_gated(const Shard& shard, Term term, int repeat, int tokens, int wid
 // Token-expert pairs this rank gathers, given an even spread: all of its group's tokens with
 // experts cut, its share with whole experts.
 double expected_pairs(const Shard& shard, const LayerSpec& layer, int tokens) {
-  const double group_pairs = static_cast<double>(tokens) * shard.parallel.dp * layer.top_k;
+  const int chosen = layer.top_k + (shard.parallel.fused_shared_expert ? 1 : 0);
+  const double group_pairs = static_cast<double>(tokens) * shard.parallel.dp * chosen;
   return group_pairs / shard.parallel.moe_ep();
 }
 
@@ -188,8 +189,11 @@ void append_ffn(const Shard& shard, const LayerClass& layers, int tokens, std::v
   const int own = shard.parallel.sequence_parallel()
                       ? (tokens + shard.parallel.tp - 1) / shard.parallel.tp
                       : tokens;
-  append_gated(shard, Term::kSharedExpert, layers.layers, own, shard.shared_slice(layer), out);
-  append_shared_sum(shard, layers, own, out);
+  const bool fused = layer.moe && shard.parallel.fused_shared_expert;
+  if (!fused) {
+    append_gated(shard, Term::kSharedExpert, layers.layers, own, shard.shared_slice(layer), out);
+    append_shared_sum(shard, layers, own, out);
+  }
   if (layer.moe) append_router(shard, layers, tokens, out);
   if (shard.parallel.tp == 1) return;
   Op exchange = hidden_all_reduce(shard, layers.layers, tokens);
@@ -294,13 +298,16 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
   std::uint32_t rows = 0;
   std::uint32_t padded = 0;
   std::uint32_t above_64 = 0, above_256 = 0;
-  for (const std::uint32_t count : tokens_per_expert) {
+  const auto add = [&](std::uint32_t count) {
     active += count > 0 ? 1 : 0;
     rows += count;
     above_64 += count > 64 ? count - 64 : 0;
     above_256 += count > 256 ? count - 256 : 0;
     padded += (count + tile - 1) & ~(tile - 1);
-  }
+  };
+  for (const std::uint32_t count : tokens_per_expert) add(count);
+  const int shared = shard.parallel.fused_shared_expert ? 1 : 0;
+  if (shared > 0) add(static_cast<std::uint32_t>(tokens));
   op.active_experts = static_cast<int>(active);
   op.m = rows;
   op.padded_rows = padded;
@@ -309,9 +316,9 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
   op.n = shard.expert_slice(layers.spec);
   op.k = model.hidden;
   op.tokens = tokens;
-  op.experts = static_cast<int>(tokens_per_expert.size());
-  op.total_experts = layers.spec.num_experts;
-  op.top_k = layers.spec.top_k;
+  op.experts = static_cast<int>(tokens_per_expert.size()) + shared;
+  op.total_experts = layers.spec.num_experts + shared;
+  op.top_k = layers.spec.top_k + shared;
   op.matrices = model.expert_matrices;
   const std::int64_t weights = std::int64_t{model.expert_matrices} * op.k * op.n;
   op.flops = 2.0 * static_cast<double>(op.padded_rows) * static_cast<double>(weights);

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "models/model.h"
 
@@ -86,7 +88,16 @@ struct Op {
   int experts = 0, total_experts = 0, top_k = 0,
       matrices = 3;                      ///< grouped GEMM: local, of the layer
   MemoryPart part = MemoryPart::kOther;  ///< memory-bound operators
+  /// Latent attention of prompts: n x k of the product that expands every visible latent into keys
+  /// and values, counted in `flops`; 0: attends to latents.
+  std::int64_t expand_n = 0, expand_k = 0;
+  bool before_attention = false;  ///< of its layer: projections of queries, keys and values
 };
+
+/// Marks operators from `first` on as work before their layer's attention.
+inline void mark_before_attention(std::vector<Op>& ops, std::size_t first) {
+  for (std::size_t i = first; i < ops.size(); ++i) ops[i].before_attention = true;
+}
 
 /// Adds the sequences of `more` to an attention operator of the same layers: engines attend all
 /// prompt chunks of a step in one call.

@@ -207,6 +207,8 @@ int Shard::dense_slice(const LayerSpec& layer) const {
 }
 
 int Shard::shared_slice(const LayerSpec& layer) const {
+  if (layer.moe && parallel.fused_shared_expert)
+    return layer.shared_intermediate / parallel.moe_group();
   return layer.shared_intermediate / (parallel.sequence_parallel() ? 1 : parallel.tp);
 }
 

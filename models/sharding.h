@@ -15,6 +15,9 @@ struct Parallel {
   bool expert_parallel = false;  ///< whole experts per rank, else every expert cut over tp*dp
   int redundant_experts = 0;     ///< EPLB: copies beyond E over the whole MoE group; needs EP
   int moe_tp = 1;  ///< with EP: ranks an expert is cut over (SGLang, TensorRT-LLM); divides tp*dp
+  /// The shared expert is computed as one more routed expert that every token chooses; needs EP off
+  /// and a shared expert as wide as a routed one.
+  bool fused_shared_expert = false;
   [[nodiscard]] int gpus() const { return tp * pp * dp; }
   [[nodiscard]] int moe_group() const { return tp * dp; }
   /// Parts the experts of a layer are spread over, whole or cut.
@@ -48,7 +51,7 @@ struct Shard {
   /// Whole (or sliced) routed experts on this rank: E with EP off, E/moe_ep rounded up with EP on.
   [[nodiscard]] int local_experts(const LayerSpec& layer) const;
   /// Dense and shared widths per rank: width / tp; shared experts are whole under sequence-parallel
-  /// MoE.
+  /// MoE, and cut like the routed ones where they are fused with them.
   [[nodiscard]] int dense_slice(const LayerSpec& layer) const;
   [[nodiscard]] int shared_slice(const LayerSpec& layer) const;
 };

@@ -138,6 +138,11 @@ struct EngineProfile {
   MemoryRules memory;
   HostCost host;
   ApiCost api;
+  /// Two half batches in SGLang's order of stages, else in vLLM's slots (hardware/overlap.h).
+  bool half_batches_by_stages = false;
+  /// The shared expert of models with one as wide as a routed one runs in the call of the routed
+  /// ones, as one more that every token chooses: `model_type`s it is done for, comma-separated.
+  std::string fused_shared_expert_models;
   /// Shared experts overlap the routed ones in steps of at most so many tokens.
   int shared_expert_stream_tokens = 0;
   /// Weights in a format that the card cannot multiply are unpacked by Marlin kernels and

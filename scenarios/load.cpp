@@ -186,13 +186,14 @@ void resolve_instances(Scenario& scenario, const std::vector<EngineKeys>& engine
     const auto kinds = static_cast<int>(scenario.cluster.nodes.size());
     const int node = layout.node[i] >= 0 ? layout.node[i] : std::clamp(entry.node, 0, kinds - 1);
     const std::string prefix = single ? "engine" : fmt::format("deployment.instances.{}.engine", i);
-    entry.engine =
-        resolve_engine({.keys = engines[i],
-                        .model = scenario.model,
-                        .system = scenario.cluster.nodes[static_cast<std::size_t>(node)].system,
-                        .parallel = entry.parallel,
-                        .prefix = prefix},
-                       context);
+    const EngineInputs inputs{
+        .keys = engines[i],
+        .model = scenario.model,
+        .system = scenario.cluster.nodes[static_cast<std::size_t>(node)].system,
+        .parallel = entry.parallel,
+        .prefix = prefix};
+    entry.engine = resolve_engine(inputs, context);
+    resolve_fusion(entry, inputs, context);
   }
 }
 

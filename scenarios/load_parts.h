@@ -92,7 +92,7 @@ struct EngineKeys {
   Given<int> max_prefill_tokens, cuda_graph_max_bs, scheduler_recv_interval;
   Given<std::string> schedule_policy;
   Given<double> schedule_conservativeness;
-  Given<bool> enable_mixed_chunk;
+  Given<bool> enable_mixed_chunk, fuse_shared_experts;
   // trtllm
   Given<std::string> capacity_scheduler_policy;
   Given<bool> cuda_graph_padding;
@@ -122,6 +122,8 @@ struct EngineInputs {
 };
 /// Defaults of backend, version, card and model filled in; every value recorded with its source.
 [[nodiscard]] EngineSpec resolve_engine(const EngineInputs& inputs, LoadContext& context);
+/// Whether the shared expert runs with the routed ones (SGLang), once the engine is resolved.
+void resolve_fusion(InstanceSpec& entry, const EngineInputs& inputs, LoadContext& context);
 
 /// `model`, `precision`, `lora`; nothing if the model cannot be had.
 [[nodiscard]] std::optional<ModelSpec> read_model(Reader& root, const EngineKeys& engine,

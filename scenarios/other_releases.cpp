@@ -65,6 +65,9 @@ EngineProfile sglang_profile(const SglangRow& row) {
   profile.prompt_graphs = row.prompts;
   profile.fused_norms = row.fused_norms;
   profile.fused_norm_models = "deepseek_v3,kimi_k2,gpt_oss,glm4_moe,qwen3_moe";
+  profile.half_batches_by_stages = true;
+  // determine_num_fused_shared_experts() of SGLang's models.
+  profile.fused_shared_expert_models = "deepseek_v3,deepseek_v32,glm4_moe";
   profile.retract_decode_steps = row.retract_steps;
   profile.small_card_graphs = row.small_card_graphs;
   profile.static_fraction = row.fraction;

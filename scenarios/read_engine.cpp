@@ -49,6 +49,7 @@ constexpr OwnName kOwnNames[] = {
     {"sglang", "disable_cuda_graph", "enforce_eager"},
     {"sglang", "cuda_graph_bs", "cudagraph_capture_sizes"},
     {"sglang", "enable_two_batch_overlap", "enable_dbo"},
+    {"sglang", "disable_shared_experts_fusion", "fuse_shared_experts", true},
     {"trtllm", "max_seq_len", "max_model_len"},
     {"trtllm", "max_batch_size", "max_num_seqs"},
     {"trtllm", "max_num_tokens", "max_num_batched_tokens"},
@@ -217,6 +218,7 @@ void read_other_engines(Reader& in, EngineKeys& keys) {
   keys.schedule_conservativeness =
       read_ratio(in, "schedule_conservativeness", {.min = 0.01, .max = 10});
   keys.enable_mixed_chunk = read_switch(in, "enable_mixed_chunk");
+  keys.fuse_shared_experts = read_either<bool>(in, "fuse_shared_experts", read_switch);
   keys.capacity_scheduler_policy = read_capacity_policy(in);
   keys.cuda_graph_padding = read_switch(in, "cuda_graph_padding");
   keys.batch_wait_max_tokens_ratio =
@@ -312,9 +314,9 @@ EngineKeys merged(const EngineKeys& engine, const EngineKeys& entry) {
           &Keys::cudagraph_capture_sizes, &Keys::cudagraph_mode, &Keys::num_gpu_blocks_override,
           &Keys::max_total_tokens, &Keys::max_prefill_tokens, &Keys::cuda_graph_max_bs,
           &Keys::scheduler_recv_interval, &Keys::schedule_policy, &Keys::schedule_conservativeness,
-          &Keys::enable_mixed_chunk, &Keys::capacity_scheduler_policy, &Keys::cuda_graph_padding,
-          &Keys::batch_wait_max_tokens_ratio, &Keys::batch_wait_timeout_iters,
-          &Keys::attention_dp_config);
+          &Keys::enable_mixed_chunk, &Keys::fuse_shared_experts, &Keys::capacity_scheduler_policy,
+          &Keys::cuda_graph_padding, &Keys::batch_wait_max_tokens_ratio,
+          &Keys::batch_wait_timeout_iters, &Keys::attention_dp_config);
   return keys;
 }
 

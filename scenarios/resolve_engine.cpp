@@ -119,6 +119,7 @@ class Resolver {
     only_with(keys_.schedule_policy, "sglang", leave);
     only_with(keys_.schedule_conservativeness, "sglang", leave);
     only_with(keys_.enable_mixed_chunk, "sglang", leave);
+    only_with(keys_.fuse_shared_experts, "sglang", leave);
     only_with(keys_.capacity_scheduler_policy, "trtllm", leave);
     only_with(keys_.cuda_graph_padding, "trtllm", leave);
     only_with(keys_.batch_wait_max_tokens_ratio, "trtllm", leave);

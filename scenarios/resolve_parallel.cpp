@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <fmt/format.h>
 
 #include "scenarios/load_parts.h"
@@ -31,7 +32,43 @@ void split_experts(InstanceSpec& entry, std::size_t index, bool enabled, Reader&
   parallel.moe_tp = parallel.expert_parallel ? tp : 1;
 }
 
+/// SGLang's own rule (determine_num_fused_shared_experts, and server_args: not with TensorRT-LLM's
+/// kernels, which are its choice on Blackwell).
+bool fuses_by_default(const EngineSpec& engine, const EngineInputs& inputs) {
+  constexpr int kBlackwell = 100, kAmpere = 80;
+  const int sm = inputs.system.gpu.sm_version;
+  const bool generated =
+      engine.moe_backend == "trtllm_gen" || (engine.moe_backend == "auto" && sm >= kBlackwell);
+  const std::string names = ',' + engine.profile.fused_shared_expert_models + ',';
+  return sm >= kAmpere && !generated &&
+         names.find(',' + inputs.model.model_type + ',') != std::string::npos;
+}
+
 }  // namespace
+
+void resolve_fusion(InstanceSpec& entry, const EngineInputs& inputs, LoadContext& context) {
+  if (entry.engine.backend != "sglang") return;
+  const ModelSpec& model = inputs.model;
+  const bool alike = std::ranges::all_of(model.layers, [](const LayerSpec& layer) {
+    return !layer.moe || layer.shared_intermediate == layer.expert_intermediate;
+  });
+  const bool possible =
+      model.is_moe() && alike && !entry.parallel.expert_parallel && !model.shared_gate;
+  bool fused = possible && fuses_by_default(entry.engine, inputs);
+  if (const Given<bool>& given = inputs.keys.fuse_shared_experts) {
+    fused = *given.value && possible;
+    context.resolve(inputs.prefix + "." + own_name("sglang", "fuse_shared_experts"),
+                    fused ? "true" : "false", context.source(given.where));
+    if (*given.value && !possible) {
+      fail(context, given,
+           entry.parallel.expert_parallel
+               ? "shared experts are fused with experts cut over all ranks only"
+               : "the model has no shared expert as wide as a routed one",
+           "leave it out");
+    }
+  }
+  entry.engine.fuse_shared_expert = entry.parallel.fused_shared_expert = fused;
+}
 
 void resolve_parallel(InstanceSpec& entry, std::size_t index, const EngineKeys& keys,
                       const Scenario& scenario, Reader& root, LoadContext& context) {

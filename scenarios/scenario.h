@@ -55,6 +55,7 @@ struct EngineSpec {
   bool async_scheduling = true;
   std::string all2all_backend;
   std::string moe_backend = "auto";  ///< kernels of the routed experts; auto: the engine's choice
+  bool fuse_shared_expert = false;   ///< computed with the routed ones
   bool enable_dbo = false;  ///< two half batches in turn (vLLM's DBO, SGLang's two-batch overlap)
   int dbo_decode_tokens = 32, dbo_prefill_tokens = 512;  ///< of a rank, from which it is used
   std::vector<int> cudagraph_capture_sizes;

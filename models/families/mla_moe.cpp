@@ -59,6 +59,10 @@ class MlaMoe final : public FamilyBase {
     op.pairs = pairs;
     op.longest = op.n;
     op.sequences = 1;
+    if (mla.index_heads == 0) {  // kernels of sparse attention look latents up, in either path
+      op.expand_n = std::int64_t{shard.heads} * (mla.nope_dim + mla.v_dim);
+      op.expand_k = mla.kv_rank;
+    }
     return op;
   }
 
@@ -69,6 +73,7 @@ class MlaMoe final : public FamilyBase {
     const MlaSpec& mla = model.mla;
     const NumberFormat format = model.precisions.attention;
     const int n = layers.layers;
+    const std::size_t first = out.size();
     const std::int64_t query_width = std::int64_t{shard.heads} * (mla.nope_dim + mla.rope_dim);
     const std::int64_t latent_width = mla.kv_rank + mla.rope_dim;
     // Engines fuse the two down-projections; both are replicated on every rank.
@@ -89,6 +94,7 @@ class MlaMoe final : public FamilyBase {
         kActivationBytes * static_cast<double>(latent_width) + latent_bytes(shard, layers);
     out.push_back(
         elementwise(Term::kElementwise, MemoryPart::kKvWrite, n, tokens, 0, tokens * written));
+    mark_before_attention(out, first);
     const std::int64_t out_width = std::int64_t{shard.heads} * mla.v_dim;
     out.push_back(gemm(Term::kAttentionProj, n, tokens, model.hidden, out_width, format));
     if (shard.parallel.tp > 1) out.push_back(hidden_all_reduce(shard, n, tokens));

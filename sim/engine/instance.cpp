@@ -139,6 +139,13 @@ SimTime Instance::door_time() const {
   return door_head_ < door_.size() ? std::max(cpu_free_, door_[door_head_].ready) : kNever;
 }
 
+/// When ranks without work look for some: once the first request at the API server is through, and
+/// the dummy steps it meets are over.
+SimTime Instance::wake_time() {
+  if (door_head_ < door_.size()) run_dummies(door_[door_head_].ready);
+  return door_time();
+}
+
 const std::vector<std::uint32_t>& Instance::act(Observer* observer) {
   completed_.clear();
   if (collect_next_) {
@@ -297,7 +304,7 @@ void Instance::collect(Observer* observer) {
   for (const auto& rank : ranks_)
     work = work || rank->state.running.size() > 0 || !rank->state.running.none_waiting();
   if (!work) idle_ = true;
-  next_time_ = work ? cpu_free_ : door_time();
+  next_time_ = work ? cpu_free_ : wake_time();
 }
 
 /// After a schedule call: schedule again at once while the queue has room and the oldest batch is
@@ -309,7 +316,7 @@ void Instance::decide(bool scheduled) {
       if (!rank->state.preempted.empty()) return;
     }
     idle_ = true;
-    next_time_ = door_time();
+    next_time_ = wake_time();
     return;
   }
   const InFlight& oldest = ring_[oldest_];

@@ -123,6 +123,7 @@ class Instance {
   [[nodiscard]] bool fetches();
   /// When the first request at the door may be scheduled; kNever if none.
   [[nodiscard]] SimTime door_time() const;
+  [[nodiscard]] SimTime wake_time();
   [[nodiscard]] std::int64_t tokens_of(std::uint32_t request) const;
   void check(const SchedulerState& state) const;
   void schedule(Observer* observer);

@@ -140,6 +140,8 @@ void add_experts(Deltas& out, const MoeSection& base, const MoeSection& variant)
     if (a != b) out.add_exact(metric, a, b);
   };
   add("rank_imbalance_mean", base.mean_rank_imbalance(), variant.mean_rank_imbalance());
+  add("rank_imbalance_by_tokens", base.rank_imbalance_by_tokens(),
+      variant.rank_imbalance_by_tokens());
   add("dropped_ratio", base.dropped_ratio(), variant.dropped_ratio());
   constexpr double kKilo = 1e-3;
   add("a2a_kb_per_token_layer", base.all_to_all_bytes() * kKilo,

@@ -30,7 +30,7 @@ constexpr std::array kColumns{
     Column{"usd_per_million_output_tokens", "USD/Mtok"},
     Column{"weights_gib_per_gpu", "weight GiB"},
     Column{"num_kv_tokens", "KV tokens"},
-    Column{"rank_imbalance_mean", "fullest"},
+    Column{"rank_imbalance_by_tokens", "fullest"},
     Column{"dropped_ratio", "dropped"},
     Column{"a2a_kb_per_token_layer", "KB/token"},
     Column{"a2a_kb_per_token_layer_inter", "over net"},

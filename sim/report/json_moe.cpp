@@ -37,6 +37,7 @@ Json layer_json(const MoeLayerReport& layer, const Applies& applies) {
               {"active_experts_mean", json_value(layer.active_experts_mean)},
               {"rank_imbalance_mean", json_value(layer.rank_imbalance_mean)},
               {"rank_imbalance_p99", json_value(layer.rank_imbalance_p99)},
+              {"rank_imbalance_by_tokens", json_value(layer.rank_imbalance_by_tokens)},
               {"expert_imbalance_mean", json_value(layer.expert_imbalance_mean)}};
   if (applies.capacity) out["dropped_ratio"] = json_value(layer.dropped_ratio);
   if (applies.exchange) out["a2a_bytes_intra"] = json_value(layer.a2a_bytes_intra);

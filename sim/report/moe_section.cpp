@@ -18,6 +18,8 @@ MoeLayerReport layer_report(const MoeLayerStats& stats, int layer) {
   out.padded_tokens = stats.padded;
   out.active_experts_mean = stats.active / steps;
   out.rank_imbalance_mean = stats.steps > 0 ? stats.rank_imbalance / steps : 1;
+  if (stats.step_tokens > 0)
+    out.rank_imbalance_by_tokens = stats.rank_imbalance_tokens / stats.step_tokens;
   const LogHistogram& seen = stats.rank_imbalances;
   constexpr double kThousandths = 1e-3;
   out.rank_imbalance_p99 = seen.count() > 0 ? seen.summary().p99 * kThousandths : 1;
@@ -169,6 +171,12 @@ double per_token(const std::vector<MoeLayerReport>& layers, const Bytes& bytes) 
 double MoeSection::mean_rank_imbalance() const {
   double sum = 0;
   for (const MoeLayerReport& layer : layers) sum += layer.rank_imbalance_mean;
+  return layers.empty() ? 1 : sum / static_cast<double>(layers.size());
+}
+
+double MoeSection::rank_imbalance_by_tokens() const {
+  double sum = 0;
+  for (const MoeLayerReport& layer : layers) sum += layer.rank_imbalance_by_tokens;
   return layers.empty() ? 1 : sum / static_cast<double>(layers.size());
 }
 

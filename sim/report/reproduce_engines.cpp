@@ -67,6 +67,10 @@ Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
   if (engine.sglang.enable_mixed_chunk) out.flag("--enable-mixed-chunk");
   if (!engine.async_scheduling) out.flag("--disable-overlap-schedule");
   if (engine.enable_dbo) out.flag("--enable-two-batch-overlap");
+  const std::string fused = ',' + engine.profile.fused_shared_expert_models + ',';
+  if (!engine.fuse_shared_expert &&
+      fused.find(',' + scenario.model.model_type + ',') != std::string::npos)
+    out.flag("--disable-shared-experts-fusion");
   if (engine.enforce_eager) {
     out.flag("--disable-cuda-graph");
   } else {

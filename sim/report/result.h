@@ -136,6 +136,7 @@ struct MoeLayerReport {
   double padded_tokens = 0;            ///< beside those: padding and dummies of idle ranks
   double active_experts_mean = 0;      ///< on a rank
   double rank_imbalance_mean = 1, rank_imbalance_p99 = 1, expert_imbalance_mean = 1;
+  double rank_imbalance_by_tokens = 1;        ///< its mean over steps weighted by their tokens
   double dropped_ratio = 0, moved_ratio = 0;  ///< of the assignments: full expert, next choice
   double tokens_with_none_ratio = 0;          ///< of the tokens: all assignments dropped
   double padding_ratio = 0;                   ///< rows computed for nobody, of the assignments
@@ -193,6 +194,8 @@ struct MoeSection {
   /// [layer][expert] assignments over the layer's mean; empty for routers without favourites.
   std::vector<std::vector<double>> expert_load_ratio;
   [[nodiscard]] double mean_rank_imbalance() const;
+  /// The same of steps weighted by their tokens: a batch that fills up or empties weighs little.
+  [[nodiscard]] double rank_imbalance_by_tokens() const;
   /// Of all slots, those without a place in their expert.
   [[nodiscard]] double dropped_ratio() const;
   /// Dispatch and combine, bytes sent per token and MoE layer: all of them, and those over the

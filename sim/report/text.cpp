@@ -198,9 +198,11 @@ void write_experts(const MoeSection& moe, std::ostream& out) {
   double p99 = 0;
   for (const MoeLayerReport& layer : moe.layers) p99 = std::max(p99, layer.rank_imbalance_p99);
   std::string text = fmt::format(
-      "{} over {} ranks, {} routing ({}): the fullest rank has {} times the mean (p99 {})",
+      "{} over {} ranks, {} routing ({}): the fullest rank has {} times the mean "
+      "(over steps {}, p99 {})",
       moe.placement.empty() ? "cut" : moe.placement, moe.ranks, moe.routing, moe.fidelity,
-      short_number(moe.mean_rank_imbalance()), short_number(p99));
+      short_number(moe.rank_imbalance_by_tokens()), short_number(moe.mean_rank_imbalance()),
+      short_number(p99));
   if (moe.straggler && moe.straggler->over_fair() > 2) {
     const MoeStraggler& s = *moe.straggler;
     text += fmt::format(

@@ -17,6 +17,7 @@ StepTime::Memo StepTime::price_lockstep(StageState& stage, std::span<const StepW
   const auto share = 1 / static_cast<double>(ranks.size());
   const auto add_share = [&](const Memo& part) {
     mean.total += share * part.total;
+    mean.prepare += share * part.prepare;
     for (std::size_t i = 0; i < mean.terms.size(); ++i) mean.terms[i] += share * part.terms[i];
     for (std::size_t i = 0; i < mean.provenance.size(); ++i)
       mean.provenance[i] += share * part.provenance[i];
@@ -174,19 +175,36 @@ void StepTime::level_contexts() {
 }
 
 /// Both halves together, messages of one under the computation of the other. `sum` is one half; its
-/// layers are alike, so the slots of a layer are taken over all of them at once.
-void StepTime::overlap_halves(const StageState& stage, double expert_wait_ns, Memo& sum) const {
+/// layers with experts are alike, so what happens in a layer is taken over all of them at once.
+/// What belongs to none of them has no messages beside it.
+void StepTime::overlap_halves(const StageState& stage, double expert_wait_ns, bool prompts,
+                              Memo& sum) const {
   const auto ns = [&sum](Term term) { return sum.terms[index(term)]; };
-  const double messages = ns(Term::kDispatch) + ns(Term::kCombine);
+  const double dispatch = ns(Term::kDispatch), combine = ns(Term::kCombine);
   const double experts = ns(Term::kExpertGemm) + expert_wait_ns;
   const double shared = ns(Term::kSharedExpert);
+  const double apart = ns(Term::kEmbedding) + ns(Term::kDenseFfn) + ns(Term::kLmHead) +
+                       ns(Term::kSampling) + ns(Term::kPpSendRecv);
+  const double in_layers = sum.total - dispatch - combine - experts - shared - apart;
+  const double share = static_cast<double>(stage.moe_layers) / stage.attention_layers;
   const double slow = slowdown_on_fewer_sms(stage.sms, stage.dispatch->sms());
-  const HalfBatch half{.attention = Seconds((sum.total - messages - experts - shared) * slow / kNs),
-                       .experts = Seconds(experts * slow / kNs),
-                       .shared = Seconds(shared * slow / kNs),
-                       .dispatch = Seconds(ns(Term::kDispatch) / kNs),
-                       .combine = Seconds(ns(Term::kCombine) / kNs)};
-  const double both = two_batch_layer(half).value() * kNs;
+  const double held_most = *std::ranges::max_element(held_);
+  const MessageKernels kernels = stage.dispatch->kernels(held_most);
+  const auto seconds = [](double of_ns) { return Seconds(of_ns / kNs); };
+  const HalfBatch half{
+      .attention = seconds(in_layers * share * slow),
+      .experts = seconds(experts * slow),
+      .shared = seconds(shared * slow),
+      .dispatch = seconds(dispatch),
+      .combine = seconds(combine),
+      .prepare = seconds(sum.prepare * share * slow),
+      .dispatch_kernels = seconds(std::min(dispatch, stage.moe_layers * kernels.dispatch_ns)),
+      .combine_kernels = seconds(std::min(combine, stage.moe_layers * kernels.combine_ns))};
+  const bool stages = engine_.profile.half_batches_by_stages;
+  const Seconds layers = !stages   ? two_batch_layer(half)
+                         : prompts ? two_batch_prompt_layer(half)
+                                   : two_batch_decode_layer(half);
+  const double both = layers.value() * kNs + 2 * (in_layers * (1 - share) + apart);
   const double serial = 2 * sum.total;
   for (double& term : sum.terms) term *= 2;
   for (double& part : sum.provenance) part *= both / sum.total;

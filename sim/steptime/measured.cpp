@@ -37,6 +37,13 @@ double donor_peak(const FoundCurve& found, const SystemSpec& system, const std::
   return own.peak * system.gpu.sm_count / own.sms;
 }
 
+/// Keys and values of latent prompts are expanded by a product of its own in TensorRT-LLM, inside
+/// the call in vLLM: AIConfigurator, which timed both, lists it beside the former's attention
+/// (`context_kv_b_proj_gemm`), and vLLM's `MLACommonImpl` calls `kv_b_proj` itself.
+bool has_no_expansion(const FoundCurve& prompts) {
+  return prompts.profile.find("/trtllm") != std::string::npos;
+}
+
 ReadyCurve ready(FoundCurve found, const SystemSpec& system) {
   ReadyCurve result;
   result.found = std::move(found);
@@ -91,7 +98,8 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
       tuned_(tuned_experts(choice.framework, system.name)),
       tp_gpus_(tp_gpus),
       node_gpus_(system.node.gpus),
-      nvlink_(system.node.nvlink) {
+      nvlink_(system.node.nvlink),
+      attention_format_(precisions.attention) {
   const KernelLibrary library(choice);
   const int sm = system.gpu.sm_version;
   for (const NumberFormat weights :
@@ -132,6 +140,7 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
   const KernelLibrary prompt_library(latent_choice(choice, true));
   mla_decode_ = ready(latent_library, system, "mla_generation", latent, true);
   mla_prefill_ = ready(prompt_library, system, "mla_context", latent, true);
+  expands_apart_ = has_no_expansion(mla_prefill_.found);
   mla_absorb_ = ready(latent_library, system, "mla_bmm", {{"mla_gen_pre"}, {"bfloat16"}}, true);
   mla_unfold_ = ready(latent_library, system, "mla_bmm", {{"mla_gen_post"}, {"bfloat16"}}, true);
   const auto stream = [&](const char* kernel) {
@@ -243,7 +252,22 @@ KernelTime Measured::latent_prefill(const Op& op) const {
   KernelShape shape = attention_shape(op);
   shape.kv_heads = shape.heads;  // keys and values are expanded, so a head is its own
   shape.head_dim = 192;
-  return answer(curve, shape, OperatorFamily::kAttention);
+  KernelTime total = answer(curve, shape, OperatorFamily::kAttention);
+  if (!expands_apart_ || op.expand_n == 0) return total;
+  Op expansion;
+  expansion.kind = OpKind::kGemm;
+  expansion.m = op.n;
+  expansion.n = op.expand_n;
+  expansion.k = op.expand_k;
+  expansion.weight_format = attention_format_;
+  total.time = total.time + gemm(expansion).time;
+  // Keys are then put together: a head's own part copied, the rotated one beside it.
+  constexpr double kOwn = 128, kRotated = 64, kBytes = 2;
+  Op keys;
+  keys.kind = OpKind::kElementwise;
+  keys.activation_bytes = kBytes * shape.kv_tokens * shape.heads * (2 * kOwn + kRotated);
+  total.time = total.time + fallback(keys, OperatorFamily::kMemory).time;
+  return total;
 }
 
 KernelTime Measured::mixed_attention(const Op& prompts, const Op& decodes) const {

@@ -62,6 +62,8 @@ class Measured final : public KernelModel {
   bool all_tokens_ = false;  ///< the experts' table has the tokens of all ranks
   bool mixes_ = false;       ///< batches of prompts and decodes were measured in one kernel
   bool nvlink_;
+  NumberFormat attention_format_;
+  bool expands_apart_ = false;  ///< the table of latent prompts is without their expansion
 };
 
 }  // namespace moesim

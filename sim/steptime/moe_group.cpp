@@ -112,7 +112,8 @@ RankCost MoeGroup::rank_cost(const LayerClass& layers, int seen,
   const KernelTime time = config_.kernels->time(op);
   RankCost cost;
   cost.gemm_ns = time.time.value() * kNs;
-  cost.active = op.active_experts;
+  // A shared expert in the same call is no choice of the router.
+  cost.active = op.active_experts - (config_.shard.parallel.fused_shared_expert ? 1 : 0);
   cost.provenance = time.provenance;
   return cost;
 }

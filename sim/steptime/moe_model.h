@@ -53,6 +53,8 @@ struct MoeLayerStats {
   double left_with_none = 0;           ///< tokens whose every assignment was dropped
   double padding = 0;                  ///< rows computed for nobody
   double active = 0, rank_imbalance = 0, expert_imbalance = 0;
+  /// Tokens of the steps, padding included, and those times the step's rank_imbalance.
+  double step_tokens = 0, rank_imbalance_tokens = 0;
   double bytes_intra = 0, bytes_inter = 0;
   TierUse tier;                  ///< times of the average rank, the rest over all
   LogHistogram rank_imbalances;  ///< in thousandths

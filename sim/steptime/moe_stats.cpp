@@ -6,7 +6,7 @@
 
 namespace moesim {
 
-MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks) {
+MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks, int tokens) {
   const TierUse& tier = cost.tier;
   return {static_cast<float>(cost.active),
           static_cast<float>(cost.rank_imbalance),
@@ -22,7 +22,8 @@ MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks) {
           static_cast<float>(tier.ahead_ns / ranks),
           static_cast<float>(cost.gemm_ns + cost.wait_ns),
           static_cast<float>(cost.dispatch_ns),
-          static_cast<float>(cost.combine_ns)};
+          static_cast<float>(cost.combine_ns),
+          static_cast<float>(tokens)};
 }
 
 void take_since(const std::vector<double>& total, std::vector<double>& taken,
@@ -44,6 +45,9 @@ void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, Mo
   sums.steps += times;
   sums.active += weight * static_cast<double>(record.active);
   sums.rank_imbalance += weight * static_cast<double>(record.rank_imbalance);
+  const double weight_tokens = weight * static_cast<double>(record.tokens);
+  sums.step_tokens += weight_tokens;
+  sums.rank_imbalance_tokens += weight_tokens * static_cast<double>(record.rank_imbalance);
   sums.expert_imbalance += weight * static_cast<double>(record.expert_imbalance);
   sums.bytes_intra += weight * static_cast<double>(record.bytes_intra);
   sums.bytes_inter += weight * static_cast<double>(record.bytes_inter);
@@ -73,6 +77,8 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
     to.padding += from.padding;
     to.active += from.active;
     to.rank_imbalance += from.rank_imbalance;
+    to.step_tokens += from.step_tokens;
+    to.rank_imbalance_tokens += from.rank_imbalance_tokens;
     to.expert_imbalance += from.expert_imbalance;
     to.bytes_intra += from.bytes_intra;
     to.bytes_inter += from.bytes_inter;

@@ -15,8 +15,9 @@ struct MoeLayerRecord {
   float looked = 0, hits = 0, ahead = 0, copied = 0;   ///< as in TierUse
   float demand_ns = 0, ahead_ns = 0;                   ///< of the average rank
   float work_ns = 0, dispatch_ns = 0, combine_ns = 0;  ///< experts of the slowest rank; messages
+  float tokens = 0;                                    ///< of the step, padding included
 };
-[[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks);
+[[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks, int tokens);
 
 /// Adds `times` steps like this to the statistics of a layer; `slowest` is whether some rank was.
 void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, MoeStats& stats);

@@ -321,7 +321,7 @@ class SampledMoe final : public MoeModel {
               stage.group.cost(layers, layer, tokens, held_, load_->layer(layer));
           add_cost(stage_cost(one), 1, sum);
           if (watched(stage, d, l)) pool.traffic.add(stage.group, one);
-          pool.records.push_back(record_of(one, stats_.ranks));
+          pool.records.push_back(record_of(one, stats_.ranks, tokens));
         }
         pool.costs.push_back(sum);
       }

@@ -29,7 +29,7 @@ struct StepTime::StageState {
   Memo large;
   Provenance expert_provenance = Provenance::kRoofline;  ///< of the draws priced last
   double routed_tokens = 0;                              ///< of all steps, without padding
-  int attention_layers = 0;
+  int attention_layers = 0, moe_layers = 0;
   double host_calls = 0;  ///< of one forward pass without graphs
   std::vector<Op> scratch;
 };

@@ -82,6 +82,7 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
     for (const LayerClass& layers : state->classes) {
       state->kv_group.push_back(group_of(layers.spec, kv));
       state->attention_layers += layers.layers;
+      if (layers.spec.moe) state->moe_layers += layers.layers;
     }
     state->host_calls = host_calls(*family_, state->shard, state->classes);
     stages_.push_back(std::move(state));
@@ -125,6 +126,7 @@ void StepTime::add_time(const KernelTime& time, const Op& op, Memo& sum) {
   sum.terms[index(op.term)] += ns;
   sum.provenance[static_cast<std::size_t>(time.provenance)] += ns;
   sum.total += ns;
+  if (op.before_attention) sum.prepare += ns;
 }
 
 const StepTime::Memo& StepTime::token_memo(StageState& stage, int tokens) {
@@ -306,7 +308,9 @@ StepTime::Memo StepTime::price_stage(std::size_t at, std::span<const StepWork> r
   for (const StepWork& work : ranks) stage.routed_tokens += tokens_in(work);
   add_experts(at, ranks.front().step, sum);
   if (split_) {
-    overlap_halves(stage, moe_cost_[at].wait_ns, sum);
+    const bool prompts =
+        std::ranges::any_of(ranks, [](const StepWork& work) { return !work.chunks.empty(); });
+    overlap_halves(stage, moe_cost_[at].wait_ns, prompts, sum);
   } else {
     hide_shared_experts(stage, dispatched_.padded, sum);
   }

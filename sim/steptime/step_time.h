@@ -135,6 +135,7 @@ class StepTime final : public StepPricer {
     double total = 0;
     TermTimes terms{};
     std::array<double, kProvenanceCount> provenance{};
+    double prepare = 0;  ///< of the total: projections of queries, keys and values
   };
   struct StageState;
 
@@ -154,7 +155,8 @@ class StepTime final : public StepPricer {
   void price_other_half(MoeStep step);
   void level_contexts();
   [[nodiscard]] double mean_rank_imbalance() const;
-  void overlap_halves(const StageState& stage, double expert_wait_ns, Memo& sum) const;
+  void overlap_halves(const StageState& stage, double expert_wait_ns, bool prompts,
+                      Memo& sum) const;
   Memo price_lockstep(StageState& stage, std::span<const StepWork> ranks);
   static void add_copies(const StageState& stage, const MoeStageCost& cost, Memo& sum);
   void add_experts(std::size_t index, std::uint64_t step, Memo& sum);

@@ -61,6 +61,10 @@ void set_eplb(ServingPlan& plan) {
                 "{eplb: {num_redundant_experts: 32, init_expert_location: routing, "
                 "step_interval: 0}}");
   plan.assumed.emplace_back("32 redundant experts");
+  // Balanced for what real tokens chose: sequences of their own favourites leave ranks uneven in
+  // every step, which even routing would not.
+  plan.keys.set("routing", "{kind: latent_logit}");
+  plan.assumed.emplace_back("tokens choose as recorded ones of gpt-oss-20b (latent_logit)");
 }
 
 void set_engine(const ServingRow& row, const ServingLayout& layout, const std::string& backend,

@@ -11,7 +11,11 @@ namespace {
 HalfBatch half_us(double attention, double experts, double shared, double dispatch,
                   double combine) {
   const auto us = [](double x) { return Seconds(x * 1e-6); };
-  return {us(attention), us(experts), us(shared), us(dispatch), us(combine)};
+  return {.attention = us(attention),
+          .experts = us(experts),
+          .shared = us(shared),
+          .dispatch = us(dispatch),
+          .combine = us(combine)};
 }
 
 TEST_CASE("two halves: in each of four slots one computes and the other communicates") {
@@ -39,21 +43,43 @@ TEST_CASE("two halves: in each of four slots one computes and the other communic
 TEST_CASE("overlap is never below the computation or the messages, never above both in turn") {
   Rng random(1, "overlap");
   for (int i = 0; i < 1000; ++i) {
-    const HalfBatch h = half_us(random.exponential(), random.exponential(), random.exponential(),
-                                random.exponential(), random.exponential());
-    const Seconds layer = two_batch_layer(h);
-    const Seconds compute = 2.0 * (h.attention + h.experts + h.shared);
+    HalfBatch h = half_us(random.exponential(), random.exponential(), random.exponential(),
+                          random.exponential(), random.exponential());
+    h.prepare = random.uniform() * h.attention;
+    h.dispatch_kernels = random.uniform() * h.dispatch;
+    h.combine_kernels = random.uniform() * h.combine;
+    const Seconds kernels = h.dispatch_kernels + h.combine_kernels;
+    const Seconds compute = 2.0 * (h.attention + h.experts + h.shared + kernels);
     const Seconds messages = 2.0 * (h.dispatch + h.combine);
-    CHECK(layer.value() >= std::max(compute, messages).value() * (1 - 1e-12));
-    CHECK(layer.value() <= two_batch_serial(h).value() * (1 + 1e-12));
+    for (const auto layer : {two_batch_layer, two_batch_prompt_layer, two_batch_decode_layer}) {
+      CHECK(layer(h).value() >= std::max(compute, messages).value() * (1 - 1e-12));
+      CHECK(layer(h).value() <= two_batch_serial(h).value() * (1 + 1e-12));
+    }
   }
 }
 
-TEST_CASE("a hooked message shows what the computation beside it leaves, and its own kernels") {
-  const HookedMessage message{Seconds(100e-6), Seconds(12e-6), Seconds(8e-6)};
-  CHECK(exposed(message, Seconds(0)).value() == doctest::Approx(120e-6));
-  CHECK(exposed(message, Seconds(70e-6)).value() == doctest::Approx(50e-6));
-  CHECK(exposed(message, Seconds(500e-6)).value() == doctest::Approx(20e-6));
+TEST_CASE("each order hides messages under its own work, and kernels of messages under none") {
+  // a 50 of which 20 before keys, m 40, s 10; D 60 - 15, C 70 - 25.
+  HalfBatch half = half_us(50, 40, 10, 60, 70);
+  half.prepare = Seconds(20e-6);
+  half.dispatch_kernels = Seconds(15e-6);
+  half.combine_kernels = Seconds(25e-6);
+  struct Case {
+    const char* why;
+    Seconds (*layer)(const HalfBatch&);
+    double us;
+  };
+  const Case cases[] = {
+      {"slots: 50 + 45 + 50 + 60 and kernels of 80", two_batch_layer, 285},
+      {"prompts by stages: 60 + 45 + 45 + 60 and kernels", two_batch_prompt_layer, 290},
+      // 2 x (max(10 + 20, 45) + max(30, 45) + 40)
+      {"decodes by stages: nothing hides under experts", two_batch_decode_layer, 340},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    CHECK(c.layer(half).value() * 1e6 == doctest::Approx(c.us));
+    CHECK(c.layer(half).value() <= two_batch_serial(half).value());
+  }
 }
 
 TEST_CASE("computation beside 20 busy SMs of 132 takes 132/112 as long") {

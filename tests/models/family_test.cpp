@@ -1,6 +1,7 @@
 // What holds for every registered family, and the shared rules.
 #include "models/family.h"
 
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <map>
 #include <numeric>
@@ -130,6 +131,58 @@ TEST_CASE("contract: experts cost nothing without tokens, and active experts alo
       CHECK(two.repeat == 1);
       CHECK(two.kind == OpKind::kGroupedGemm);
     }
+  }
+}
+
+TEST_CASE("a fused shared expert is one more expert that every token chooses") {
+  const ModelSpec model = shipped("DeepSeek-V3");
+  Parallel parallel{.tp = 2, .pp = 1, .dp = 2};
+  const Shard apart = shard_of(model, parallel);
+  parallel.fused_shared_expert = true;
+  const Shard fused = shard_of(model, parallel);
+  const auto ops = make_family(model);
+  const LayerClass layers = layer_classes(fused).back();
+  REQUIRE(layers.spec.moe);
+  std::vector<std::uint32_t> counts(256, 0);
+  counts[3] = 70;
+  counts[9] = 442;
+  const Op without = ops->experts(apart, layers, 64, counts);
+  const Op with = ops->experts(fused, layers, 64, counts);
+  CHECK(with.m == without.m + 64);
+  CHECK(with.active_experts == 3);
+  CHECK(with.experts == 257);
+  CHECK(with.total_experts == 257);
+  CHECK(with.top_k == 9);
+  CHECK(with.above_64 == without.above_64);  // 64 tokens of its own
+  CHECK(with.weight_bytes == doctest::Approx(1.5 * without.weight_bytes));
+  // Nothing is left of it on its own, and its weights are cut over all four ranks, not over two.
+  const auto shared = [&](const Shard& shard) {
+    std::vector<Op> all;
+    ops->token_ops(shard, 64, all);
+    return std::ranges::count(all, Term::kSharedExpert, &Op::term);
+  };
+  CHECK(shared(apart) > 0);
+  CHECK(shared(fused) == 0);
+  CHECK(weight_bytes(apart).shared_experts == weight_bytes(fused).shared_experts * 2);
+  CHECK(weight_bytes(apart).routed_experts == weight_bytes(fused).routed_experts);
+}
+
+TEST_CASE("projections of queries, keys and values are known to come before attention") {
+  for (const auto& example : kExamples) {
+    const ModelSpec model = shipped(example.second);
+    CAPTURE(example.second);
+    std::vector<Op> all;
+    const Shard shard = shard_of(model);
+    make_family(model)->token_ops(shard, 64, all);
+    double before = 0, outputs = 0;
+    for (const Op& op : all) {
+      const bool other = op.term != Term::kAttentionProj && op.term != Term::kElementwise &&
+                         op.term != Term::kAllReduce;
+      CHECK_FALSE((op.before_attention && other));
+      if (op.term == Term::kAttentionProj) (op.before_attention ? before : outputs) += op.flops;
+    }
+    CHECK(before > 0);
+    CHECK(outputs > 0);
   }
 }
 

@@ -165,6 +165,43 @@ TEST_CASE("SGLang's names set what vLLM's names set") {
   CHECK(whole.max_num_batched_tokens == 16384);
 }
 
+TEST_CASE("SGLang fuses the shared expert where its own rule allows") {
+  struct Case {
+    const char* why;
+    std::string model, gpu, engine;
+    bool fused;
+  };
+  const Case cases[] = {
+      {"DeepSeek-V3 on Hopper", "deepseek-ai/DeepSeek-V3", "h200_sxm", "backend: sglang", true},
+      {"GLM-4.5", "zai-org/GLM-4.5", "h200_sxm", "backend: sglang", true},
+      {"asked not to", "deepseek-ai/DeepSeek-V3", "h200_sxm",
+       "backend: sglang, disable_shared_experts_fusion: true", false},
+      {"with expert parallelism", "deepseek-ai/DeepSeek-V3", "h200_sxm",
+       "backend: sglang, enable_expert_parallel: true", false},
+      {"TensorRT-LLM's kernels on Blackwell", "deepseek-ai/DeepSeek-V3", "b200_sxm",
+       "backend: sglang", false},
+      {"not those", "deepseek-ai/DeepSeek-V3", "b200_sxm", "backend: sglang, moe_backend: triton",
+       true},
+      {"384 experts", "moonshotai/Kimi-K2-Instruct", "b200_sxm",
+       "backend: sglang, moe_backend: triton", false},
+      {"asked to all the same", "moonshotai/Kimi-K2-Instruct", "b200_sxm",
+       "backend: sglang, fuse_shared_experts: true", true},
+      {"vLLM", "deepseek-ai/DeepSeek-V3", "h200_sxm", "backend: vllm", false},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    const std::string text =
+        "schema_version: 1\nname: x\nmodel: " + c.model + "\nsystem: {nodes: [{profile: " + c.gpu +
+        ", gpus: 8}]}\nengine: {" + c.engine + ", " +
+        (c.engine == "backend: vllm" ? "max_model_len" : "context_length") +
+        ": 4096}\ndeployment: {instances: [{tensor_parallel_size: 8}]}\nworkload: {arrival: {kind: "
+        "all_at_once}, synthetic: {num_prompts: 1, input_tokens: 9, output_tokens: 1}}\n";
+    const InstanceSpec entry = load_scenario_text(text, "x.yaml", ".", {}).instances.front();
+    CHECK(entry.engine.fuse_shared_expert == c.fused);
+    CHECK(entry.parallel.fused_shared_expert == c.fused);
+  }
+}
+
 TEST_CASE("TensorRT-LLM's policies go by its own capitals, too") {
   const auto uses_all = [](const char* policy) {
     return engine_of(std::string("backend: trtllm, capacity_scheduler_policy: ") + policy)

@@ -27,6 +27,25 @@ TEST_CASE("low latency: every (token, expert) is a message, the busiest link dec
   CHECK_FALSE(cost.measured);
 }
 
+// Published of 128 tokens of hidden 7168, top-8 (hardware/dispatch_pairs.cpp); half the tokens
+// leave half of what is above the start.
+TEST_CASE("low latency: kernels hold the GPU while they send and receive, others beside theirs") {
+  DispatchWorld world(round_cluster(), 2);
+  world.setup.hidden = 7168;
+  world.setup.top_k = 8;
+  world.setup.dispatch_token_bytes = 7168 + 4 * 56;
+  world.setup.combine_token_bytes = 2 * 7168;
+  for (const char* name : {"deepep_low_latency", "mori_low_latency", "nixl_ep"}) {
+    const auto backend = world.make(name);
+    CHECK(backend->kernels(128).dispatch_ns == doctest::Approx(60e3));
+    CHECK(backend->kernels(128).combine_ns == doctest::Approx(50e3));
+    CHECK(backend->kernels(64).dispatch_ns == doctest::Approx(35e3));
+    CHECK(backend->kernels(0).combine_ns == doctest::Approx(11e3));
+  }
+  for (const char* name : {"deepep_high_throughput", "pplx"})
+    CHECK(world.make(name)->kernels(128).dispatch_ns == 0);
+}
+
 // Two nodes of four with NICs of 10 GB/s, 90 % reached: an eighth of 4 x 80 messages leaves every
 // rank for the other node, 40 x 10 kB or 40 us.
 TEST_CASE("low latency: between nodes the NIC decides") {

@@ -59,6 +59,13 @@ TEST_CASE("prefill projects new and cached tokens up, then attends at 640 per he
   CHECK(op.kind == OpKind::kMlaPrefill);
   CHECK(op.flops == 2.0 * 150 * 512 * 128 * 256 + 640.0 * 128 * (100 * 50 + 5050));
   CHECK(op.weight_bytes == 150.0 * 1152);
+  CHECK(op.n == 150);
+  CHECK(op.expand_n == std::int64_t{128} * 256);
+  CHECK(op.expand_k == 512);
+  const ModelSpec sparse = shipped("DeepSeek-V3.2");
+  const Shard other = shard_of(sparse);
+  CHECK(make_family(sparse)->attention_prefill(other, layer_classes(other)[0], 100, 50).expand_n ==
+        0);
 }
 
 TEST_CASE("sparse attention looks at index_topk tokens and scores all of them") {

@@ -119,8 +119,15 @@ TEST_CASE("a request that meets the dummy steps behind a wave waits for the one 
     std::vector<Ask> asks;
     std::vector<SimTime> finished;
     std::uint64_t dummies;
+    double request_us = 0;  // at the API server
   };
   const Case cases[] = {
+      {"15 ms at the server: the wave ends at 45, dummies run to 65 beside a request ready at 59",
+       "vllm",
+       {{0, 4, 3}, {44 * kMs, 4, 1}},
+       {45 * kMs, 75 * kMs},
+       2,
+       15000},
       {"dummies from 30 and 40 ms: scheduled at 50",
        "vllm",
        {{0, 4, 3}, {44 * kMs, 4, 1}},
@@ -162,6 +169,7 @@ TEST_CASE("a request that meets the dummy steps behind a wave waits for the one 
     Instance::Config config = cluster.config(0);
     config.ranks = 2;
     config.rules = rank_rules(c.engine);
+    config.api.request_us = c.request_us;
     std::vector<std::unique_ptr<Scheduler>> schedulers;
     for (int r = 0; r < 2; ++r) schedulers.push_back(made<Scheduler>("vllm_v1"));
     simulation.add(std::make_unique<Instance>(config, simulation.workload(), simulation.table(),

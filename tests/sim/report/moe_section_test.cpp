@@ -28,6 +28,8 @@ MoeStats four_steps() {
     layer.bytes_intra = 100;
     layer.bytes_inter = 7;
     layer.rank_imbalances.add(1250, 4);
+    layer.step_tokens = 10;
+    layer.rank_imbalance_tokens = 12.5;
   }
   stats.layers[1].dropped = 4;
   stats.layers[1].moved = 2;
@@ -115,6 +117,8 @@ TEST_CASE("instances are told together: sums, means over all steps, the worst st
     layer.active = 6;
     layer.rank_imbalance = 24;
     layer.rank_imbalances.add(2000, 8);
+    layer.step_tokens = 30;
+    layer.rank_imbalance_tokens = 60;
   }
   more.expert_load = {0, 0, 0, 80, 20, 20, 20, 20};
   more.straggler = {2, 22};
@@ -134,6 +138,8 @@ TEST_CASE("instances are told together: sums, means over all steps, the worst st
   CHECK(layer.assignments == 120);
   CHECK(layer.active_experts_mean == 12.0 / 16);
   CHECK(layer.rank_imbalance_mean == 29.0 / 16);
+  // 10 tokens at 1.25 and 30 at 2
+  CHECK(layer.rank_imbalance_by_tokens == doctest::Approx((10 * 1.25 + 30 * 2.0) / 40));
   CHECK(layer.expert_imbalance_mean == 20.0 / 16);
   CHECK(layer.rank_imbalance_p99 == doctest::Approx(2).epsilon(0.01));
   CHECK(layer.dropped_ratio == 8.0 / 120);

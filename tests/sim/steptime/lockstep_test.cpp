@@ -209,6 +209,33 @@ TEST_CASE("half batches run when every rank has enough tokens for its kind of st
   }
 }
 
+TEST_CASE("half batches go in the engine's order, which is another one for SGLang's decodes") {
+  // 5 us for experts of a layer, nothing for the rest: messages of 1 and 2 us hide under experts or
+  // not at all. Two layers have experts.
+  const auto experts_us = [](const Op& op) { return op.term == Term::kExpertGemm ? 5.0 : 0.0; };
+  const std::vector<PromptChunk> prompt = {{0, 8, 0, true}};
+  const std::vector<StepWork> decodes(2, work(8, kNone, 8)), prompts(2, work(0, prompt, 1));
+  struct Case {
+    const char* why;
+    bool by_stages;
+    std::vector<StepWork> ranks;
+    double us;
+  };
+  const Case cases[] = {
+      {"slots: max(0, 1) + 5 + 5 + max(0, 2)", false, decodes, 2 * 13},
+      {"slots, prompts", false, prompts, 2 * 13},
+      {"stages: 2 (1 + 2 + 5)", true, decodes, 2 * 16},
+      {"stages, prompts: max(0, 1) + 5 + 5 + max(0, 2)", true, prompts, 2 * 13},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.why);
+    Lockstep two({.us = experts_us, .by_stages = c.by_stages, .dbo = true});
+    const StepCost cost = two(c.ranks);
+    CHECK(cost.stage_ns[0] == doctest::Approx(1e3 * c.us));
+    check_sums(cost);
+  }
+}
+
 TEST_CASE("half batches route every token once") {
   Lockstep two(
       {.us = mixed_us, .fidelity = RoutingFidelity::kExact, .dbo = true, .capture_sizes = {4}});

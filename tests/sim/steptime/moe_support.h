@@ -70,6 +70,7 @@ struct Lockstep {
     int dp = 2;
     int stages = 1;
     RoutingFidelity fidelity = RoutingFidelity::kSampled;
+    bool by_stages = false;  ///< order of half batches
     bool dbo = false, enforce_eager = false, pad_to_graph = true;
     std::vector<int> capture_sizes = {1, 2, 4, 8, 16};
     PromptGraphs prompt_graphs = PromptGraphs::kSame;
@@ -102,6 +103,7 @@ struct Lockstep {
     engine.profile.pad_to_graph = options.pad_to_graph;
     engine.profile.launch = {0, 0, 0, 0, 0};
     engine.enable_dbo = options.dbo;
+    engine.profile.half_batches_by_stages = options.by_stages;
     engine.dbo_decode_tokens = 4;
     engine.dbo_prefill_tokens = 8;
     KvLayout kv;
