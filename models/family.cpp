@@ -1,6 +1,7 @@
 #include "models/family.h"
 
-#include "models/family_ops.h"
+#include <algorithm>
+
 #include "sim/base/check.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
@@ -8,12 +9,17 @@
 namespace moesim {
 
 std::vector<LayerClass> layer_classes(const Shard& shard) {
-  const LayerClasses classes(shard);
-  std::vector<LayerClass> result(classes.known().begin(), classes.known().end());
-  for (int i = classes.first_extra(); i < shard.last_layer; ++i) {
-    result.push_back(LayerClass{shard.model->layers[static_cast<std::size_t>(i)], 1});
+  std::vector<LayerClass> classes;
+  for (int i = shard.first_layer; i < shard.last_layer; ++i) {
+    const LayerSpec& layer = shard.model->layers[static_cast<std::size_t>(i)];
+    const auto found = std::ranges::find(classes, layer, &LayerClass::spec);
+    if (found != classes.end()) {
+      ++found->layers;
+    } else {
+      classes.push_back({layer, 1});
+    }
   }
-  return result;
+  return classes;
 }
 
 namespace {

@@ -37,7 +37,12 @@ class Family {
   /// Everything whose cost depends on the number of tokens alone: embedding, norms, projections,
   /// rotary, router, dense FFN, shared experts, permutes and the TP all-reduces; pipeline
   /// send/receive.
-  virtual void token_ops(const Shard& shard, int tokens, std::vector<Op>& out) const = 0;
+  void token_ops(const Shard& shard, int tokens, std::vector<Op>& out) const {
+    token_ops(shard, layer_classes(shard), tokens, out);
+  }
+  /// The same for callers that have `classes` = layer_classes(shard) at hand.
+  virtual void token_ops(const Shard& shard, std::span<const LayerClass> classes, int tokens,
+                         std::vector<Op>& out) const = 0;
 
   /// Final norm, LM head and sampling for `rows` sampled rows (last stage only).
   virtual void sample_ops(const Shard& shard, int rows, std::vector<Op>& out) const = 0;

@@ -1,9 +1,8 @@
 #include "models/family_ops.h"
 
 #include <algorithm>
-#include <bit>
 
-#include "sim/base/check.h"
+#include "models/expert_sums.h"
 
 namespace moesim {
 
@@ -17,23 +16,6 @@ double payload_bytes(std::int64_t weights, double bits) {
 }
 
 }  // namespace
-
-LayerClasses::LayerClasses(const Shard& shard) : first_extra_(shard.last_layer) {
-  for (int i = shard.first_layer; i < shard.last_layer; ++i) {
-    const LayerSpec& layer = shard.model->layers[static_cast<std::size_t>(i)];
-    LayerClass* const end = classes_.data() + count_;
-    LayerClass* const found = std::find_if(
-        classes_.data(), end, [&layer](const LayerClass& known) { return known.spec == layer; });
-    if (found != end) {
-      ++found->layers;
-    } else if (count_ < classes_.size()) {
-      classes_[count_++] = LayerClass{layer, 1};
-    } else {
-      first_extra_ = i;
-      return;
-    }
-  }
-}
 
 Visible visible_tokens(const LayerSpec& layer, int new_tokens, int cached) {
   const double q = new_tokens;
@@ -288,31 +270,20 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
   const ModelSpec& model = *shard.model;
   const NumberFormat format = model.precisions.experts;
   const auto tile = static_cast<std::uint32_t>(TileRule::m_tile(format, tokens));
-  MOESIM_CHECK(std::has_single_bit(tile), "tiles are powers of two");
+  const ExpertSums sums = expert_sums(tokens_per_expert, tile);
   Op op;
   op.kind = OpKind::kGroupedGemm;
   op.term = Term::kExpertGemm;
   op.weight_format = format;
-  // No branch and no division: this runs for every draw of a pool.
-  std::uint32_t active = 0;
-  std::uint32_t rows = 0;
-  std::uint32_t padded = 0;
-  std::uint32_t above_64 = 0, above_256 = 0;
-  const auto add = [&](std::uint32_t count) {
-    active += count > 0 ? 1 : 0;
-    rows += count;
-    above_64 += count > 64 ? count - 64 : 0;
-    above_256 += count > 256 ? count - 256 : 0;
-    padded += (count + tile - 1) & ~(tile - 1);
-  };
-  for (const std::uint32_t count : tokens_per_expert) add(count);
   const int shared = shard.parallel.fused_shared_expert ? 1 : 0;
-  if (shared > 0) add(static_cast<std::uint32_t>(tokens));
-  op.active_experts = static_cast<int>(active);
-  op.m = rows;
-  op.padded_rows = padded;
-  op.above_64 = above_64;
-  op.above_256 = above_256;
+  ExpertSums one;  // the shared expert has every token
+  const auto all = static_cast<std::uint32_t>(tokens);
+  if (shared > 0) one = expert_sums({&all, 1}, tile);
+  op.active_experts = sums.active + one.active;
+  op.m = sums.rows + one.rows;
+  op.padded_rows = sums.padded + one.padded;
+  op.above_64 = sums.above_64 + one.above_64;
+  op.above_256 = sums.above_256 + one.above_256;
   op.n = shard.expert_slice(layers.spec);
   op.k = model.hidden;
   op.tokens = tokens;
@@ -329,17 +300,13 @@ Op routed_experts(const Shard& shard, const LayerClass& layers, int tokens,
   return op;
 }
 
-void FamilyBase::token_ops(const Shard& shard, int tokens, std::vector<Op>& out) const {
+void FamilyBase::token_ops(const Shard& shard, std::span<const LayerClass> classes, int tokens,
+                           std::vector<Op>& out) const {
   append_embedding(shard, tokens, out);
-  const auto append_layers = [&](const LayerClass& layers) {
+  for (const LayerClass& layers : classes) {
     append_norms(shard, layers.layers * (layers.spec.cross_attention ? 3 : 2), tokens, out);
     append_attention(shard, layers, tokens, out);
     append_ffn(shard, layers, tokens, out);
-  };
-  const LayerClasses classes(shard);
-  for (const LayerClass& layers : classes.known()) append_layers(layers);
-  for (int i = classes.first_extra(); i < shard.last_layer; ++i) {
-    append_layers(LayerClass{shard.model->layers[static_cast<std::size_t>(i)], 1});
   }
   append_pipeline_send(shard, tokens, out);
 }

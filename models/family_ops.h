@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -11,21 +10,6 @@ namespace moesim {
 
 /// Pieces of work several families share. Formulas: serving-semantics 3.1, 3.3, 4.1, 4.3. Private
 /// to models.
-
-/// Layer classes of a shard without an allocation. A layer beyond the sixteenth class becomes a
-/// class of its own through `extra`; no published model has more than four.
-class LayerClasses {
- public:
-  explicit LayerClasses(const Shard& shard);
-  [[nodiscard]] std::span<const LayerClass> known() const { return {classes_.data(), count_}; }
-  /// Layers (indices of the model) that belong to no known class.
-  [[nodiscard]] int first_extra() const { return first_extra_; }
-
- private:
-  std::array<LayerClass, 16> classes_;
-  std::size_t count_ = 0;
-  int first_extra_ = 0;
-};
 
 /// Pairs of (query, visible key) of a chunk of `new_tokens` after `cached` ones, and keys read,
 /// under a layer's window.
@@ -67,7 +51,9 @@ void append_sampling(const Shard& shard, int rows, std::vector<Op>& out);
 /// The parts every family has in common; a family adds its attention.
 class FamilyBase : public Family {
  public:
-  void token_ops(const Shard& shard, int tokens, std::vector<Op>& out) const override;
+  using Family::token_ops;
+  void token_ops(const Shard& shard, std::span<const LayerClass> classes, int tokens,
+                 std::vector<Op>& out) const override;
   void sample_ops(const Shard& shard, int rows, std::vector<Op>& out) const override;
   Op experts(const Shard& shard, const LayerClass& layers, int tokens,
              std::span<const std::uint32_t> tokens_per_expert) const override;

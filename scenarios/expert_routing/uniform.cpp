@@ -83,14 +83,23 @@ class Uniform final : public ExpertRouting {
     for (std::uint32_t e = 0; e < experts; ++e) counts[e] = taken[e] = 0;
 
     Rng local = rng;  // in registers, whatever the caller's is aliased with
-    Pieces pieces(local);
     std::uint32_t* const count = counts.data();
-    for (std::uint32_t token = 1; token <= static_cast<std::uint32_t>(tokens); ++token) {
-      for (std::uint32_t j = first; j < experts; ++j) {
-        const std::uint32_t t = pieces.below(j + 1, reject[j - first]);
+    const auto last = static_cast<std::uint32_t>(tokens);
+    std::uint32_t token = 1, j = first;
+    while (token <= last) {
+      // Pieces as `Pieces` deals them, in a loop over words: a third of the instructions less.
+      std::uint64_t word = local.next();
+      for (int piece = 0; piece < 4; ++piece, word >>= 16) {
+        const std::uint32_t product = static_cast<std::uint32_t>(word & 0xffffU) * (j + 1);
+        if ((product & 0xffffU) < reject[j - first]) [[unlikely]]
+          continue;
+        const std::uint32_t t = product >> 16;
         const std::uint32_t chosen = taken[t] == token ? j : t;
         taken[chosen] = token;
         ++count[chosen];
+        if (++j < experts) continue;
+        j = first;
+        if (++token > last) break;
       }
     }
     rng = local;

@@ -30,6 +30,7 @@ class StepMessages {
  private:
   std::unique_ptr<Family> family_;
   std::vector<Shard> shards_;
+  std::vector<std::vector<LayerClass>> classes_;  ///< [stage]
   std::vector<Op> scratch_;
 };
 

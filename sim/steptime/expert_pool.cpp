@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include "models/expert_sums.h"
+
 namespace moesim {
 namespace {
 
@@ -47,19 +49,16 @@ void ExpertPool::price_draws(int tokens) {
     draws_.resize(static_cast<std::size_t>(count));
     double sum = 0;
     double squares = 0;
-    std::uint64_t active = 0, largest_sum = 0;
+    std::int64_t active = 0, largest_sum = 0;
     for (int i = 0; i < count; ++i) {
       bank_.draw(i, counts_);
       const double price = price_(tokens, counts_);
       draws_[static_cast<std::size_t>(i)] = price;
       sum += price;
       squares += price * price;
-      std::uint32_t largest = 0;
-      for (const std::uint32_t c : counts_) {
-        active += c > 0 ? 1 : 0;
-        largest = std::max(largest, c);
-      }
-      largest_sum += largest;
+      const ExpertSums sums = expert_sums(counts_, 1);
+      active += sums.active;
+      largest_sum += sums.largest;
     }
     active_ = static_cast<double>(active) / count;
     imbalance_ = static_cast<double>(largest_sum) / count * static_cast<double>(counts_.size()) /

@@ -24,7 +24,7 @@ int calls(const Op& op) {
 
 double host_calls(const Family& family, const Shard& shard, std::span<const LayerClass> classes) {
   std::vector<Op> ops;
-  family.token_ops(shard, 1, ops);
+  family.token_ops(shard, classes, 1, ops);
   double sum = 0;
   for (const Op& op : ops) sum += op.repeat * calls(op);
   for (const LayerClass& layers : classes) {

@@ -136,7 +136,7 @@ const StepTime::Memo& StepTime::token_memo(StageState& stage, int tokens) {
   stage.large = Memo{};  // static batches only: padded prompts have no bound worth a table
   Memo& memo = small ? *(stage.by_tokens[slot] = std::make_unique<Memo>()) : stage.large;
   stage.scratch.clear();
-  family_->token_ops(stage.shard, tokens, stage.scratch);
+  family_->token_ops(stage.shard, stage.classes, tokens, stage.scratch);
   const bool fused = normalised_by_all_reduce(stage.fused_norm_bytes, stage.scratch);
   for (const Op& op : stage.scratch) {
     if (fused && op.part == MemoryPart::kNorm && op.kind == OpKind::kElementwise) continue;
