@@ -20,7 +20,18 @@ constexpr Getter kForms[] = {
 double soft_max(double a, double b, double p) {
   const double high = std::max(a, b);
   if (high <= 0) return 0;
-  return high * std::pow(1 + std::pow(std::min(a, b) / high, p), 1 / p);
+  const double part = std::min(a, b) / high;
+  if (p == 4) return high * std::sqrt(std::sqrt(1 + part * part * (part * part)));
+  return high * std::pow(1 + std::pow(part, p), 1 / p);
+}
+
+double soft_max(double a, double b, double c, double p) {
+  const double high = std::max({a, b, c});
+  if (high <= 0) return 0;
+  // The largest is 1: two powers of three.
+  const double second = std::max(std::min(a, b), std::min(std::max(a, b), c));
+  const double third = std::min({a, b, c});
+  return high * std::pow(1 + std::pow(second / high, p) + std::pow(third / high, p), 1 / p);
 }
 
 const Form* find_form(const std::string& name) {

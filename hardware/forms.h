@@ -41,5 +41,7 @@ struct Form {
 
 /// (a^p + b^p)^(1/p): a maximum whose corner is round. p >= 1.
 [[nodiscard]] double soft_max(double a, double b, double p);
+/// soft_max(soft_max(a, b, p), c, p) with a power less.
+[[nodiscard]] double soft_max(double a, double b, double c, double p);
 
 }  // namespace moesim

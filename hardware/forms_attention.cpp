@@ -38,7 +38,7 @@ double decode_seconds(const KernelShape& s, std::span<const double> c, const Dev
                        std::max(1.0, mean / kBlock) * block * s.head_dim / 128 +
                        (s.window > 0 && s.longest >= s.window ? cut : 0);
   const double waves = std::max(0.0, groups / d.sms - 1) * fixed * 1e-6;
-  const double work = soft_max(soft_max(memory, waves, power), serial, power);
+  const double work = soft_max(memory, waves, serial, power);
   // Kernels that can split long contexts pay for the merge of the parts, whether they split or not:
   // the launch is the same for any batch.
   const double merged = merge * (1 - kBlock / std::max(kBlock, s.longest)) * can_split;
@@ -91,7 +91,7 @@ double prefill_seconds(const KernelShape& s, std::span<const double> c, const De
   const double queued = decode_tiles / (decode_tiles + 2 * d.sms);
   const double beyond = s.decodes > 0 ? s.decode_longest - s.decode_tokens / s.decodes : 0;
   const double last = queued * tail * 1e-9 * std::max(0.0, beyond);
-  return launch * 1e-6 + soft_max(soft_max(memory, compute + fixed, power), serial, power) + last;
+  return launch * 1e-6 + soft_max(memory, compute + fixed, serial, power) + last;
 }
 
 Coordinates prefill_coordinates(const KernelShape& s) {

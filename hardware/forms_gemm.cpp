@@ -34,7 +34,7 @@ double gemm_seconds(const KernelShape& s, std::span<const double> c, const Devic
   const double fixed = s.quantise_us < 0 ? measured : s.quantise_us * 1e-6;
   const double moved = s.quantise_us == 0 ? 0 : 3 * s.m * s.k / d.memory_bandwidth;
   const double convert = s.input_bytes < 2 ? fixed + moved : 0;
-  return launch * 1e-6 + soft_max(soft_max(memory, compute, power), serial, power) + convert;
+  return launch * 1e-6 + soft_max(memory, compute, serial, power) + convert;
 }
 
 Coordinates gemm_coordinates(const KernelShape& s) {

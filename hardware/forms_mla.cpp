@@ -53,7 +53,7 @@ double mla_prefill_seconds(const KernelShape& s, std::span<const double> c,
   const double bytes = 2 * (s.queries + s.kv_tokens) * s.heads * kWidth;
   const double memory = bytes / (bandwidth * d.memory_bandwidth);
   const double serial = chain * 1e-9 * s.longest;
-  return launch * 1e-6 + soft_max(soft_max(memory, compute + fixed, power), serial, power);
+  return launch * 1e-6 + soft_max(memory, compute + fixed, serial, power);
 }
 
 Coordinates mla_prefill_coordinates(const KernelShape& s) {
