@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "sim/base/diagnostic.h"
+#include "sim/base/heap.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
 
@@ -73,6 +74,7 @@ int run_and_report(int argc, const char* const* argv) {
 }  // namespace moesim
 
 int main(int argc, char** argv) {
+  moesim::prepare_heap();
   std::ios::sync_with_stdio(false);
   std::signal(SIGABRT, moesim::on_abort);
   return moesim::run_and_report(argc, argv);
