@@ -25,13 +25,13 @@ class DecodeTimes {
     const std::int64_t step = context / width;  // kNodes to 2 kNodes - 1
     const std::size_t index = static_cast<std::size_t>(octave - kFirstOctave) * kNodes +
                               static_cast<std::size_t>(step - kNodes);
-    std::vector<KernelTime>& nodes = rows_[row];
-    if (index + 2 > nodes.size()) nodes.resize(index + 2);
+    Row& nodes = rows_[row];
+    nodes.cover(index);
     const std::int64_t low = step * width;
-    KernelTime& first = nodes[index];
+    KernelTime& first = nodes.times[index - nodes.begin];
     if (first.time.value() == 0) first = price(low);
     if (context == low) return first;
-    KernelTime& second = nodes[index + 1];
+    KernelTime& second = nodes.times[index + 1 - nodes.begin];
     if (second.time.value() == 0) second = price(low + width);
     const double part = static_cast<double>(context - low) / static_cast<double>(width);
     return {first.time + (second.time - first.time) * part,
@@ -41,7 +41,22 @@ class DecodeTimes {
  private:
   static constexpr std::int64_t kNodes = 32;
   static constexpr int kFirstOctave = 5;
-  std::vector<std::vector<KernelTime>> rows_;  ///< [sequences][node]; time 0: not priced yet
+  /// Contexts of so many sequences lie close together: only the nodes around them are stored.
+  struct Row {
+    std::size_t begin = 0;          ///< node of times[0]
+    std::vector<KernelTime> times;  ///< time 0: not priced yet
+
+    /// Makes room for the node and the one after it.
+    void cover(std::size_t node) {
+      if (times.empty()) begin = node;
+      if (node < begin) {
+        times.insert(times.begin(), begin - node, KernelTime());
+        begin = node;
+      }
+      if (node + 2 > begin + times.size()) times.resize(node + 2 - begin);
+    }
+  };
+  std::vector<Row> rows_;  ///< [sequences]
 };
 
 }  // namespace moesim

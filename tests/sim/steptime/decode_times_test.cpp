@@ -45,6 +45,24 @@ TEST_CASE("a node is priced once, and numbers of sequences have nodes of their o
   CHECK(line.asked == 4);
 }
 
+TEST_CASE("nodes keep their times when shorter and longer contexts follow") {
+  DecodeTimes times;
+  Line line;
+  const auto price = [&](std::int64_t tokens) { return line(tokens); };
+  for (const std::int64_t context : {1030, 40, 100'003, 500}) {
+    CAPTURE(context);
+    CHECK(ns(times.at(4, context, price)) ==
+          doctest::Approx(1000 + 3.0 * static_cast<double>(context)).epsilon(1e-12));
+  }
+  const int asked = line.asked;
+  for (const std::int64_t context : {1030, 40, 100'003, 500}) {
+    CAPTURE(context);
+    CHECK(ns(times.at(4, context, price)) ==
+          doctest::Approx(1000 + 3.0 * static_cast<double>(context)).epsilon(1e-12));
+  }
+  CHECK(line.asked == asked);
+}
+
 TEST_CASE("a kink in the curve is off by half a percent at most") {
   DecodeTimes times;
   // The sharpest bend of a memory and a compute roof: as max(a, b) at 50'000 tokens.
