@@ -9,7 +9,7 @@
 namespace moesim {
 namespace {
 
-/// Runs tests/bench/scenarios/aggregated.yaml (one instance, 55 requests/s) with these settings;
+/// Runs tests/bench/scenarios/aggregated.yaml (one instance, 38.7 requests/s) with these settings;
 /// shown as steps per second of all instances.
 void run_aggregated(benchmark::State& state, const std::vector<Override>& settings) {
   const Scenario scenario =
@@ -48,7 +48,7 @@ std::vector<Override> instances(std::int64_t count) {
   return {{"system.nodes.0.count", number},
           {"system.network", count > 1 ? "{preset: leaf_spine, link: ndr_400g}" : "null"},
           {"deployment.instances.0.count", number},
-          {"workload.arrival.request_rate", std::to_string(55 * count)},
+          {"workload.arrival.request_rate", std::to_string(38.7 * static_cast<double>(count))},
           {"workload.synthetic.num_prompts", std::to_string(5000 * count)}};
 }
 
