@@ -74,7 +74,7 @@ std::unique_ptr<ExpertRouting> read_expert_routing(Reader& in) {
   const bool known = !kind.empty();
   // The fields of a kind that is refused already are not mistakes of their own.
   for (const KindField& field : kFields) {
-    if (!in.has(field.name) || (!known && in.has("kind"))) continue;
+    if (!in.has(field.name) || (!known && in.given("kind"))) continue;
     const std::string name = known ? kind : "uniform";
     if (field.kinds.find(" " + name + " ") != std::string_view::npos) continue;
     in.fail(field.name, "is not a field of kind: " + name,

@@ -234,6 +234,8 @@ Scenario read_scenario(Document document, LoadContext& context) {
   scenario.uncertainty_replicas = read_uncertainty(root.map_or_empty("uncertainty"));
   scenario.variants = read_variants(root);
   root.reject_unknown_keys();
+  // What a refused value would have been is unknown: rules that span keys would judge its default.
+  if (document.has_refused_values()) return scenario;
 
   std::vector<EngineKeys> engines;
   for (const EngineKeys& entry : deployment.engines) engines.push_back(merged(engine, entry));
@@ -332,7 +334,7 @@ Scenario load(Document document, const fs::path& base_dir, const std::vector<Ove
   if (!levels.variant.empty()) document.erase("variants");
   apply(document, levels.variant, diagnostics);
   Scenario scenario = read_scenario(document, context);
-  if (!scenario.variants.empty()) check_variants(document, scenario, context);
+  if (!document.has_refused_values()) check_variants(document, scenario, context);
   throw_if_any(diagnostics);
   assign_nodes(scenario);
   scenario.resolved = std::move(context.resolved);

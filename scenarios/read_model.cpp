@@ -137,12 +137,12 @@ LoraSpec read_lora(Reader& root) {
             "write how many experts a layer have an adapter, e.g. hot_experts: 2");
   }
   lora.hot_experts = static_cast<int>(in.integer_or("hot_experts", 0, {.min = 1, .max = 4096}));
-  if (!hot && in.has("hot_experts")) {
+  if (!hot && in.has("hot_experts") && !in.refused("targets")) {
     in.fail("hot_experts", "has no effect with targets: " + target,
             "write targets: hot_experts, or leave it out");
   }
   for (const char* key : {"rank", "targets", "hot_experts"}) {
-    if (lora.adapters == 0 && in.has(key)) {
+    if (lora.adapters == 0 && in.has(key) && !in.refused("adapters")) {
       in.fail(key, "has no effect without adapters", "write adapters: N, or leave lora out");
     }
   }

@@ -75,7 +75,7 @@ void read_capacity(Reader& in, RoutingSpec& spec) {
   spec.overflow = read_choice(in, "overflow", kOverflows);
   spec.capacity_scope = read_choice(in, "capacity_scope", kScopes);
   for (const char* key : {"overflow", "capacity_scope"}) {
-    if (in.has(key) && !in.has("capacity_factor") && !spec.expert_choice)
+    if (in.has(key) && !in.given("capacity_factor") && !spec.expert_choice)
       in.fail(key, "has no effect without a capacity",
               "write capacity_factor: 1.25, or leave it out");
   }

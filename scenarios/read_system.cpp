@@ -136,15 +136,17 @@ NetworkSpec read_network(Reader& in, LoadContext& context) {
   network.preset =
       static_cast<NetworkPreset>(std::ranges::find(kPresets, preset) - kPresets.begin());
   const bool is_explicit = network.preset == NetworkPreset::kExplicit;
-  const bool single = network.preset == NetworkPreset::kSingleNode;
-  if (!single && (!is_explicit || in.has("link"))) network.link = read_link(in, "link", context);
+  const bool known = !in.refused("preset");
+  const bool single = known && network.preset == NetworkPreset::kSingleNode;
+  if (known && !single && (!is_explicit || in.has("link")))
+    network.link = read_link(in, "link", context);
   network.nics_per_node =
       static_cast<int>(in.integer_or("nics_per_node", 0, {.min = 1, .max = 64}));
   network.oversubscription = in.number_or("oversubscription", 1, {.min = 1, .max = 64});
   if (is_explicit) read_graph(in, network, context);
   if (single) reject_useless(in, {"link", "nics_per_node", "oversubscription", "graph"}, preset);
   if (is_explicit) reject_useless(in, {"nics_per_node", "oversubscription"}, preset);
-  if (!is_explicit && !single && in.is_map("graph")) reject_useless(in, {"graph"}, preset);
+  if (known && !is_explicit && !single && in.is_map("graph")) reject_useless(in, {"graph"}, preset);
   in.ignore("link");
   in.ignore("graph");
   in.reject_unknown_keys();

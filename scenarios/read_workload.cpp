@@ -113,7 +113,7 @@ SyntheticSpec read_synthetic(Reader in, LoadContext& context) {
       synthetic.turns.kind == Distribution::Kind::kFixed && synthetic.turns.a < 1.5;
   const bool no_pause =
       synthetic.think_time_s.kind == Distribution::Kind::kFixed && synthetic.think_time_s.a == 0;
-  if (one_turn && !no_pause) {
+  if (one_turn && !no_pause && !in.refused("turns")) {
     in.fail("think_time_s", "has no effect with turns: 1", "write turns: N, or leave it out");
   }
   in.reject_unknown_keys();
@@ -122,8 +122,8 @@ SyntheticSpec read_synthetic(Reader in, LoadContext& context) {
 
 /// Either a trace, or arrival and synthetic.
 void read_source(Reader& in, WorkloadSpec& workload, LoadContext& context) {
-  const bool own = in.has("arrival") || in.has("synthetic");
-  if (in.has("trace")) {
+  const bool own = in.given("arrival") || in.given("synthetic");
+  if (in.given("trace")) {
     workload.trace = read_trace(in, context);
     if (own) {
       in.fail(in.has("arrival") ? "arrival" : "synthetic", "a recorded trace is given too",

@@ -70,7 +70,7 @@ const Register<ExpertRouting> kHash{
       if (in.has("vocabulary")) words.vocabulary = in.integer("vocabulary", {.min = 2, .max = 1e6});
       if (in.has("exponent")) {
         words.exponent = in.number("exponent", {.min = 0, .max = 3});
-        if (!in.has("vocabulary"))
+        if (!in.given("vocabulary"))
           in.fail("exponent", "has no effect without a vocabulary",
                   "write vocabulary: 32000, or leave it out");
       }

@@ -101,6 +101,12 @@ AnyNode* find(AnyNode& root, Names names) {
   return node;
 }
 
+bool has_refused(const TreeNode& node) {
+  return node.refused || std::ranges::any_of(node.items, has_refused) ||
+         std::ranges::any_of(node.entries,
+                             [](const TreeNode::Entry& entry) { return has_refused(entry.value); });
+}
+
 }  // namespace
 
 Document::Document(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -171,6 +177,10 @@ std::string Document::to_json() const {
 
 std::string Document::to_canonical_json() const {
   return canonical_json_text(impl_->tree.root);
+}
+
+bool Document::has_refused_values() const {
+  return has_refused(impl_->tree.root);
 }
 
 const std::string& Document::file_name() const {

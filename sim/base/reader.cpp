@@ -24,6 +24,12 @@ Reader::Reader(const Document& document, Diagnostics& diagnostics) {
 bool Reader::has(const std::string& key) const {
   return impl_->value(key) != nullptr;
 }
+
+bool Reader::refused(const std::string& key) const {
+  const TreeNode::Entry* const found = impl_->entry(key);
+  return found != nullptr && found->value.refused;
+}
+
 bool Reader::is_map(const std::string& key) const {
   const TreeNode* const found = impl_->value(key);
   return found != nullptr && found->kind == TreeNode::Kind::kMap;
@@ -239,6 +245,7 @@ void Reader::reject_unknown_keys() {
 }
 
 void Reader::fail(const std::string& key, const std::string& problem, const std::string& hint) {
+  if (refused(key)) return;
   impl_->report(impl_->place_of(key), key, problem, hint);
 }
 

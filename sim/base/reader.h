@@ -46,6 +46,10 @@ class Document {
   /// shortest decimals of their values.
   [[nodiscard]] std::string to_canonical_json() const;
 
+  /// Whether some value is none that YAML's core can hold (.inf, a tag, an alias): reported when it
+  /// is read, and absent from then on.
+  [[nodiscard]] bool has_refused_values() const;
+
   [[nodiscard]] const std::string& file_name() const;
 
  private:
@@ -72,6 +76,10 @@ class Reader {
   ~Reader();
 
   [[nodiscard]] bool has(const std::string& key) const;  ///< present and not null
+  /// Whether a mistake, reported already, stands where the value was (.inf, a tag, an alias).
+  [[nodiscard]] bool refused(const std::string& key) const;
+  /// Present or refused: whether the user meant to give it.
+  [[nodiscard]] bool given(const std::string& key) const { return has(key) || refused(key); }
   [[nodiscard]] bool is_map(const std::string& key) const;
   [[nodiscard]] bool is_list(const std::string& key) const;
   [[nodiscard]] bool is_text(
@@ -116,7 +124,8 @@ class Reader {
   /// Keys that exist in the schema but belong to a later release: "`key` is reserved ...".
   void reject_reserved(const std::vector<std::string>& keys, const std::string& why);
   void reject_unknown_keys();
-  /// Adds a mistake at `key` (or at the mapping if `key` is empty or absent).
+  /// Adds a mistake at `key` (or at the mapping if `key` is empty or absent); nothing if the value
+  /// of `key` was refused, since one mistake gives one message.
   void fail(const std::string& key, const std::string& problem, const std::string& hint);
 
   [[nodiscard]] Where where(const std::string& key = "") const;

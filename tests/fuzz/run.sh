@@ -11,7 +11,7 @@ seeds() {  # seeds TARGET: a folder of good inputs, if there are any
   case $1 in
     fuzz_hf_config) echo "$root/models/configs" ;;
     fuzz_system | fuzz_reader) echo "$root/hardware/systems" ;;
-    fuzz_scenario) echo "$root/tests/bench/scenarios" ;;
+    fuzz_scenario) echo "$root/tests/fuzz/seeds" ;;
   esac
 }
 
