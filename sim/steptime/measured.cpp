@@ -96,6 +96,7 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
       noise_(noise),
       framework_(choice.framework),
       tuned_(tuned_experts(choice.framework, system.name)),
+      launch_(system.efficiency.kernel_launch),
       tp_gpus_(tp_gpus),
       node_gpus_(system.node.gpus),
       nvlink_(system.node.nvlink),
@@ -321,7 +322,11 @@ KernelTime Measured::streamed(const Op& op) const {
   shape.rows = static_cast<double>(op.m);
   shape.bytes = op.kind == OpKind::kSampling ? sampler_bytes(static_cast<double>(op.n)) * shape.rows
                                              : op.activation_bytes;
-  return answer(*curve, shape, OperatorFamily::kMemory);
+  KernelTime time = answer(*curve, shape, OperatorFamily::kMemory);
+  // These were profiled kernel by kernel; in a step each follows another. Tables of the other
+  // operators were timed back to back.
+  if (op.kind != OpKind::kSampling) time.time = time.time + launch_;
+  return time;
 }
 
 // The framework's own all-reduce, its fallback to NCCL for large messages included; measured inside

@@ -52,6 +52,7 @@ class Measured final : public KernelModel {
   FamilyNoise noise_;
   std::string framework_;
   std::span<const TunedExperts> tuned_;
+  Seconds launch_;  ///< between two kernels of a graph
   int tp_gpus_;
   std::array<ReadyCurve, kFormats> gemm_;
   ReadyCurve experts_, experts_ungated_, decode_, prefill_, mla_decode_, mla_prefill_, mla_absorb_,

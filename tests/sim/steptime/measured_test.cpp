@@ -197,6 +197,28 @@ TEST_CASE("what a fused expert kernel contains is not paid twice") {
 
 // 128 heads of 128 + 128 over 4096 latents of 512: SGLang's prompts run the same product in 0.2 ms
 // of a 1.5 ms call.
+TEST_CASE("an element-wise kernel is its profiled curve and the gap before it") {
+  // Kernels of 0.19 on its own card: the curve is of single kernels, a step runs one after another.
+  const SystemSpec system = load_system("rtx_pro_6000", "", {});
+  const std::vector<std::string> names{"norm"};
+  const KernelQuery query{.op = "stream", .kernels = names, .dtypes = {}, .exact_kernel = true};
+  const FoundCurve found = KernelLibrary(choice_of(system, "vllm")).find(query);
+  REQUIRE(found.curve != nullptr);
+  Op op;
+  op.kind = OpKind::kElementwise;
+  op.part = MemoryPart::kNorm;
+  op.m = 16;
+  op.activation_bytes = 16 * 8192 * 8;
+  KernelShape shape;
+  shape.rows = 16;
+  shape.bytes = op.activation_bytes;
+  DeviceCeilings device = ceilings_of(system, found.curve->dtype);
+  device.cold = true;
+  const double alone = found.curve->at(shape, device).time.value() * 1e6;
+  CHECK(us(kernels("rtx_pro_6000", "vllm", all_in(NumberFormat::kBf16)).time(op)) ==
+        doctest::Approx(alone + 1.1));
+}
+
 TEST_CASE("latent prompts pay the expansion that TensorRT-LLM's table leaves out, vLLM's has it") {
   const auto prompt = [](std::int64_t cached, bool expands) {
     Op op;
