@@ -271,7 +271,8 @@ class Resolver {
     if (spec_.enforce_eager) {
       spec_.profile.launch = spec_.profile.launch.uncompiled();
       reject_beside(keys_.cudagraph_capture_sizes, "enforce_eager: true");
-      reject_beside(keys_.cudagraph_mode, "enforce_eager: true");
+      if (spec_.backend == "vllm" && keys_.cudagraph_mode.value != "NONE")
+        reject_beside(keys_.cudagraph_mode, "enforce_eager: true");
     } else if (keys_.cudagraph_mode && *keys_.cudagraph_mode.value == "NONE") {
       spec_.cudagraph_mode = pick("cudagraph_mode", keys_.cudagraph_mode, std::string("NONE"));
       reject_beside(keys_.cudagraph_capture_sizes, "cudagraph_mode: NONE");
@@ -279,7 +280,6 @@ class Resolver {
       choose_captured();
     }
     spec_.profile.memory.graph_sizes = static_cast<int>(spec_.cudagraph_capture_sizes.size());
-    spec_.profile.memory.enforce_eager = spec_.cudagraph_capture_sizes.empty();
   }
 
   void choose_captured() {

@@ -17,7 +17,7 @@ MemoryInputs memory_inputs(const Scenario& scenario, const InstanceSpec& spec,
   inputs.device_total = system.gpu.reported_capacity;
   inputs.rules = engine.profile.memory;
   inputs.rules.utilization = engine.gpu_memory_utilization;
-  inputs.rules.enforce_eager = engine.enforce_eager;
+  inputs.rules.enforce_eager = engine.cudagraph_capture_sizes.empty();
   inputs.rules.graph_sizes = static_cast<int>(engine.cudagraph_capture_sizes.size());
   // Blackwell multiplies MXFP4 natively; older cards go through Marlin, which pads
   // (serving-semantics 2.3).

@@ -8,7 +8,7 @@ namespace moesim {
 
 namespace {
 
-constexpr int kAda = 89, kBlackwell = 100;
+constexpr int kAda = 89, kHopper = 90, kBlackwell = 100;
 
 }  // namespace
 
@@ -98,13 +98,14 @@ KernelNames asked_for(const KernelChoice& choice, NumberFormat weights, bool gat
   return names;
 }
 
-/// vLLM had no Triton kernels for MXFP4 on Hopper in its images before 0.11.1 and unpacked it with
-/// Marlin (vLLM pull request 27523, 2025-10).
+/// vLLM's Triton kernels for MXFP4 need Hopper, and were in its images from 0.11.1 on only; before,
+/// and on older cards, Marlin unpacks it (vLLM pull request 27523, 2025-10).
 bool unpacks_mxfp4(const KernelChoice& choice) {
   constexpr Release kLast{0, 11, 0};
   const std::optional<Release> release = parse_release(choice.version);
-  return choice.framework == "vllm" && choice.sm_version < kBlackwell && release &&
-         *release <= kLast;
+  const bool early = release && *release <= kLast;
+  return choice.framework == "vllm" &&
+         (choice.sm_version < kHopper || (choice.sm_version < kBlackwell && early));
 }
 
 /// What vLLM, SGLang and TensorRT-LLM take for a format.

@@ -113,7 +113,8 @@ RankCost MoeGroup::rank_cost(const LayerClass& layers, int seen,
   RankCost cost;
   cost.gemm_ns = time.time.value() * kNs;
   // A shared expert in the same call is no choice of the router.
-  cost.active = op.active_experts - (config_.shard.parallel.fused_shared_expert ? 1 : 0);
+  cost.active =
+      std::max(0, op.active_experts - (config_.shard.parallel.fused_shared_expert ? 1 : 0));
   cost.provenance = time.provenance;
   return cost;
 }

@@ -113,7 +113,6 @@ TEST_CASE("cudagraph_mode: which steps have a graph, and what it is without one"
     CHECK(engine.profile.full_graphs == c.full);
     CHECK((engine.profile.prompt_graphs == c.prompts));
     CHECK(engine.cudagraph_capture_sizes.empty() == !c.captured);
-    CHECK(engine.profile.memory.enforce_eager == !c.captured);
     CHECK(engine.profile.launch.eager_call_us == usual.profile.launch.eager_call_us);
   }
 }

@@ -254,6 +254,7 @@ TEST_CASE("vLLM unpacked MXFP4 on Hopper until its images had Triton's kernels")
   CHECK(kernel("h100_sxm", "vllm", "0.11.0") == "marlin");
   CHECK(kernel("h100_sxm", "vllm", "0.11.2") == "triton");
   CHECK(kernel("h100_sxm", "vllm", "0.21") == "triton");
+  CHECK(kernel("a100_sxm", "vllm", "0.21") == "marlin");
   CHECK(kernel("h100_sxm", "sglang", "0.5.3") == "triton");
   CHECK(kernel("b200_sxm", "vllm", "0.11.0") == "default");
 }
