@@ -53,6 +53,8 @@ struct LaunchCost {
   /// What eager_call_us becomes, and eager_layer_us nothing, under enforce_eager, which turns the
   /// compiler off too; 0: there was none to turn off.
   double uncompiled_call_us = 0;
+  /// One call covers all of attention, one all of the routed experts (HostCallRules).
+  bool composite_calls = false;
 
   [[nodiscard]] LaunchCost uncompiled() const {
     LaunchCost cost = *this;

@@ -98,17 +98,20 @@ constexpr const char* kFusedFirst = "deepseek_v3,kimi_k2,qwen3_moe,llama4_text,g
 /// A compiled TensorRT engine is enqueued by one call; its layers are fused further than vLLM's
 /// eager ones (10 to 20 kernels at 4 to 6 us, 4.5). Half of that is an estimate.
 constexpr double kCompiledLayerUs = 50;
-/// As SGLang's, from DeepSeek-R1 (56 us in 1.1) and gpt-oss (26 to 51 us) at 4 users on B200.
-constexpr double kPythonCallUs = 55;
+/// As SGLang's, at 4 users on 4 and 8 GPUs, over calls that cover more (HostCallRules): DeepSeek-R1
+/// 54 or 78 us on two kinds of host, gpt-oss 45 us, Llama-3.1-70B 48 us (B200) and 71 us (H200) in
+/// 1.1 and 1.2.0rc0 to rc2; Qwen3-235B 90 us in 1.0 on H100; DeepSeek-R1 108 us from 1.2.0rc6 on,
+/// which calls experts through more Python (`ConfigurableMoE`).
+constexpr double kPythonCallUs10 = 90, kPythonCallUs11 = 55, kPythonCallUs12 = 105;
 
 const TrtllmRow kTrtllmRows[] = {
     {{0, 9, 0}, false, false, false, 128, kCompiledLayerUs, 0, N::kNowhere},  // C++ runtime,
                                                                               // TensorRT engines
     {{0, 17, 0}, false, true, false, 64, kCompiledLayerUs, 0, N::kNowhere},
-    {{1, 0, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},  // PyTorch flow
-    {{1, 1, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},
-    {{1, 2, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},
-    {{1, 3, 0}, true, true, true, 32, 0, kPythonCallUs, N::kBoth},
+    {{1, 0, 0}, true, true, true, 32, 0, kPythonCallUs10, N::kBoth},  // PyTorch flow
+    {{1, 1, 0}, true, true, true, 32, 0, kPythonCallUs11, N::kBoth},
+    {{1, 2, 0}, true, true, true, 32, 0, kPythonCallUs12, N::kBoth},
+    {{1, 3, 0}, true, true, true, 32, 0, kPythonCallUs12, N::kBoth},
 };
 
 EngineProfile trtllm_profile(const TrtllmRow& row) {
@@ -127,6 +130,7 @@ EngineProfile trtllm_profile(const TrtllmRow& row) {
   profile.gpu_memory_utilization = 0.9;  // free_gpu_memory_fraction
   profile.launch.eager_layer_us = row.layer_us;
   profile.launch.eager_call_us = row.call_us;
+  profile.launch.composite_calls = row.call_us > 0;
   profile.weight_only_fp8 = profile.weight_only_fp4 = false;
   profile.memory.budget = KvBudgetRule::kTrtllm;
   profile.memory.utilization = 0.9;

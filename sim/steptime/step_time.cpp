@@ -84,7 +84,10 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
       state->attention_layers += layers.layers;
       if (layers.spec.moe) state->moe_layers += layers.layers;
     }
-    state->host_calls = host_calls(*family_, state->shard, state->classes);
+    const bool composite = engine_.profile.launch.composite_calls;
+    state->host_calls = host_calls(
+        *family_, state->shard, state->classes,
+        {.composite = composite, .norms_in_all_reduce = composite && stage.fused_norm_bytes > 0});
     stages_.push_back(std::move(state));
   }
   moe_cost_.resize(stages_.size());

@@ -112,6 +112,34 @@ TEST_CASE("quantised products are two calls, chunked linear attention eight") {
   CHECK(plain == listed + 3 + 2);
 }
 
+TEST_CASE("composite calls cover attention and routed experts, sums over ranks their norms") {
+  const ModelSpec model = three_layers();
+  const auto calls = [](const ModelSpec& of, HostCallRules rules) {
+    const Shard shard = make_shard(of, Parallel{}, 0).shard;
+    return host_calls(*make_family(of), shard, layer_classes(shard), rules);
+  };
+  const auto listed = [&](auto counts) {
+    const Shard shard = make_shard(model, Parallel{}, 0).shard;
+    std::vector<Op> ops;
+    make_family(model)->token_ops(shard, 1, ops);
+    double sum = 0;
+    for (const Op& op : ops) sum += counts(op) ? op.repeat : 0;
+    return sum;
+  };
+  const double plain = calls(model, {});
+  const double inside = listed([](const Op& op) {
+    return op.part == MemoryPart::kRotary || op.part == MemoryPart::kKvWrite ||
+           op.part == MemoryPart::kRouting || op.part == MemoryPart::kAlign ||
+           op.part == MemoryPart::kExpertSum;
+  });
+  const double norms = listed([](const Op& op) { return op.part == MemoryPart::kNorm; });
+  CHECK(inside > 3);
+  CHECK(norms >= 6);
+  CHECK(calls(model, {.composite = true}) == plain - inside);
+  CHECK(calls(model, {.norms_in_all_reduce = true}) == plain - norms);
+  CHECK(calls(model, {.composite = true, .norms_in_all_reduce = true}) == plain - inside - norms);
+}
+
 TEST_CASE("norms of the hidden state vanish into all-reduces that are small enough") {
   const auto norm = [](const Op& op) { return op.part == MemoryPart::kNorm ? 1.0 : 0.0; };
   const double bytes = 2.0 * three_layers().hidden * 4;  // of four tokens in 16 bit
