@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 
@@ -83,7 +84,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kDriverNa
     {"nvidiab200", "b200_sxm"},
 }};
 
-/// When the code of a release was current (serving-semantics 0.2, "versions named here").
+/// When the code of a release was current (serving-semantics 0.2, "versions named here"), or, of
+/// TensorRT-LLM, since when dated rows of the tables name it, candidates included.
 struct Snapshot {
   std::string_view backend, date, version;
 };
@@ -91,7 +93,18 @@ constexpr std::array kSnapshots = {
     Snapshot{"vllm", "2025-07-07", "0.9"},     Snapshot{"vllm", "2025-10-01", "0.11"},
     Snapshot{"vllm", "2025-12-02", "0.12"},    Snapshot{"vllm", "2026-02-11", "0.16"},
     Snapshot{"vllm", "2026-05-29", "0.21"},    Snapshot{"sglang", "2025-01-01", "0.4"},
-    Snapshot{"sglang", "2025-10-01", "0.5.3"}, Snapshot{"sglang", "2026-08-01", "0.5.18"}};
+    Snapshot{"sglang", "2025-10-01", "0.5.3"}, Snapshot{"sglang", "2026-08-01", "0.5.18"},
+    Snapshot{"trtllm", "2024-04", "0.9"},      Snapshot{"trtllm", "2025-02", "0.17"},
+    Snapshot{"trtllm", "2025-09", "1.0"},      Snapshot{"trtllm", "2025-10", "1.1"},
+    Snapshot{"trtllm", "2026-01-23", "1.2"},   Snapshot{"trtllm", "2026-03-07", "1.3"}};
+
+/// Whether a text continues "1.2.0" with a release candidate before the third: those still have
+/// what 1.1 had around its experts (`ConfigurableMoE` came with rc3).
+bool is_early_candidate(const std::string& backend, const std::string& published) {
+  constexpr std::string_view kCandidate = "1.2.0rc";
+  if (backend != "trtllm" || !published.starts_with(kCandidate)) return false;
+  return std::atoi(published.c_str() + kCandidate.size()) < 3;
+}
 
 /// "0.15.1" at the start of a text, after "~" or "v"; empty if there is none.
 std::string stated_release(const std::string& published) {
@@ -173,13 +186,15 @@ std::string backend_of(const std::string& published) {
 
 PublishedRelease release_of(const std::string& backend, const std::string& published,
                             const std::string& date) {
+  if (is_early_candidate(backend, published)) return {"1.1", false};
   const std::string stated = stated_release(published);
   if (!stated.empty()) return {stated, false};
   if (date.empty()) return {};
   PublishedRelease release;
+  const std::string end = date + '~';  // of the year or month, where no more is said
   for (const Snapshot& snapshot : kSnapshots) {
     if (snapshot.backend != backend) continue;
-    if (release.version.empty() || date >= snapshot.date)
+    if (release.version.empty() || end >= snapshot.date)
       release = {std::string(snapshot.version), true};
   }
   return release;

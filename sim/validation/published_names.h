@@ -27,12 +27,11 @@ namespace moesim {
 
 /// The release of an engine in a row.
 struct PublishedRelease {
-  std::string version;  ///< "0.10.1"; "" for the newest
-  bool from_date =
-      false;  ///< not stated; the newest that serving-semantics 0.2 dates before the row
+  std::string version;     ///< "0.10.1"; "" for the newest
+  bool from_date = false;  ///< not stated; the newest of the known ones dated before the row
 };
 /// Releases begin the cell ("0.15.1", "~0.3.3", "v0.5.9-cu130"); a build ("nightly-5b8c") or the
-/// round of a benchmark ("MLPerf v4.1") is none.
+/// round of a benchmark ("MLPerf v4.1") is none. TensorRT-LLM 1.2.0rc0 to rc2 count as 1.1.
 [[nodiscard]] PublishedRelease release_of(const std::string& backend, const std::string& published,
                                           const std::string& date);
 

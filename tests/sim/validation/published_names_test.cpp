@@ -99,3 +99,25 @@ TEST_CASE("a release is read, or taken from the date of the row") {
     CHECK(release.from_date == c.from_date);
   }
 }
+
+TEST_CASE("early candidates of TensorRT-LLM 1.2 are 1.1") {
+  const auto version = [](const char* backend, const char* published) {
+    return release_of(backend, published, "").version;
+  };
+  CHECK(version("trtllm", "1.2.0rc0.post1") == "1.1");
+  CHECK(version("trtllm", "1.2.0rc2") == "1.1");
+  CHECK(version("trtllm", "1.2.0rc3") == "1.2.0");
+  CHECK(version("trtllm", "1.2.0") == "1.2.0");
+  CHECK(version("trtllm", "1.3.0rc1") == "1.3.0");
+  CHECK(version("vllm", "1.2.0rc2") == "1.2.0");
+}
+
+TEST_CASE("a year or a month is dated by its end") {
+  const auto version = [](const char* date) { return release_of("trtllm", "", date).version; };
+  CHECK(version("2024-08") == "0.9");
+  CHECK(version("2025-09") == "1.0");
+  CHECK(version("2025") == "1.1");
+  CHECK(version("2026-01-14") == "1.1");
+  CHECK(version("2026-01-29") == "1.2");
+  CHECK(version("2026") == "1.3");
+}
