@@ -12,6 +12,10 @@
 namespace moesim {
 namespace {
 
+/// InferenceX's image of its launches with multi-token prediction (dsr1-*-b200-trt-mtp, in its
+/// changelog); those without it have rc6.post2.
+constexpr const char* kDraftingImage = "1.2.0rc6.post3";
+
 std::string first_problem(const ServingRow& row) {
   if (!row.unclear.empty()) return row.unclear.front();
   if (row.measured.empty()) return "none of our metrics was measured";
@@ -19,6 +23,12 @@ std::string first_problem(const ServingRow& row) {
   if (row.disagg && !layout.empty()) return layout;
   if (has_drafts(row)) return "speculative decoding is not modelled yet";
   const std::string backend = backend_of(row.engine);
+  if (backend == "trtllm" && row.version.starts_with(kDraftingImage)) {
+    return fmt::format(
+        "image {} was launched with multi-token prediction only, which is not "
+        "modelled yet",
+        kDraftingImage);
+  }
   if (backend.empty()) return "engine not stated";
   if (backend != "vllm" && backend != "sglang" && backend != "trtllm")
     return fmt::format("engine {} is not modelled", without_remark(row.engine));
@@ -65,6 +75,15 @@ void set_eplb(ServingPlan& plan) {
   // every step, which even routing would not.
   plan.keys.set("routing", "{kind: latent_logit}");
   plan.assumed.emplace_back("tokens choose as recorded ones of gpt-oss-20b (latent_logit)");
+}
+
+/// gpt-oss is routed as unevenly as recorded: shared/data/traces/routing/gpt_oss_20b_tokens.mrt has
+/// loads of coefficient of variation 0.76 (`moesim routing stats`, mean over layers), which is that
+/// of a lognormal of sigma sqrt(ln(1 + 0.76^2)). No row says what its routers did.
+void set_recorded_spread(ServingPlan& plan) {
+  if (plan.model.find("gpt-oss") == std::string::npos) return;
+  plan.keys.set("routing", "{kind: lognormal, sigma: 0.68}");
+  plan.assumed.emplace_back("experts as unevenly loaded as recorded for gpt-oss-20b");
 }
 
 void set_engine(const ServingRow& row, const ServingLayout& layout, const std::string& backend,
@@ -153,6 +172,7 @@ ServingPlan ServingTranslator::plan(const ServingRow& row) {
   plan.layout = layout_group(layout, row);
   plan.assumed.insert(plan.assumed.end(), layout.assumed.begin(), layout.assumed.end());
   set_layout(layout, row, backend, plan.system, plan.keys);
+  set_recorded_spread(plan);
   set_engine(row, layout, backend, plan);
   return plan;
 }

@@ -83,6 +83,13 @@ TEST_CASE("what we cannot express is refused with the reason") {
        "2 GPUs, but neither tp x pp x dp, 2, nor that times attention_dp, 8"},
       {"drafts", [](ServingRow& r) { r.spec_decode = "mtp"; },
        "speculative decoding is not modelled yet"},
+      {"an image of drafts",
+       [](ServingRow& r) {
+         r.engine = "TensorRT-LLM";
+         r.version = "1.2.0rc6.post3";
+       },
+       "image 1.2.0rc6.post3 was launched with multi-token prediction only, which is not modelled "
+       "yet"},
       {"a card we do not have", [](ServingRow& r) { r.gpu = "GH200-144GB"; },
        "GPU GH200-144GB is not shipped"},
       {"a model we do not have", [](ServingRow& r) { r.model = "Secret-1T (leaked)"; },
@@ -142,6 +149,16 @@ TEST_CASE("launch scripts changed with releases") {
         std::string::npos);
   row.attention_dp = 1;
   CHECK(value_of(plan_of(row), "engine.attention_dp_config").empty());
+}
+
+TEST_CASE("gpt-oss is routed as unevenly as recorded, others evenly") {
+  ServingRow row = closed_loop_row();
+  CHECK(value_of(plan_of(row), "routing").empty());
+  row.model = "gpt-oss-120b";
+  row.weight_dtype = "mxfp4 (experts)";
+  const ServingPlan plan = plan_of(row);
+  CHECK(value_of(plan, "routing") == "{kind: lognormal, sigma: 0.68}");
+  CHECK(assumes(plan, "experts as unevenly loaded as recorded for gpt-oss-20b"));
 }
 
 TEST_CASE("a harness's published settings hold where the row says nothing else") {
