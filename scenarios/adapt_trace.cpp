@@ -85,6 +85,8 @@ StepLoads with_layers(const StepLoads& loads, int layers) {
 Mismatch mismatch_of(const RoutingShape& own, const RoutingShape& model, Adapt adapt, bool tokens) {
   const bool experts = own.experts == model.experts && own.top_k == model.top_k;
   const bool layers = own.layers == model.layers;
+  if (adapt != Adapt::kNone && experts && layers)
+    return {"has no effect: the trace has the model's shape", "leave it out", true};
   if (adapt == Adapt::kExperts || (experts && (layers || adapt == Adapt::kLayers))) return {};
   Mismatch out;
   out.problem =

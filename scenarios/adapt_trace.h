@@ -29,6 +29,7 @@ enum class Adapt : std::uint8_t {
 /// texts if it can.
 struct Mismatch {
   std::string problem, hint;
+  bool of_adapt = false;  ///< `adapt` is the mistake: there is nothing to adapt
 };
 [[nodiscard]] Mismatch mismatch_of(const RoutingShape& own, const RoutingShape& model, Adapt adapt,
                                    bool tokens);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "models/model.h"
+#include "scenarios/load_drift.h"
 #include "scenarios/step_replay.h"
 #include "sim/base/check.h"
 #include "sim/base/reader.h"
@@ -42,7 +43,7 @@ constexpr std::array kFields{
     KindField{"domain_mix", " latent_logit trace "},
     KindField{"vocabulary", " hash "},
     KindField{"per_layer", " hash "},
-    KindField{"drift", " zipf power_law lognormal dirichlet latent_logit loads "},
+    KindField{"drift", " zipf power_law lognormal dirichlet latent_logit loads markov hot_expert "},
 };
 
 /// "zipf or power_law".
@@ -81,6 +82,26 @@ std::unique_ptr<ExpertRouting> read_expert_routing(Reader& in) {
             fmt::format("write kind: {}, or leave it out", names_of(field.kinds)));
   }
   return Registry<ExpertRouting>::find(known ? kind : "uniform")->make(in);
+}
+
+std::unique_ptr<ExpertRouting> read_base_routing(Reader& in) {
+  Reader section = in.map_or_empty("base");
+  const std::string kind = section.is_text("kind") ? section.raw("kind") : "uniform";
+  auto base = read_expert_routing(section);
+  section.reject_unknown_keys();
+  if (!in.has("drift")) return base;
+  switch (base->take_drift(read_drift(in))) {
+    case ExpertRouting::TakesDrift::kYes:
+      break;
+    case ExpertRouting::TakesDrift::kHasOne:
+      in.fail("drift", "base has a drift of its own", "leave one of the two out");
+      break;
+    case ExpertRouting::TakesDrift::kRefuses:
+      in.fail("drift", fmt::format("moves the loads of base, and kind: {} has none to move", kind),
+              "write a base such as {kind: zipf, exponent: 1}, or leave it out");
+      break;
+  }
+  return base;
 }
 
 RoutingShape routing_shape(const ModelSpec& model) {

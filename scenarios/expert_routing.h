@@ -14,6 +14,7 @@ namespace moesim {
 
 class Reader;
 class StepReplay;
+struct LoadDrift;
 struct ModelSpec;
 
 /// How many tokens a generator is asked for.
@@ -54,6 +55,11 @@ class ExpertRouting {
   /// Length of a stretch of constant load; infinite without drift.
   [[nodiscard]] virtual double epoch_s() const { return std::numeric_limits<double>::infinity(); }
 
+  /// Lets its loads move so from now on, for a kind that is the base of another: `drift` may stand
+  /// beside `base`.
+  enum class TakesDrift : std::uint8_t { kYes, kHasOne, kRefuses };
+  virtual TakesDrift take_drift(const LoadDrift& /*drift*/) { return TakesDrift::kRefuses; }
+
   /// Loads of whole steps, for the kind that knows only those (`step_loads`): steps then take these
   /// and no rows. Null for every other kind.
   [[nodiscard]] virtual std::unique_ptr<StepReplay> steps(const RoutingShape& shape,
@@ -79,6 +85,10 @@ class ExpertRouting {
 /// reader's diagnostics: an unknown kind, a value out of range, a field of another kind. Keys that
 /// belong to no kind are left to the caller's reject_unknown_keys.
 [[nodiscard]] std::unique_ptr<ExpertRouting> read_expert_routing(Reader& in);
+
+/// The kind below `base` (uniform if there is none), which another kind builds on; a `drift` beside
+/// it is the base's. Mistakes as above.
+[[nodiscard]] std::unique_ptr<ExpertRouting> read_base_routing(Reader& in);
 
 /// MoE layers, experts and groups of a model; all zero for a dense one. Layers of a model that
 /// differ in their experts are given the first one's.

@@ -21,6 +21,7 @@ struct LoadDrift {
   };
   Kind kind = Kind::kNone;
   double half_life_s = 0;
+  [[nodiscard]] bool any() const { return kind != Kind::kNone; }
 
   /// Load is constant for so long: half_life_s for steps, an eighth of it for the others, so that
   /// neighbours correlate by 0.92 or more.

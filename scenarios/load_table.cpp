@@ -112,7 +112,7 @@ Loads sum_of(const StepLoads& trace, const std::string& file, const RoutingShape
     mistakes.add({{file, 0, 0},
                   "",
                   "its ids are of stored copies, not of the model's experts",
-                  "convert it with the map of its copies first"});
+                  "name the map of its copies: moesim routing convert --map FILE"});
     return loads;
   }
   std::size_t at = 0;

@@ -228,6 +228,13 @@ void read_other_engines(Reader& in, EngineKeys& keys) {
   keys.attention_dp_config = read_attention_dp(in);
 }
 
+/// What carries tokens to experts. vLLM renamed one (0.19, cuda_communicator.py warns of it).
+Given<std::string> read_all2all(Reader& in) {
+  Given<std::string> given = read_name(in, "all2all_backend", {});
+  if (given && *given.value == "flashinfer_all2allv") given.value = "flashinfer_nvlink_two_sided";
+  return given;
+}
+
 /// What an entry leaves out is the scenario's.
 template <class... T>
 void inherit(EngineKeys& entry, const EngineKeys& engine, Given<T> EngineKeys::*... members) {
@@ -275,7 +282,7 @@ EngineKeys read_engine(Reader in, LoadContext& context) {
   keys.enforce_eager = read_either<bool>(in, "enforce_eager", read_switch);
   keys.async_scheduling = read_either<bool>(in, "async_scheduling", read_switch);
   keys.scheduling_policy = read_name(in, "scheduling_policy", {"fcfs", "priority"});
-  keys.all2all_backend = read_name(in, "all2all_backend", {});
+  keys.all2all_backend = read_all2all(in);
   keys.moe_backend = read_name(in, "moe_backend",
                                {"auto", "triton", "cutlass", "deepgemm", "trtllm_gen", "marlin"});
   keys.enable_expert_parallel = read_switch(in, "enable_expert_parallel");

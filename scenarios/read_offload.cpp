@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 #include "scenarios/expert_tiers.h"
 #include "scenarios/load_parts.h"
@@ -23,6 +24,15 @@ ExpertOffload read_experts(Reader in, LoadContext& context) {
                                      : OffloadPolicy::kPinnedHot;
   const std::string prefetch = choice("prefetch", {"none", "next_layer"});
   offload.prefetch = prefetch == "none" ? OffloadPrefetch::kNone : OffloadPrefetch::kNextLayer;
+  const bool none = in.has("resident_fraction") && !offload.active();
+  const std::pair<const char*, bool> others[] = {{"tier", tier != "host"},
+                                                 {"policy", policy != "pinned_hot"},
+                                                 {"prefetch", prefetch != "none"}};
+  for (const auto& [key, given] : others) {
+    if (none && given)
+      in.fail(key, "has no effect: resident_fraction 1 keeps all experts on the GPU",
+              "leave it out, or write a smaller fraction");
+  }
   in.reject_unknown_keys();
   return offload;
 }
@@ -90,6 +100,9 @@ void check_offload(const Scenario& scenario, const Given<ExpertOffload>& offload
     fail(context, offload, "has no effect: the model has no experts", "leave offload out");
     return;
   }
+  if (!offload.value->active())
+    context.warnings.push_back(
+        "offload.experts: resident_fraction 1 keeps all experts on the GPU: nothing is offloaded");
   check_combinations(scenario, offload, context);
   if (offload.value->tier == OffloadTier::kPeer) check_peer(scenario, offload, context);
   const std::string& kind = scenario.routing.policy.name;

@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <fmt/format.h>
 
 #include "scenarios/load_parts.h"
@@ -110,6 +111,12 @@ Given<PlacementSpec> read_placement_flags(Reader& engine, LoadContext& context) 
           (context.folder(engine.where("expert_placement_strategy")) / text.substr(kFile.size()))
               .lexically_normal()
               .string();
+      std::error_code error;
+      if (!std::filesystem::is_regular_file(placement.file, error)) {
+        engine.fail("expert_placement_strategy",
+                    fmt::format("there is no file '{}'", placement.file),
+                    "paths in a scenario start at its folder, paths of --set at the current one");
+      }
     } else {
       placement.name =
           engine.choice_or("expert_placement_strategy", {"linear", "round_robin"}, "linear");

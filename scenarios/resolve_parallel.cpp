@@ -1,7 +1,11 @@
 #include <algorithm>
+#include <filesystem>
 #include <fmt/format.h>
 
+#include "models/placement.h"
+#include "scenarios/expert_routing.h"
 #include "scenarios/load_parts.h"
+#include "sim/base/diagnostic.h"
 
 namespace moesim {
 namespace {
@@ -42,6 +46,30 @@ bool fuses_by_default(const EngineSpec& engine, const EngineInputs& inputs) {
   const std::string names = ',' + engine.profile.fused_shared_expert_models + ',';
   return sm >= kAmpere && !generated &&
          names.find(',' + inputs.model.model_type + ',') != std::string::npos;
+}
+
+/// Copies of experts beyond E: what the balancer is given, or the further slots of a file's map.
+/// Mistakes in the file are reported.
+int redundant_experts(const Parallel& parallel, const Scenario& scenario, LoadContext& context) {
+  const PlacementSpec& placement = scenario.placement;
+  if (!parallel.expert_parallel) return 0;
+  if (placement.name == "eplb") return placement.num_redundant_experts;
+  std::error_code error;
+  if (placement.name != "file" || !std::filesystem::is_regular_file(placement.file, error))
+    return 0;  // a name without a file is a mistake of its own
+  const RoutingShape shape = routing_shape(scenario.model);
+  try {
+    return make_placement(placement)
+               ->place({.layers = shape.layers,
+                        .experts = shape.experts,
+                        .ranks = parallel.moe_ep(),
+                        .groups = shape.groups})
+               .slots -
+           shape.experts;
+  } catch (const InputError& mistakes) {
+    for (const Diagnostic& diagnostic : mistakes.diagnostics()) context.diagnostics.add(diagnostic);
+    return 0;
+  }
 }
 
 }  // namespace
@@ -108,9 +136,7 @@ void resolve_parallel(InstanceSpec& entry, std::size_t index, const EngineKeys& 
                 "leave it out: vllm derives it from engine.enable_expert_parallel");
     parallel.expert_parallel = enabled;
   }
-  const PlacementSpec& placement = scenario.placement;
-  if (parallel.expert_parallel && placement.name == "eplb")
-    parallel.redundant_experts = placement.num_redundant_experts;
+  parallel.redundant_experts = redundant_experts(parallel, scenario, context);
 }
 
 }  // namespace moesim

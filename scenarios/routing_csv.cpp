@@ -54,6 +54,7 @@ class CsvReader {
   void read_columns();
   void read_row();
   bool begin_step(const std::uint64_t* values);
+  bool check_count(const std::uint64_t* values);
   void end_step();
   [[nodiscard]] std::size_t cells() const {
     return static_cast<std::size_t>(loads_.shape.layers) *
@@ -99,9 +100,11 @@ void CsvReader::read_header() {
   expect("format", "moe-routing-trace");
   expect("version", "1");
   expect("mode", "step_load");
+  bool counted = true;  // what stands for a count that is none would be a mistake of its own
   const auto count = [&](const char* key) {
     const auto value = parse_whole(words[key]);
     if (!value || *value > static_cast<std::uint64_t>(kMostExperts)) {
+      counted = false;
       fail(key, "is missing or no count", fmt::format("a whole number up to {}", kMostExperts));
       return 0;
     }
@@ -113,9 +116,10 @@ void CsvReader::read_header() {
     fail("ids", "is neither logical nor physical", "say which experts the ids name");
   if (words.contains("sum") && words["sum"] != "free")
     fail("sum", "is not free", "leave it out where counts add up to tokens * top_k");
+  if (!counted) return;
+  for (const ShapeProblem& one : shape_problems(loads_.shape))
+    fail(one.key, one.problem, "mend the first line");
   if (mistakes_.any()) return;
-  if (const std::string problem = shape_problem(loads_.shape); !problem.empty())
-    return fail("", problem, "mend the first line");
   if (cells() > kMostCells)
     return fail("", fmt::format("{} counts a step", cells()), "check n_layers and n_experts");
   loads_.physical = words["ids"] == "physical";
@@ -177,6 +181,17 @@ bool CsvReader::begin_step(const std::uint64_t* values) {
   return true;
 }
 
+/// Whether an expert has no more choices than there are tokens: a token chooses it once.
+bool CsvReader::check_count(const std::uint64_t* values) {
+  const std::uint64_t tokens = values[kPrefill] + values[kDecode];
+  if (loads_.free_sum || values[kCount] <= tokens) return true;
+  fail("count",
+       fmt::format("expert {} has {} of {} tokens of step {}", values[kExpert], values[kCount],
+                   tokens, values[kStep]),
+       "a token chooses an expert once; say sum=free in the first line if counts are approximate");
+  return false;
+}
+
 void CsvReader::read_row() {
   split_csv(lines_.line(), fields_);
   if (fields_.size() != kFields)
@@ -198,6 +213,7 @@ void CsvReader::read_row() {
     values[i] = *value;
   }
   if (!begin_step(values)) return;
+  if (!check_count(values)) return;
   const auto layer = static_cast<std::size_t>(values[kLayer]);
   const std::size_t cell = layer * static_cast<std::size_t>(loads_.shape.experts) +
                            static_cast<std::size_t>(values[kExpert]);

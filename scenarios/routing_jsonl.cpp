@@ -62,6 +62,10 @@ class JsonlReader {
   void fail(const std::string& key, std::string problem, std::string hint) {
     mistakes_.add(lines_.number(), key, std::move(problem), std::move(hint));
   }
+  /// Of the sequence line: known to be wrong only once its rows are counted.
+  void fail_sequence(const std::string& key, std::string problem, std::string hint) {
+    mistakes_.add(sequence_line_, key, std::move(problem), std::move(hint));
+  }
   json parse_line();
   void read_header();
   void read_shape(const json& header);
@@ -84,8 +88,9 @@ class JsonlReader {
   std::optional<std::uint64_t> announced_prompt_;  ///< `prompt_rows` of the current sequence
   std::uint64_t announced_rows_ = 0;
   std::uint64_t number_ = 0;  ///< `seq` of the current sequence
+  int sequence_line_ = 0;     ///< where it stands
   bool open_ = false, decoding_ = false, contiguous_ = true;
-  std::uint64_t next_position_ = 0, rows_ = 0;
+  std::uint64_t next_position_ = 0, rows_ = 0, gaps_ = 0;
   std::vector<std::uint16_t> ids_;
   std::vector<float> weights_;
   std::map<std::pair<std::string, std::string>, std::uint16_t> domains_;
@@ -121,26 +126,32 @@ void JsonlReader::read_header() {
 }
 
 void JsonlReader::read_shape(const json& header) {
+  bool counted = true;  // what stands for a count that is none would be a mistake of its own
   const auto count = [&](const char* key, bool required) {
     const auto value = whole_at(header, key, kMostExperts);
-    if (!value && (required || header.contains(key)))
+    if (!value && (required || header.contains(key))) {
       fail(key, "is no count", fmt::format("a whole number up to {}", kMostExperts));
+      counted = counted && !required;
+    }
     return static_cast<int>(value.value_or(0));
   };
   shape_.layers = count("n_layers", true);
   shape_.experts = count("n_experts", true);
   shape_.top_k = count("top_k", true);
   shared_experts_ = count("n_shared_experts", false);
-  if (mistakes_.any()) return;
-  std::string problem = parse_metadata(lines_.line(), about_);
+  const std::string problem = parse_metadata(lines_.line(), about_);
+  if (!problem.empty()) fail("", problem, "mend the header");
   about_.domains.clear();  // the sequence lines name them
   shape_.groups = about_.groups;
   shape_.topk_groups = about_.topk_groups;
-  if (problem.empty()) problem = shape_problem(shape_);
+  if (!counted) return;
+  for (const ShapeProblem& one : shape_problems(shape_))
+    fail(one.key, one.problem, "mend the header");
   if (problem.empty() && !about_.layer_ids.empty() &&
       about_.layer_ids.size() != static_cast<std::size_t>(shape_.layers))
-    problem = fmt::format("{} layer_ids for {} layers", about_.layer_ids.size(), shape_.layers);
-  if (!problem.empty()) fail("", problem, "mend the header");
+    fail("layer_ids",
+         fmt::format("{} layer_ids for {} layers", about_.layer_ids.size(), shape_.layers),
+         "mend the header");
 }
 
 std::uint16_t JsonlReader::domain_of(const std::string& name, const std::string& group) {
@@ -173,6 +184,7 @@ void JsonlReader::begin_sequence(const json& object) {
   sequence.source_id = or_zero("source_id", std::numeric_limits<std::uint64_t>::max());
   sequence.domain = domain_of(text_at(object, "domain"), text_at(object, "group"));
   sequences_.push_back(sequence);
+  sequence_line_ = lines_.number();
   open_ = contiguous_ = true;
   decoding_ = false;
   next_position_ = sequence.first_position;
@@ -183,21 +195,26 @@ void JsonlReader::end_sequence() {
   open_ = false;
   RoutedSequence& sequence = sequences_.back();
   if (sequence.rows != announced_rows_)
-    fail("rows",
-         fmt::format("sequence {} has {} rows, not {}", sequences_.size() - 1, sequence.rows,
-                     announced_rows_),
-         "give as many rows as its line says");
+    fail_sequence("rows",
+                  fmt::format("sequence {} has {} rows, not {}", sequences_.size() - 1,
+                              sequence.rows, announced_rows_),
+                  "give as many rows as its line says");
   if (announced_prompt_) {
     if (sequence.prompt_rows != 0 && sequence.prompt_rows != *announced_prompt_)
-      fail("prompt_rows",
-           fmt::format("{} rows have \"ph\":\"p\", not {}", sequence.prompt_rows,
-                       *announced_prompt_),
-           "count the prompt rows");
+      fail_sequence("prompt_rows",
+                    fmt::format("{} rows have \"ph\":\"p\", not {}", sequence.prompt_rows,
+                                *announced_prompt_),
+                    "count the prompt rows");
     if (*announced_prompt_ > sequence.rows)
-      fail("prompt_rows", "more than the sequence has rows", "count the prompt rows");
+      fail_sequence("prompt_rows", "more than the sequence has rows", "count the prompt rows");
     sequence.prompt_rows = static_cast<std::uint32_t>(*announced_prompt_);
   }
-  if (contiguous_) sequence.flags |= kContiguous;
+  if (contiguous_) {
+    sequence.flags |= kContiguous;
+  } else {
+    sequence.flags &= static_cast<std::uint16_t>(~kContiguous);
+    ++gaps_;
+  }
 }
 
 void JsonlReader::read_position(const json& object) {
@@ -207,7 +224,10 @@ void JsonlReader::read_position(const json& object) {
     fail("ph", "a prompt row after decode rows", "prompt rows come first");
   if (phase == "p") ++sequence.prompt_rows;
   if (phase == "d") decoding_ = true;
-  if (!object.contains("pos")) return;
+  if (!object.contains("pos")) {
+    ++next_position_;
+    return;
+  }
   const auto position = whole_at(object, "pos", std::numeric_limits<std::uint32_t>::max());
   if (!position) return fail("pos", "is no position", "a whole number");
   if (sequence.rows == 0 && *position != sequence.first_position) {
@@ -216,7 +236,10 @@ void JsonlReader::read_position(const json& object) {
     } else {
       fail("pos", fmt::format("is not first_pos {}", sequence.first_position), "make them agree");
     }
-  } else if (sequence.rows > 0 && *position != next_position_) {
+  } else if (sequence.rows > 0 && *position < next_position_) {
+    fail("pos", fmt::format("{} after {}", *position, next_position_ - 1),
+         "positions of a sequence rise");
+  } else if (sequence.rows > 0 && *position > next_position_) {
     contiguous_ = false;
   }
   next_position_ = *position + 1;
@@ -294,6 +317,7 @@ RoutingTable JsonlReader::finish() {
     }
   }
   table.sequences = std::move(sequences_);
+  table.sequences_with_gaps = gaps_;
   const bool nameless = about_.domains.size() == 1 && about_.domains.front().name.empty() &&
                         about_.domains.front().group.empty();
   if (!nameless) table.domains = std::move(about_.domains);

@@ -100,18 +100,23 @@ std::string write_metadata(const RoutingMetadata& metadata) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::string shape_problem(const RoutingShape& shape) {
+std::vector<ShapeProblem> shape_problems(const RoutingShape& shape) {
+  std::vector<ShapeProblem> out;
   if (shape.layers < 1 || shape.layers > kMostLayers)
-    return fmt::format("{} layers, not 1 to {}", shape.layers, kMostLayers);
-  if (shape.experts < 1 || shape.experts > kMostExperts)
-    return fmt::format("{} experts a layer, not 1 to {}", shape.experts, kMostExperts);
-  if (shape.top_k < 1 || shape.top_k > shape.experts)
-    return fmt::format("top-{} of {} experts", shape.top_k, shape.experts);
-  if (shape.groups < 0 || (shape.groups > 0 && shape.experts % shape.groups != 0))
-    return fmt::format("{} experts do not make {} equal groups", shape.experts, shape.groups);
+    out.push_back({"n_layers", fmt::format("{} layers, not 1 to {}", shape.layers, kMostLayers)});
+  const bool experts = shape.experts >= 1 && shape.experts <= kMostExperts;
+  if (!experts)
+    out.push_back(
+        {"n_experts", fmt::format("{} experts a layer, not 1 to {}", shape.experts, kMostExperts)});
+  if (shape.top_k < 1 || (experts && shape.top_k > shape.experts))
+    out.push_back({"top_k", fmt::format("top-{} of {} experts", shape.top_k, shape.experts)});
+  if (shape.groups < 0 || (experts && shape.groups > 0 && shape.experts % shape.groups != 0))
+    out.push_back({"n_groups", fmt::format("{} experts do not make {} equal groups", shape.experts,
+                                           shape.groups)});
   if (shape.topk_groups < 0 || shape.topk_groups > shape.groups)
-    return fmt::format("{} chosen of {} groups", shape.topk_groups, shape.groups);
-  return "";
+    out.push_back(
+        {"topk_groups", fmt::format("{} chosen of {} groups", shape.topk_groups, shape.groups)});
+  return out;
 }
 
 std::string order_domains(RoutingTable& table) {

@@ -26,8 +26,13 @@ struct RoutingMetadata {
 /// One line of JSON, keys sorted.
 [[nodiscard]] std::string write_metadata(const RoutingMetadata& metadata);
 
-/// What is wrong with a shape, or "": counts out of range, K > E, groups that do not divide.
-[[nodiscard]] std::string shape_problem(const RoutingShape& shape);
+/// What is wrong with a shape: counts out of range, K > E, groups that do not divide. `key` is the
+/// one of the text forms.
+struct ShapeProblem {
+  const char* key;
+  std::string problem;
+};
+[[nodiscard]] std::vector<ShapeProblem> shape_problems(const RoutingShape& shape);
 /// Limits of a shape: two bytes an id, and far more layers than any model has.
 inline constexpr int kMostExperts = 65536;
 inline constexpr int kMostLayers = 4096;

@@ -104,7 +104,7 @@ void LayoutReader::read_sizes() {
   };
   layout_.shape = {.layers = count(24), .experts = count(28), .top_k = count(32)};
   layout_.shared_experts = count(36);
-  if (const std::string problem = shape_problem(layout_.shape); !problem.empty()) fail(24, problem);
+  for (const ShapeProblem& one : shape_problems(layout_.shape)) fail(24, one.problem);
   if (layout_.mode == MrtMode::kPerToken && layout_.cell_bytes == 1 && layout_.shape.experts > 256)
     fail(17, fmt::format("one byte an id is too little for {} experts", layout_.shape.experts));
   layout_.rows = get<std::uint64_t>(40);

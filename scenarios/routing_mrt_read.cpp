@@ -211,7 +211,8 @@ RoutingMetadata read_metadata(MrtLayout& layout, const FileBytes& file) {
   if (problem.empty()) {
     layout.shape.groups = metadata.groups;
     layout.shape.topk_groups = metadata.topk_groups;
-    problem = shape_problem(layout.shape);
+    const std::vector<ShapeProblem> shape = shape_problems(layout.shape);
+    if (!shape.empty()) problem = shape.front().problem;
   }
   if (problem.empty() && !metadata.layer_ids.empty() &&
       metadata.layer_ids.size() != static_cast<std::size_t>(layout.shape.layers))

@@ -289,9 +289,8 @@ void Describer::add_next_layer(int layer) {
   result_.next_layer_chance.push_back(chance.share);
 }
 
-/// Mean, shares and the fullest row and column of what was counted.
-void finish_reach(ReachStats& reach, double tokens) {
-  if (tokens == 0) return;
+/// Finds the fullest row and column of the matrix; returns the sum of it all.
+double judge_matrix(ReachStats& reach) {
   std::vector<double> rows(reach.dispatch.size(), 0), columns(reach.dispatch.size(), 0);
   for (std::size_t a = 0; a < rows.size(); ++a) {
     for (std::size_t b = 0; b < rows.size(); ++b) {
@@ -301,7 +300,13 @@ void finish_reach(ReachStats& reach, double tokens) {
   }
   reach.max_row = max_over_mean(rows);
   reach.max_column = max_over_mean(columns);
-  reach.mean = std::accumulate(rows.begin(), rows.end(), 0.0) / tokens;
+  return std::accumulate(rows.begin(), rows.end(), 0.0);
+}
+
+/// Mean, shares and the fullest row and column of what was counted.
+void finish_reach(ReachStats& reach, double tokens) {
+  if (tokens == 0) return;
+  reach.mean = judge_matrix(reach) / tokens;
   for (double& share : reach.histogram) share /= tokens;
 }
 
@@ -351,6 +356,18 @@ ReachStats reach_stats(const RoutingTable& table, const std::vector<int>& place_
   }
   finish_reach(result, static_cast<double>(token));
   return result;
+}
+
+ReachStats with_matrix_of(const ReachStats& ranks, ReachStats nodes) {
+  const auto n = static_cast<std::size_t>(nodes.places);
+  const std::size_t ranks_of_node = static_cast<std::size_t>(ranks.places) / n;
+  nodes.dispatch.assign(n, std::vector<std::uint64_t>(n, 0));
+  for (std::size_t a = 0; a < ranks.dispatch.size(); ++a) {
+    for (std::size_t b = 0; b < ranks.dispatch[a].size(); ++b)
+      nodes.dispatch[a / ranks_of_node][b / ranks_of_node] += ranks.dispatch[a][b];
+  }
+  static_cast<void>(judge_matrix(nodes));
+  return nodes;
 }
 
 double mean_of(const std::vector<double>& values) {

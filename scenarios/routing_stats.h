@@ -72,6 +72,10 @@ struct RoutingStats {
 /// `place_of` is the place, from 0, of every expert.
 [[nodiscard]] ReachStats reach_stats(const RoutingTable& table, const std::vector<int>& place_of,
                                      bool with_loops = false);
+/// `nodes`, its matrix replaced by that of `ranks`, which lie in blocks on the nodes, summed by
+/// node: sequences live where the ranks they live on are, and a token that goes to two ranks of a
+/// node counts twice there. Precondition: the places of `nodes` divide those of `ranks`.
+[[nodiscard]] ReachStats with_matrix_of(const ReachStats& ranks, ReachStats nodes);
 /// Experts in consecutive blocks on ranks, and these on nodes: the node of every expert, its rank
 /// if there is a node for each. Precondition: nodes divide ranks, which are at most the experts.
 [[nodiscard]] std::vector<int> linear_places(int experts, int ranks, int nodes);

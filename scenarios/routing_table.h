@@ -96,7 +96,9 @@ class RoutingTable {
   void put_off_check(std::shared_ptr<const RowCheck> check) { check_ = std::move(check); }
 
   std::vector<RoutedSequence> sequences;  ///< contiguous, covering all rows
-  std::vector<RoutingDomain> domains;     ///< may be empty
+  /// Of them, those whose file leaves out positions; here their rows follow each other.
+  std::uint64_t sequences_with_gaps = 0;
+  std::vector<RoutingDomain> domains;  ///< may be empty
   std::vector<float> weights;  ///< [row][layer][rank] router weights, or empty: not recorded
   bool ranked = true;
   bool physical = false;  ///< ids are of stored copies (EPLB slots), not of checkpoint experts

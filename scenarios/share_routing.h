@@ -18,6 +18,11 @@ class ShareRouting : public ExpertRouting {
                                    std::uint64_t seed, std::uint64_t epoch) const final;
   [[nodiscard]] bool independent_tokens() const final { return true; }
   [[nodiscard]] double epoch_s() const final { return drift_.epoch_s(); }
+  TakesDrift take_drift(const LoadDrift& drift) final {
+    if (drift_.any()) return TakesDrift::kHasOne;
+    drift_ = drift;
+    return TakesDrift::kYes;
+  }
 
  protected:
   explicit ShareRouting(const LoadDrift& drift) : drift_(drift) {}

@@ -185,38 +185,65 @@ std::string percent_text(double ratio) {
   return fmt::format("{:+.1f} %", 100 * (ratio - 1));
 }
 
-/// Whether moving to the best of EPLB's placements would be worth it.
-std::string verdict_of(const PlacementStudy& study, int step_interval) {
-  const PlacementCandidate& base = study.candidates.front();
-  const PlacementCandidate* eplb = nullptr;
-  for (const PlacementCandidate& one : study.candidates) {
-    if (one.name != "eplb" || !one.infeasible.empty()) continue;
-    if (eplb == nullptr || worth(study, one) > worth(study, *eplb)) eplb = &one;
+/// The candidate worth most of those that EPLB made, or of the others; none if none of them fits.
+std::optional<std::size_t> most_worth(const PlacementStudy& study, bool eplb) {
+  std::optional<std::size_t> best;
+  for (std::size_t i = 0; i < study.candidates.size(); ++i) {
+    const PlacementCandidate& one = study.candidates[i];
+    if ((one.name == "eplb") != eplb || !one.infeasible.empty()) continue;
+    if (!best || worth(study, one) > worth(study, study.candidates[*best])) best = i;
   }
-  if (eplb == nullptr || !base.infeasible.empty())
-    return "EPLB cannot be compared: a placement does not fit";
-  if (worth(study, base) <= 0) return "EPLB cannot be compared: no request was completed";
-  const double gain = worth(study, *eplb) / worth(study, base);
-  const double stop_s = eplb->move_ms * 1e-3;
+  return best;
+}
+
+/// Whether `eplb` would be worth moving to, of what time moves leave, and the sentence on it.
+struct Verdict {
+  bool pays = false;
+  std::string text;
+};
+Verdict verdict_of(const PlacementStudy& study, const PlacementCandidate& fixed,
+                   const PlacementCandidate& eplb, int step_interval) {
+  const double gain = worth(study, eplb) / worth(study, fixed);
+  const double stop_s = eplb.move_ms * 1e-3;
   // An interval of 0: experts are where they are from the start.
-  const double interval_s = step_interval * eplb->step_ms * 1e-3;
+  const double interval_s = step_interval * eplb.step_ms * 1e-3;
   const double kept = interval_s > 0 ? interval_s / (interval_s + stop_s) : 1;
   constexpr double kWorth = 1.01;  // below 1 % nobody would move weights for it
-  const auto& own = study.prefill ? eplb->mean_ttft_ms : eplb->mean_tpot_ms;
-  const auto& linear = study.prefill ? base.mean_ttft_ms : base.mean_tpot_ms;
+  const auto& own = study.prefill ? eplb.mean_ttft_ms : eplb.mean_tpot_ms;
+  const auto& other = study.prefill ? fixed.mean_ttft_ms : fixed.mean_tpot_ms;
   const std::string latency =
-      own && linear && *linear > 0
-          ? fmt::format(" and {} {}", percent_text(*own / *linear),
+      own && other && *other > 0
+          ? fmt::format(" and {} {}", percent_text(*own / *other),
                         study.prefill ? "time to the first token" : "time per token")
           : "";
   const std::string what = fmt::format(
-      "EPLB with {} redundant experts gives {} {} tokens/s{} against linear; moving there takes "
+      "EPLB with {} redundant experts gives {} {} tokens/s{} against {}; moving there takes "
       "{:.2f} s{}",
-      eplb->redundant, percent_text(gain), study.prefill ? "input" : "output", latency, stop_s,
+      eplb.redundant, percent_text(gain), study.prefill ? "input" : "output", latency, fixed.name,
+      stop_s,
       step_interval > 0 ? fmt::format(", {:.2f} % of the time at one move in {} steps",
                                       100 * (1 - kept), step_interval)
                         : "");
-  return (gain * kept > kWorth ? "EPLB pays: " : "EPLB does not pay: ") + what;
+  const bool pays = gain * kept > kWorth;
+  return {pays, (pays ? "EPLB pays: " : "EPLB does not pay: ") + what};
+}
+
+/// Fills `best` and `verdict`, which agree: one of EPLB's placements is the best where it pays.
+void judge(PlacementStudy& study, int step_interval) {
+  const auto fixed = most_worth(study, false), eplb = most_worth(study, true);
+  study.best = fixed.value_or(eplb.value_or(0));
+  if (!fixed || !eplb) {
+    study.verdict = "EPLB cannot be compared: a placement does not fit";
+    return;
+  }
+  if (worth(study, study.candidates[*fixed]) <= 0) {
+    study.verdict = "EPLB cannot be compared: no request was completed";
+    return;
+  }
+  Verdict verdict =
+      verdict_of(study, study.candidates[*fixed], study.candidates[*eplb], step_interval);
+  if (verdict.pays) study.best = *eplb;
+  study.verdict = std::move(verdict.text);
 }
 
 }  // namespace
@@ -265,23 +292,28 @@ PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>
   add("linear", 0, make_placement({.name = "linear"})->place(input));
   if (shape.groups > 1)
     add("round_robin", 0, make_placement({.name = "round_robin"})->place(input));
+  const auto note_moves = [&](const ExpertPlacement& start) {
+    PlacementCandidate& moved = study.candidates.back();
+    const RebalanceCost cost =
+        rebalance_cost(scenario, parallel, topology, parts, start, moved.placement);
+    moved.moved_bytes = cost.bytes;
+    moved.move_ms = cost.ns * 1e-6;
+  };
+  if (scenario.placement.name == "file") {
+    ExpertPlacement own = make_placement(scenario.placement)->place(input);
+    input.redundant = own.slots - own.experts;
+    add("file", input.redundant, std::move(own));
+    note_moves(linear_placement(input));
+  }
   for (const int copies : redundancies(scenario, redundant, shape.experts, study.ranks)) {
     input.redundant = copies;
     input.loads = windows.plan;
     const ExpertPlacement start = linear_placement(input);
     add("eplb", copies, keep_slots(start, balanced_placement(input)));
-    PlacementCandidate& eplb = study.candidates.back();
-    const RebalanceCost cost =
-        rebalance_cost(scenario, parallel, topology, parts, start, eplb.placement);
-    eplb.moved_bytes = cost.bytes;
-    eplb.move_ms = cost.ns * 1e-6;
+    note_moves(start);
   }
   for (PlacementCandidate& candidate : study.candidates) simulate(scenario, candidate);
-  for (std::size_t i = 1; i < study.candidates.size(); ++i) {
-    if (worth(study, study.candidates[i]) > worth(study, study.candidates[study.best]))
-      study.best = i;
-  }
-  study.verdict = verdict_of(study, scenario.placement.step_interval);
+  judge(study, scenario.placement.step_interval);
   return study;
 }
 

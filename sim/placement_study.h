@@ -12,7 +12,7 @@ namespace moesim {
 
 /// One way to lay the experts of a scenario on its ranks, and what it would be worth.
 struct PlacementCandidate {
-  std::string name;  ///< linear, round_robin, eplb
+  std::string name;  ///< linear, round_robin, file, eplb
   int redundant = 0;
   ExpertPlacement placement;
   /// Most over mean load of a rank, mean over layers: of the load it was planned on, and of the
@@ -29,7 +29,7 @@ struct PlacementCandidate {
   double input_throughput = 0;  ///< prompt tokens per second: what a prefill instance is judged by
   double step_ms = 0;           ///< mean length of a step
   std::optional<double> mean_tpot_ms, mean_ttft_ms;  ///< of requests that have one
-  double moved_bytes = 0, move_ms = 0;               ///< from the first candidate's places to these
+  double moved_bytes = 0, move_ms = 0;               ///< of file, eplb: from linear ones
 };
 
 struct PlacementStudy {
@@ -38,15 +38,17 @@ struct PlacementStudy {
   bool prefill = false;     ///< prompts only: judged by input tokens and the first token
   bool from_trace = false;  ///< planned on the first half of the recorded sequences
   std::vector<PlacementCandidate> candidates;  ///< the first is linear
-  std::size_t best = 0;  ///< most output tokens per second; of prefill, input tokens
-  std::string verdict;   ///< "would EPLB pay here?" in a sentence
+  /// Most output tokens per second; of prefill, input tokens. One of EPLB's only where that pays.
+  std::size_t best = 0;
+  std::string verdict;  ///< "would EPLB pay here?" in a sentence, against the best of the others
 };
 
 /// Compares placements for the scenario's first kind of instance: linear, round_robin where experts
-/// come in groups, and EPLB with each number of redundant experts (empty: none, and one more per
-/// rank). EPLB is planned on the load of the first half of the routing's sequences (its first
-/// epoch, if it drifts; its first mix of domains, if those change with time) and everything is
-/// judged by the second (the last mix). Throws InputError if experts are not whole on ranks.
+/// come in groups, the scenario's own if it is a file, and EPLB with each number of redundant
+/// experts (empty: none, and one more per rank). EPLB is planned on the load of the first half of
+/// the routing's sequences (its first epoch, if it drifts; its first mix of domains, if those
+/// change with time) and everything is judged by the second (the last mix). Throws InputError if
+/// experts are not whole on ranks.
 [[nodiscard]] PlacementStudy study_placements(const Scenario& scenario,
                                               const std::vector<int>& redundant);
 

@@ -89,6 +89,7 @@ class HotExpert final : public ExpertRouting {
     const double base = base_->epoch_s();
     return std::isinf(base) && spot_.from_s > 0 ? spot_.from_s : base;
   }
+  TakesDrift take_drift(const LoadDrift& drift) override { return base_->take_drift(drift); }
 
  private:
   struct Cell {
@@ -144,9 +145,7 @@ const Register<ExpertRouting> kHotExpert{
       spot.where_layers = in.where("layers");
       spot.key_experts = in.path("experts");
       spot.key_layers = in.path("layers");
-      Reader section = in.map_or_empty("base");
-      auto base = read_expert_routing(section);
-      section.reject_unknown_keys();
+      auto base = read_base_routing(in);
       return std::make_unique<HotExpert>(std::move(spot), std::move(base));
     }};
 

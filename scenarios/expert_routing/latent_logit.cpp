@@ -66,6 +66,11 @@ class LatentLogit final : public ExpertRouting {
     return {.seed = seed, .domain_mix = mix_, .mix_names_domains = true};
   }
   [[nodiscard]] double epoch_s() const override { return drift_.epoch_s(); }
+  TakesDrift take_drift(const LoadDrift& drift) override {
+    if (drift_.any()) return TakesDrift::kHasOne;
+    drift_ = drift;
+    return TakesDrift::kYes;
+  }
   [[nodiscard]] bool ranks_all() const override { return true; }
 
  private:

@@ -25,6 +25,11 @@ class RecordedLoads final : public ExpertRouting {
   }
   [[nodiscard]] bool independent_tokens() const override { return true; }
   [[nodiscard]] double epoch_s() const override { return drift_.epoch_s(); }
+  TakesDrift take_drift(const LoadDrift& drift) override {
+    if (drift_.any()) return TakesDrift::kHasOne;
+    drift_ = drift;
+    return TakesDrift::kYes;
+  }
 
  private:
   std::string file_;

@@ -45,6 +45,7 @@ class Markov final : public ExpertRouting {
     return base_->knows_next(shape);
   }
   [[nodiscard]] double epoch_s() const override { return base_->epoch_s(); }
+  TakesDrift take_drift(const LoadDrift& drift) override { return base_->take_drift(drift); }
 
  private:
   struct Cell {
@@ -79,9 +80,7 @@ const Register<ExpertRouting> kMarkov{
     "markov", "a slot keeps the previous token's expert with some probability, else asks a base",
     [](Reader& in) {
       const double persistence = in.number("persistence", {.min = 0, .max = 1});
-      Reader section = in.map_or_empty("base");
-      auto base = read_expert_routing(section);
-      section.reject_unknown_keys();
+      auto base = read_base_routing(in);
       return std::make_unique<Markov>(persistence, std::move(base));
     }};
 

@@ -23,6 +23,8 @@ struct Recording {
   std::string file;
   Where where;
   std::string key;
+  Where adapt_where;
+  std::string adapt_key;
   StepReplay::Options options;  ///< without the seed
   Adapt adapt = Adapt::kNone;
 };
@@ -64,10 +66,13 @@ class RecordedSteps final : public ExpertRouting {
     if (loads == nullptr)
       fail("holds tokens, not loads of steps", "write kind: trace to replay them");
     const Mismatch mismatch = mismatch_of(loads->shape, shape, recording_.adapt, false);
+    if (mismatch.of_adapt)
+      throw_input_error(
+          {recording_.adapt_where, recording_.adapt_key, mismatch.problem, mismatch.hint});
     if (!mismatch.problem.empty()) fail(mismatch.problem, mismatch.hint);
     if (loads->physical)
       fail("its ids are of stored copies, not of the model's experts",
-           "convert it with the map of its copies first");
+           "name the map of its copies: moesim routing convert --map FILE");
     bool some = false;
     for (std::size_t step = 0; step < loads->steps.size(); ++step)
       some = some || StepReplay::has_load(*loads, step);
@@ -86,6 +91,8 @@ const Register<ExpertRouting> kStepLoads{
       recording.where = in.where("path");
       recording.key = in.path("path");
       recording.adapt = read_adapt(in, false);
+      recording.adapt_where = in.where("adapt");
+      recording.adapt_key = in.path("adapt");
       if (in.choice_or("order", {"keyed", "in_order"}, "keyed") == "in_order")
         recording.options.order = StepReplay::Order::kInOrder;
       if (in.choice_or("scaling", {"largest_remainder", "multinomial"}, "largest_remainder") ==

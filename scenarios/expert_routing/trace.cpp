@@ -21,6 +21,8 @@ struct Recording {
   std::string file;
   Where where;
   std::string key;
+  Where adapt_where;
+  std::string adapt_key;
   RoutingReplay::Options options;  ///< without the seed
   GivenMix mix;
   Adapt adapt = Adapt::kNone;
@@ -76,10 +78,13 @@ class Trace final : public ExpertRouting {
       throw_input_error({recording_.where, recording_.key, problem, hint});
     };
     const Mismatch mismatch = mismatch_of(table.shape(), shape, recording_.adapt, true);
+    if (mismatch.of_adapt)
+      throw_input_error(
+          {recording_.adapt_where, recording_.adapt_key, mismatch.problem, mismatch.hint});
     if (!mismatch.problem.empty()) fail(mismatch.problem, mismatch.hint);
     if (table.physical)
       fail("its ids are of stored copies, not of the model's experts",
-           "convert it with the map of its copies first");
+           "name the map of its copies: moesim routing convert --map FILE");
     if (table.rows() == 0) fail("holds no tokens", "give another trace");
     const bool fitted = recording_.adapt == Adapt::kExperts && !fits(table.shape(), shape);
     if (fitted && overlaps_of(table, 2).empty())
@@ -127,6 +132,8 @@ const Register<ExpertRouting> kTrace{"trace", "recorded tokens, replayed by sequ
                                        recording.options.mode = read_mode(in);
                                        recording.options.replace = in.boolean_or("replace", true);
                                        recording.adapt = read_adapt(in, true);
+                                       recording.adapt_where = in.where("adapt");
+                                       recording.adapt_key = in.path("adapt");
                                        recording.mix = read_domain_mix(in);
                                        recording.options.domain_mix = recording.mix.mixes;
                                        return std::make_unique<Trace>(std::move(recording));

@@ -30,6 +30,7 @@ struct RoutingArguments {
   std::optional<int> lockstep, steps;  ///< stats, convert: sequences together, tokens of each
   std::optional<std::string> codec;    ///< convert, generate: of an MRT file
   std::optional<int> level;            ///< convert, generate: of the codec
+  std::optional<std::string> map;      ///< convert: logical experts of physical ones
   bool with_loops = false;             ///< stats: repetition loops, too
   std::vector<int> redundant;          ///< place: redundant experts to try
 };

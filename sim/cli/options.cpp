@@ -157,9 +157,13 @@ void add_routing_options(CLI::App& app, Parsed& parsed) {
       ->check(CLI::IsMember({"zstd", "zlib", "none"}))
       ->type_name("NAME")
       ->group("routing");
-  app.add_option("--level", routing.level, "of its codec, 1 to 22 or 1 to 9 [3]")
+  app.add_option("--level", routing.level, "of its codec, 1 to 22 or, of zlib, 1 to 9 [3]")
       ->check(CLI::Range(1, 22))
       ->type_name("N")
+      ->group("routing");
+  app.add_option("--map", routing.map,
+                 "convert: experts in the slots of a trace of stored copies, JSON [layer][slot]")
+      ->type_name("FILE")
       ->group("routing");
   app.add_option("--redundant-experts", routing.redundant,
                  "place: redundant experts EPLB may use, one or more [none, one a rank]")
@@ -203,8 +207,8 @@ void add_fit_options(CLI::App& app, Parsed& parsed) {
       ->required()
       ->type_name("NAME")
       ->group("fit");
-  app.add_option("--kernels", parsed.args.kernels, "framework and version, e.g. vllm-0.24")
-      ->required()
+  app.add_option("--kernels", parsed.args.kernels,
+                 "framework and version, e.g. vllm-0.24 [as the samples say]")
       ->type_name("NAME")
       ->group("fit");
   add_origin_options(app, parsed, "fit");

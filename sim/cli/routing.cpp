@@ -7,6 +7,7 @@
 #include <iostream>
 #include <utility>
 
+#include "scenarios/routing_map.h"
 #include "sim/base/diagnostic.h"
 #include "sim/base/files.h"
 #include "sim/cli/commands.h"
@@ -29,7 +30,7 @@ const std::array kVerbs{
     Verb{"convert",
          routing_convert_command,
          1,
-         {"out", "codec", "level", "lockstep", "steps", "quiet"}},
+         {"out", "codec", "level", "lockstep", "steps", "map", "quiet"}},
     Verb{"generate",
          routing_generate_command,
          0,
@@ -59,6 +60,10 @@ MrtOptions mrt_options(const RoutingArguments& args) {
                                     : MrtCodec::kZstd;
   if (options.codec == MrtCodec::kNone && args.level)
     throw UsageError("routing: --level has no effect without compression");
+  constexpr int kMostZlib = 9;
+  if (options.codec == MrtCodec::kZlib && args.level.value_or(1) > kMostZlib)
+    throw UsageError(
+        fmt::format("routing: --level {}: levels of zlib are 1 to {}", *args.level, kMostZlib));
   options.level = args.level.value_or(options.level);
   return options;
 }
@@ -120,10 +125,21 @@ int routing_convert_command(const Arguments& args) {
   if (args.routing.steps && !args.routing.lockstep)
     throw UsageError("routing convert: --steps has no effect without --lockstep");
   RoutingTrace trace = read_routing_trace(args.inputs[1]);
+  if (args.routing.map) {
+    trace = to_logical(std::move(trace), args.inputs[1], *args.routing.map);
+  } else if (!args.quiet && std::visit([](const auto& data) { return data.physical; }, trace)) {
+    std::cerr << "moesim: the ids are of stored copies and stay so; --map FILE makes them those of "
+                 "the model's experts\n";
+  }
   if (const auto* const table = std::get_if<RoutingTable>(&trace)) {
     table->check_all_rows();
     if (!table->weights.empty() && out.extension() == ".mrt" && !args.quiet)
       std::cerr << "moesim: MRT has no place for router weights; they are left out\n";
+    if (table->sequences_with_gaps > 0 && !args.quiet)
+      std::cerr << fmt::format(
+          "moesim: {} sequences leave out positions, which are not kept: their rows are written as "
+          "following each other\n",
+          table->sequences_with_gaps);
     if (args.routing.lockstep)
       trace = lockstep_loads(*table, *args.routing.lockstep,
                              args.routing.steps.value_or(kLockstepSteps));

@@ -52,13 +52,12 @@ ordered_json reach_json(const ReachStats& reach) {
 
 ordered_json tokens_json(const RoutingDescription& about) {
   const RoutingStats& stats = *about.tokens;
-  ordered_json json = {
-      {"rows", stats.rows},
-      {"sequences", stats.sequences},
-      {"loops_left_out", stats.loops_left_out},
-      {"sequence_cv", by_layer(stats.sequence_cv)},
-      {"auxiliary_loss", by_layer(stats.auxiliary_loss)},
-      {"auxiliary_loss_from", stats.loss_from_weights ? "router_weights" : "shares"}};
+  ordered_json json = {{"rows", stats.rows},
+                       {"sequences", stats.sequences},
+                       {"loops_left_out", stats.loops_left_out}};
+  if (stats.long_sequences > 0) json["sequence_cv"] = by_layer(stats.sequence_cv);
+  json["auxiliary_loss"] = by_layer(stats.auxiliary_loss);
+  json["auxiliary_loss_from"] = stats.loss_from_weights ? "router_weights" : "shares";
   for (const LagStats& lag : stats.lags) {
     if (lag.pairs == 0) continue;
     json["lags"].push_back({{"lag", lag.lag},

@@ -30,8 +30,8 @@ StepLoads describe_tokens(const RoutingTable& table, const Arguments& args,
   out.shape = table.shape();
   out.tokens = routing_stats(table, loops);
   out.reach = reach_stats(table, linear_places(out.shape.experts, out.ranks, out.ranks), loops);
-  out.node_reach =
-      reach_stats(table, linear_places(out.shape.experts, out.ranks, out.nodes), loops);
+  out.node_reach = with_matrix_of(
+      out.reach, reach_stats(table, linear_places(out.shape.experts, out.ranks, out.nodes), loops));
   const int steps = args.routing.steps.value_or(std::min(kLockstepSteps, longest_decode(table)));
   StepLoads loads =
       lockstep_loads(table, args.routing.lockstep.value_or(kLockstepSequences), steps);

@@ -25,17 +25,20 @@ Json gpu_json(const GpuMemory& gpu) {
                         {"lm_head", json_bytes(w.lm_head)},
                         {"lora", json_bytes(w.lora)},
                         {"other", json_bytes(w.other)}};
-  Json out = {{"capacity_bytes", json_bytes(gpu.capacity)},
-              {"usable_bytes", json_bytes(gpu.usable)},
-              {"weights", weights},
-              {"kv_cache_bytes", json_bytes(gpu.kv_cache)},
-              {"activation_peak_bytes", json_bytes(gpu.activation_peak)},
-              {"cuda_graph_bytes", json_bytes(gpu.cuda_graph)},
-              {"comm_buffer_bytes", json_bytes(gpu.comm_buffer)},
-              {"framework_bytes", json_bytes(gpu.framework)},
-              {"free_bytes", json_bytes(gpu.free)}};
+  return {{"capacity_bytes", json_bytes(gpu.capacity)},
+          {"usable_bytes", json_bytes(gpu.usable)},
+          {"weights", weights},
+          {"kv_cache_bytes", json_bytes(gpu.kv_cache)},
+          {"activation_peak_bytes", json_bytes(gpu.activation_peak)},
+          {"cuda_graph_bytes", json_bytes(gpu.cuda_graph)},
+          {"comm_buffer_bytes", json_bytes(gpu.comm_buffer)},
+          {"framework_bytes", json_bytes(gpu.framework)},
+          {"free_bytes", json_bytes(gpu.free)}};
+}
+
+/// Experts of this GPU that lie elsewhere: no part of it.
+void add_offloaded(const GpuMemory& gpu, Json& out) {
   if (gpu.offloaded > Bytes(0)) out["offloaded_bytes"] = json_bytes(gpu.offloaded);
-  return out;
 }
 
 Json kv_json(const KvRoom& kv) {
@@ -51,14 +54,17 @@ Json kv_json(const KvRoom& kv) {
 Json memory_json(const MemorySection& memory) {
   Json out;
   out["per_gpu"] = gpu_json(memory.per_gpu);
+  add_offloaded(memory.per_gpu, out);
   out["kv"] = kv_json(memory);
   for (const InstanceMemory& kind : memory.instances) {
-    out["instances"].push_back({{"instance", kind.instance},
-                                {"per_gpu", gpu_json(kind.per_gpu)},
-                                {"kv", kv_json(kind.kv)}});
+    Json one = {{"instance", kind.instance}, {"per_gpu", gpu_json(kind.per_gpu)}};
+    add_offloaded(kind.per_gpu, one);
+    one["kv"] = kv_json(kind.kv);
+    out["instances"].push_back(one);
   }
   for (const GpuMemoryEntry& entry : memory.gpus) {
     Json gpu = {{"instance", entry.instance}, {"rank", entry.memory.rank}};
+    add_offloaded(entry.memory, gpu);
     gpu.update(gpu_json(entry.memory));
     out["gpus"].push_back(gpu);
   }

@@ -73,24 +73,20 @@ std::vector<std::vector<double>> load_ratios(const MoeStats& stats) {
   return rows;
 }
 
-/// The slowest rank, and the hottest expert among those it holds (an expert's copies share its
-/// load).
+/// The rank that others waited for most often, and the hottest expert among those it holds (an
+/// expert's copies share its load); nothing if nobody ever waited.
 std::optional<MoeStraggler> find_straggler(const MoeStats& stats, const ExpertPlacement& placement,
                                            const std::vector<std::vector<double>>& loads) {
-  double sum = 0;
-  for (const double times : stats.straggler) sum += times;
-  if (stats.ranks <= 1 || sum <= 0 || loads.empty()) return std::nullopt;
-  // Experts that choose, and as many of them on each rank: nobody was waited for.
-  constexpr double kRounding = 1e-6;
-  const bool alike = std::ranges::all_of(stats.layers, [](const MoeLayerStats& layer) {
-    return layer.rank_imbalance <= static_cast<double>(layer.steps) * (1 + kRounding);
-  });
-  if (alike && !stats.by_experts.empty()) return std::nullopt;
+  if (stats.ranks <= 1 || loads.empty()) return std::nullopt;
   const auto worst = std::ranges::max_element(stats.straggler);
+  if (*worst <= 0) return std::nullopt;
+  double layers_of_steps = 0;
+  for (const MoeLayerStats& layer : stats.layers)
+    layers_of_steps += static_cast<double>(layer.steps);
   MoeStraggler out;
   out.rank = static_cast<int>(worst - stats.straggler.begin());
   out.ranks = stats.ranks;
-  out.share_ratio = *worst / sum;
+  out.share_ratio = *worst / layers_of_steps;
   out.expert_load_ratio = 0;
   for (std::size_t l = 0; l < loads.size(); ++l) {
     const auto slots = placement.layer(static_cast<int>(l));

@@ -51,7 +51,7 @@ class ExactMoe final : public MoeModel {
         const MoeLayerCost one =
             stage.group.cost(layers, layer, tokens, step.held, load_->layer(layer));
         add_cost(stage_cost(one), 1, sum);
-        if (!step.idle()) add_record(record_of(one, stats_.ranks, tokens), 1, layer, stats_);
+        if (!step.idle()) add_record(record_of(one, stats_.ranks, tokens), layer, stats_);
       }
       cost[s] = sum;
     }

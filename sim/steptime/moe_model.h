@@ -80,7 +80,7 @@ struct MoeStats {
   std::string fidelity;  ///< exact, rank_exact, sampled, steps
   std::vector<MoeLayerStats> layers;
   std::vector<double> expert_load;  ///< [layer][logical expert] assignments of requests
-  std::vector<double> straggler;    ///< [rank] layers of steps in which it was the slowest
+  std::vector<double> straggler;    ///< [rank] layers of steps in which others waited for it
   int ranks = 1, experts = 0;
   std::vector<double> by_experts;     ///< [n] tokens, by layer, that n experts chose; else empty
   SampledError error;                 ///< of the draws; no steps in the other tiers

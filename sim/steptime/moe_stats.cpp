@@ -8,12 +8,14 @@ namespace moesim {
 
 MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks, int tokens) {
   const TierUse& tier = cost.tier;
+  constexpr double kRounding = 1e-9;
+  const bool waited = cost.wait_ns > kRounding * (cost.gemm_ns + cost.copy_ns);
   return {static_cast<float>(cost.active),
           static_cast<float>(cost.rank_imbalance),
           static_cast<float>(cost.expert_imbalance),
           static_cast<float>(cost.bytes_intra),
           static_cast<float>(cost.bytes_inter),
-          cost.straggler,
+          waited ? cost.straggler : -1,
           static_cast<float>(tier.looked),
           static_cast<float>(tier.hits),
           static_cast<float>(tier.ahead),
@@ -39,27 +41,29 @@ void learn_tiers(const RoutingTable& table, std::span<MoeStageSpec> stages) {
   }
 }
 
-void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, MoeStats& stats) {
+void add_record(const MoeLayerRecord& record, std::uint64_t times, double extent, int layer,
+                MoeStats& stats) {
   MoeLayerStats& sums = stats.layers[static_cast<std::size_t>(layer)];
   const auto weight = static_cast<double>(times);
   sums.steps += times;
   sums.active += weight * static_cast<double>(record.active);
   sums.rank_imbalance += weight * static_cast<double>(record.rank_imbalance);
-  const double weight_tokens = weight * static_cast<double>(record.tokens);
+  const double weight_tokens = extent * static_cast<double>(record.tokens);
   sums.step_tokens += weight_tokens;
   sums.rank_imbalance_tokens += weight_tokens * static_cast<double>(record.rank_imbalance);
   sums.expert_imbalance += weight * static_cast<double>(record.expert_imbalance);
-  sums.bytes_intra += weight * static_cast<double>(record.bytes_intra);
-  sums.bytes_inter += weight * static_cast<double>(record.bytes_inter);
+  sums.bytes_intra += extent * static_cast<double>(record.bytes_intra);
+  sums.bytes_inter += extent * static_cast<double>(record.bytes_inter);
   sums.tier.looked += weight * static_cast<double>(record.looked);
   sums.tier.hits += weight * static_cast<double>(record.hits);
   sums.tier.ahead += weight * static_cast<double>(record.ahead);
   sums.tier.bytes += weight * static_cast<double>(record.copied);
   sums.tier.demand_ns += weight * static_cast<double>(record.demand_ns);
   sums.tier.ahead_ns += weight * static_cast<double>(record.ahead_ns);
+  if (times == 0) return;
   sums.rank_imbalances.add(std::lround(static_cast<double>(record.rank_imbalance) * 1000),
                            static_cast<std::int64_t>(times));
-  if (stats.ranks > 1) stats.straggler[static_cast<std::size_t>(record.straggler)] += weight;
+  if (record.straggler >= 0) stats.straggler[static_cast<std::size_t>(record.straggler)] += weight;
 }
 
 void add_stats(const MoeStats& other, MoeStats& stats) {

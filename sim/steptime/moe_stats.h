@@ -11,7 +11,7 @@ namespace moesim {
 struct MoeLayerRecord {
   float active = 0, rank_imbalance = 1, expert_imbalance = 1;
   float bytes_intra = 0, bytes_inter = 0;
-  int straggler = 0;
+  int straggler = -1;  ///< the rank that the others wait for, -1: nobody waits
   float looked = 0, hits = 0, ahead = 0, copied = 0;   ///< as in TierUse
   float demand_ns = 0, ahead_ns = 0;                   ///< of the average rank
   float work_ns = 0, dispatch_ns = 0, combine_ns = 0;  ///< experts of the slowest rank; messages
@@ -19,8 +19,15 @@ struct MoeLayerRecord {
 };
 [[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks, int tokens);
 
-/// Adds `times` steps like this to the statistics of a layer; `slowest` is whether some rank was.
-void add_record(const MoeLayerRecord& record, std::uint64_t times, int layer, MoeStats& stats);
+/// Adds `times` steps like this to the statistics of a layer. What grows with the tokens of a step
+/// (bytes of messages, weights by token) counts `extent` times: those steps have so many times the
+/// record's tokens.
+void add_record(const MoeLayerRecord& record, std::uint64_t times, double extent, int layer,
+                MoeStats& stats);
+/// Adds one step.
+inline void add_record(const MoeLayerRecord& record, int layer, MoeStats& stats) {
+  add_record(record, 1, 1, layer, stats);
+}
 
 /// Adds `tokens` tokens of a step, counted by expert, to the statistics of a layer; `share` of the
 /// counts is theirs, the rest padding's.

@@ -109,7 +109,7 @@ class RankExactMoe final : public MoeModel {
       one.expert_imbalance = imbalance_[static_cast<std::size_t>(layer)];
       add_cost(stage_cost(one), 1, sum);
       if (step.idle()) continue;
-      add_record(record_of(one, stats_.ranks, tokens), 1, layer, stats_);
+      add_record(record_of(one, stats_.ranks, tokens), layer, stats_);
       MoeLayerStats& sums = stats_.layers[static_cast<std::size_t>(layer)];
       sums.tokens += real;
       sums.assignments += real * shape_.top_k;

@@ -107,6 +107,7 @@ class SampledMoe final : public MoeModel {
   /// Draws of one token count.
   struct Pool {
     std::array<std::uint32_t, kDraws> uses{};
+    std::array<double, kDraws> extent{};        ///< uses, as parts of steps that make their tokens
     std::vector<MoeStageCost> costs;            ///< [draw][stage]
     std::vector<MoeLayerRecord> records;        ///< [draw][layer]
     SampledTraffic traffic;                     ///< [draw][stage][watched layer]
@@ -178,9 +179,10 @@ class SampledMoe final : public MoeModel {
     for (const SampledChoice::Share& share : pool.choices) add_share(share, stats);
     const auto layers = static_cast<std::size_t>(shape_.layers);
     for (std::size_t d = 0; d < kDraws; ++d) {
-      if (pool.uses[d] == 0) continue;
+      if (pool.extent[d] == 0) continue;
       for (std::size_t l = 0; l < layers; ++l)
-        add_record(pool.records[d * layers + l], pool.uses[d], static_cast<int>(l), stats);
+        add_record(pool.records[d * layers + l], pool.uses[d], pool.extent[d], static_cast<int>(l),
+                   stats);
     }
   }
 
@@ -204,10 +206,12 @@ class SampledMoe final : public MoeModel {
       scaled_held_.assign(uneven_held_.begin(), uneven_held_.end());
       for (double& held : scaled_held_) held *= static_cast<double>(of) / all;
       add_part(kind, of, slot, draw, weight * share, cost);
+      if (real_ > 0) pools[slot].extent[draw] += weight * share;
     };
     one(near.low, near.slot, 1 - part);
     if (part > 0) one(near.high, near.slot + 1, part);
-    // Statistics follow the nearer count; of a mixed step, the kind it has more of.
+    // What is no matter of tokens follows the nearer count; of a mixed step, the kind it has more
+    // of.
     if (real_ == 0 || weight < 0.5 || (weight == 0.5 && kind != 0)) return;
     Pool& nearer = pools[near.slot + (part < 0.5 ? 0 : 1)];
     ++nearer.uses[draw];

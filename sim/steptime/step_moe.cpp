@@ -54,7 +54,7 @@ class StepMoe final : public MoeModel {
         const MoeLayerCost one = stage.group.cost(layers, layer, tokens, step.held, load);
         add_cost(stage_cost(one), 1, sum);
         if (step.idle()) continue;
-        add_record(record_of(one, stats_.ranks, tokens), 1, layer, stats_);
+        add_record(record_of(one, stats_.ranks, tokens), layer, stats_);
         add_counts(load.counts, static_cast<std::size_t>(real), shape_.top_k, layer, stats_, share);
         stats_.layers[static_cast<std::size_t>(layer)].padded += tokens - real;
       }

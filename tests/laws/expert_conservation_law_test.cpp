@@ -118,6 +118,33 @@ TEST_CASE("every backend and layout computes every choice once, in every tier") 
   }
 }
 
+TEST_CASE("draws of steps send what the steps themselves send") {
+  const std::string prompts =
+      "arrival: {kind: closed_loop, max_concurrency: 90}, synthetic: {num_prompts: 150, "
+      "input_tokens: {uniform: [50, 900]}, output_tokens: {uniform: [5, 40]}}";
+  const auto sent = [&](const std::string& backend, const std::string& tier) {
+    const Counted run = counted(
+        scenario_of(prompts, layout("data_parallel_size: 8", ", all2all_backend: " + backend,
+                                    "kind: zipf, exponent: 0.7, fidelity: " + tier)));
+    double bytes = 0, tokens = 0;
+    for (const MoeLayerStats& layer : run.stats.layers) {
+      bytes += layer.bytes_intra + layer.bytes_inter;
+      tokens += layer.tokens + layer.padded;
+      CHECK(layer.step_tokens == doctest::Approx(layer.tokens + layer.padded).epsilon(1e-6));
+    }
+    return bytes / tokens;
+  };
+  struct Case {
+    const char* backend;
+    double error;  // where tokens go is chance, or arithmetic and rounding
+  };
+  for (const Case& c : {Case{"allgather_reducescatter", 1e-6}, Case{"naive", 1e-6},
+                        Case{"deepep_low_latency", 0.01}, Case{"deepep_high_throughput", 0.01}}) {
+    CAPTURE(std::string(c.backend));
+    CHECK(sent(c.backend, "sampled") == doctest::Approx(sent(c.backend, "exact")).epsilon(c.error));
+  }
+}
+
 TEST_CASE("preemption, chunks and prefix caches: what is computed again is routed again") {
   struct Case {
     const char* why;

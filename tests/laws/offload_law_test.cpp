@@ -38,7 +38,7 @@ TEST_CASE("all experts resident: to the bit what no section gives") {
     const std::vector<Override> routing{{"routing", kMarkov}};
     const RunResult without = run(kChat, layout(instance), routing);
     auto all = routing;
-    all.push_back({"offload", section("1", "lru", "next_layer")});
+    all.push_back({"offload", section("1", "pinned_hot")});
     const RunResult with = run(kChat, layout(instance), all);
     CHECK(with.digest == without.digest);
     CHECK(!with.moe->offload);

@@ -72,6 +72,10 @@ TEST_CASE("without adapt another shape is refused, and layers alone never change
   }
   CHECK(mistake_of(replayed(folder, small, ", adapt: experts"), {2, 6, 2, 0, 0})
             .starts_with("path: is too short to fit"));
+  for (const char* adapt : {", adapt: layers", ", adapt: experts"}) {
+    CHECK(mistake_of(replayed(folder, small, adapt), small.shape()) ==
+          "adapt: has no effect: the trace has the model's shape; leave it out");
+  }
   CHECK(mistake_of(replayed(folder, small, ", adapt: ids"), small.shape()).find("'ids'") !=
         std::string::npos);
 }

@@ -35,6 +35,15 @@ std::string problem(const Site& site, const std::string& backend) {
   return mistakes[0].problem;
 }
 
+TEST_CASE("a backend's old name means its new one") {
+  const Scenario old = load_text(scenario({}, "flashinfer_all2allv"));
+  CHECK(old.instances[0].engine.all2all_backend == "flashinfer_nvlink_two_sided");
+  CHECK(std::ranges::count_if(old.resolved, [](const ResolvedOption& option) {
+          return option.key == "engine.all2all_backend" &&
+                 option.value == "flashinfer_nvlink_two_sided";
+        }) == 1);
+}
+
 TEST_CASE("a backend runs only where its messages can go") {
   const Site node, cards{.profile = "l40s"}, rails{.nodes = 2, .dp = 16};
   const Site sockets{.network = "tcp_100g", .nodes = 2, .dp = 16};

@@ -176,6 +176,10 @@ TEST_CASE("mistakes in placements and routing") {
        "  enable_expert_parallel: true\n  enable_eplb: true\n  eplb_config: "
        "{init_expert_location: none.csv}",
        {{11, "engine.eplb_config.init_expert_location", "there is no file", ""}}},
+      {"a placement file that is not there",
+       kEngine,
+       "  enable_expert_parallel: true\n  expert_placement_strategy: 'file:none.json'",
+       {{10, "engine.expert_placement_strategy", "there is no file", "start at its folder"}}},
       {"no placement at all",
        kEnd,
        "placement: {}",

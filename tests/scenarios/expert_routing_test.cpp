@@ -159,6 +159,40 @@ TEST_CASE("drift changes the table with the epoch, and without drift nothing doe
             ->epoch_s() == 60);
 }
 
+TEST_CASE("drift beside a base is the base's") {
+  const RoutingShape shape{2, 64, 6, 0, 0};
+  const std::string drift = "drift: {kind: step, half_life_s: 60}";
+  const std::string zipf = "kind: zipf, exponent: 1";
+  const std::pair<std::string, std::string> kinds[] = {
+      {"kind: markov, persistence: 0.5", ""},
+      {"kind: hot_expert, fraction: 0.5", ""},
+      {"kind: markov, persistence: 0.5", "kind: hot_expert, fraction: 0.5, base: "}};
+  for (const auto& [outer, inner] : kinds) {
+    CAPTURE(outer);
+    CAPTURE(inner);
+    const std::string close = inner.empty() ? "" : "}";
+    const std::string open = inner.empty() ? "{" : "{" + inner + "{";
+    const auto beside =
+        kind_of("{" + outer + ", " + drift + ", base: " + open + zipf + "}" + close + "}");
+    const auto below =
+        kind_of("{" + outer + ", base: " + open + zipf + ", " + drift + "}" + close + "}");
+    CHECK(beside->epoch_s() == 60);
+    CHECK(same_rows(beside->table(shape, {4, 0, 20}, 7, 5), below->table(shape, {4, 0, 20}, 7, 5)));
+  }
+}
+
+TEST_CASE("a base of every kind that drifts can be told to") {
+  for (const std::string base :
+       {"zipf, exponent: 1", "power_law, exponent: 1", "lognormal, sigma: 1",
+        "dirichlet, concentration: 1", "latent_logit"}) {
+    CAPTURE(base);
+    CHECK(kind_of("{kind: markov, persistence: 0.5, drift: {kind: step, half_life_s: 60}, base: "
+                  "{kind: " +
+                  base + "}}")
+              ->epoch_s() == 60);
+  }
+}
+
 TEST_CASE("a field belongs to the kinds that read it, and to no other") {
   // Each field alone, in each kind: refused as another kind's exactly where the kind does not read
   // it (then it would be an unknown key).

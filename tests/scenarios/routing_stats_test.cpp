@@ -115,6 +115,23 @@ TEST_CASE("recorded weights make the auxiliary loss, renormalised over the choic
   CHECK(routing_stats(skewed).auxiliary_loss[0] == doctest::Approx(1.275));
 }
 
+TEST_CASE("the matrix of nodes is that of their ranks") {
+  // Four ranks of one expert, two nodes; sequence i lives on rank i mod 4. All choose experts 0, 1.
+  RoutingTable table({.layers = 1, .experts = 4, .top_k = 2}, 3);
+  for (std::uint64_t row = 0; row < 3; ++row) {
+    for (int rank = 0; rank < 2; ++rank) table.set(row, 0, rank, rank);
+    table.sequences.push_back({row, 1, 0, 0, 0, 4, 0});
+  }
+  const ReachStats ranks = reach_stats(table, linear_places(4, 4, 4));
+  const ReachStats nodes = with_matrix_of(ranks, reach_stats(table, linear_places(4, 4, 2)));
+  // Sequences 0 and 1 live on node 0, 2 on node 1; each token goes to two ranks of node 0.
+  CHECK(nodes.dispatch == std::vector<std::vector<std::uint64_t>>{{4, 0}, {2, 0}});
+  CHECK(nodes.max_row == doctest::Approx(4.0 / 3));
+  CHECK(nodes.max_column == doctest::Approx(2));
+  CHECK(nodes.mean == doctest::Approx(1));  // one node for each token
+  CHECK(nodes.histogram[0] == doctest::Approx(1));
+}
+
 TEST_CASE("a token counts once for each rank it reaches") {
   // Four experts on two ranks; sequence 0 lives on rank 0, sequence 1 on rank 1.
   RoutingTable table({.layers = 1, .experts = 4, .top_k = 2}, 3);

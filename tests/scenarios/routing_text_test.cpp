@@ -38,6 +38,7 @@ std::string row(const std::string& ids, const std::string& more = "") {
   return "{\"seq\":0,\"e\":" + ids + more + "}\n";
 }
 const std::string kOne = kHeader + "{\"seq\":0,\"rows\":1}\n";
+const std::string kTwo = kHeader + "{\"seq\":0,\"rows\":2}\n";
 const std::string kGood = "[[0,1],[2,1]]";
 
 TEST_CASE("JSONL needs no more than the keys the format requires") {
@@ -74,10 +75,56 @@ TEST_CASE("JSONL traces that are refused") {
       {kOne + row("[[0,1],[2,-1]]"), 3, "e", "layer 1: '-1' is no expert"},
       {kOne + row("[[0,0],[2,1]]"), 3, "e", "layer 0: expert 0 twice"},
       {kOne + row(kGood, ",\"w\":[[1,1],[1]]"), 3, "w", "is not a weight"},
-      {kOne + row(kGood) + row(kGood), 4, "rows", "sequence 0 has 2 rows, not 1"},
-      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":2}\n" + row(kGood), 3, "prompt_rows",
+      {kOne + row(kGood) + row(kGood), 2, "rows", "sequence 0 has 2 rows, not 1"},
+      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":2}\n" + row(kGood), 2, "prompt_rows",
        "more than the sequence has rows"},
+      {kHeader + "{\"seq\":0,\"rows\":2,\"prompt_rows\":2}\n" + row(kGood, R"(,"ph":"p")") +
+           row(kGood, R"(,"ph":"d")"),
+       2, "prompt_rows", "1 rows have \"ph\":\"p\", not 2"},
+      {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":4)"), 4, "pos", "4 after 4"},
+      {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":2)"), 4, "pos", "2 after 4"},
+      {kTwo + row(kGood) + row(kGood, R"(,"pos":0)"), 4, "pos", "0 after 0"},
   });
+}
+
+TEST_CASE("JSONL keeps the order of positions, and says where some are left out") {
+  const auto sequence = [](const std::string& rows) {
+    return std::get<RoutingTable>(parse_routing_trace(kTwo + rows, "x"));
+  };
+  const RoutingTable gap = sequence(row(kGood, R"(,"pos":3)") + row(kGood, R"(,"pos":9)"));
+  CHECK(gap.sequences_with_gaps == 1);
+  CHECK(gap.sequences[0].first_position == 3);
+  CHECK(gap.sequences[0].flags == 0);
+  const RoutingTable next = sequence(row(kGood, R"(,"pos":3)") + row(kGood));
+  CHECK(next.sequences_with_gaps == 0);
+  CHECK(next.sequences[0].flags == 4);
+}
+
+TEST_CASE("headers tell all their mistakes at once") {
+  struct Case {
+    const char* text;
+    std::vector<const char*> keys;
+  };
+  const Case cases[] = {
+      {R"({"format":"moe-routing-trace","version":2,"mode":"per_token","n_layers":0,"n_experts":4,"top_k":9})",
+       {"version", "n_layers", "top_k"}},
+      {R"({"format":"moe-routing-trace","version":1,"mode":"per_token","n_layers":2,"n_experts":0,"top_k":9,"layer_ids":[1],"ids":"x"})",
+       {"n_experts", "layer_ids", "ids"}},
+      {R"({"format":"moe-routing-trace","version":1,"mode":"per_token","n_layers":2,"n_experts":6,"top_k":2,"n_groups":4,"topk_groups":5})",
+       {"n_groups", "topk_groups"}},
+      {"# format=moe-routing-trace version=2 mode=step_load n_layers=0 n_experts=2 top_k=3",
+       {"version", "n_layers", "top_k"}},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.text));
+    std::vector<std::string> keys;
+    try {
+      static_cast<void>(parse_routing_trace(c.text, "x"));
+    } catch (const InputError& error) {
+      for (const Diagnostic& one : error.diagnostics()) keys.push_back(one.key);
+    }
+    CHECK(keys == std::vector<std::string>(c.keys.begin(), c.keys.end()));
+  }
 }
 
 const std::string kSteps =
@@ -101,7 +148,7 @@ TEST_CASE("CSV step loads that are refused") {
       {"# format=moe-routing-trace version=1 mode=step_load n_experts=2 top_k=1\n", 1, "n_layers",
        "is missing"},
       {"# format=moe-routing-trace version=1 mode=step_load n_layers=1 n_experts=2 top_k=3\n", 1,
-       "", "top-3 of 2 experts"},
+       "top_k", "top-3 of 2 experts"},
       {kSteps, 2, "", "no steps"},
       {kSteps + "0,0,0,1,0,0\n", 3, "", "6 columns, not 7"},
       {kSteps + "0,0,0,1,1,0,2\n", 3, "layer", "'1' is out of range"},
@@ -109,7 +156,8 @@ TEST_CASE("CSV step loads that are refused") {
       {kSteps + "0,0,0,1,0,0,-2\n", 3, "count", "'-2' is out of range"},
       {kSteps + "0,0,0,1,0,0,1\n", 3, "count", "counts add up to 1, not to 2"},
       {kSteps + "0,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, "expert", "expert 0 twice in step 0"},
-      {kSteps + "1,0,0,1,0,0,2\n0,0,0,1,0,0,2\n", 4, "step", "0 after 1"},
+      {kSteps + "1,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, "step", "0 after 1"},
+      {kSteps + "0,0,1,1,0,0,4\n", 3, "count", "expert 0 has 4 of 2 tokens of step 0"},
       {kSteps + "1,0,0,1,0,0,1\n1,0,0,2,0,1,1\n", 4, "step", "other times or tokens"},
   });
 }

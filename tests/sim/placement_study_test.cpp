@@ -1,10 +1,12 @@
 #include "sim/placement_study.h"
 
 #include <doctest/doctest.h>
+#include <filesystem>
 #include <string>
 
 #include "scenarios/load.h"
 #include "sim/base/diagnostic.h"
+#include "sim/base/files.h"
 
 namespace moesim {
 namespace {
@@ -48,6 +50,49 @@ TEST_CASE("EPLB does not pay where experts are even") {
   const PlacementStudy study = study_placements(skewed("{kind: balanced}"), {0});
   CHECK(study.candidates[0].planned == doctest::Approx(1).epsilon(0.01));
   CHECK(study.verdict.starts_with("EPLB does not pay"));
+  CHECK(study.candidates[study.best].name == "linear");
+}
+
+TEST_CASE("what does not pay is not the best, even if it is a little faster") {
+  // EPLB moves weights every step: whatever it gains is less than the time it stops.
+  Scenario scenario = skewed("{kind: lognormal, sigma: 1.05}");
+  scenario.placement.step_interval = 1;
+  const PlacementStudy study = study_placements(scenario, {4});
+  CHECK(study.candidates[1].output_throughput > study.candidates[0].output_throughput);
+  CHECK(study.verdict.starts_with("EPLB does not pay"));
+  CHECK(study.candidates[study.best].name == "linear");
+}
+
+TEST_CASE("the scenario's own placement is one of those compared") {
+  Scenario scenario = skewed("{kind: lognormal, sigma: 1.05}");
+  // What EPLB found is as good when a file says it.
+  const PlacementCandidate eplb = study_placements(scenario, {4}).candidates[1];
+  std::string text = "[";
+  for (int l = 0; l < eplb.placement.layers; ++l) {
+    const auto slots = eplb.placement.layer(l);
+    text += l > 0 ? ",[" : "[";
+    for (std::size_t s = 0; s < slots.size(); ++s)
+      text += (s > 0 ? "," : "") + std::to_string(slots[s]);
+    text += "]";
+  }
+  scenario.placement.name = "file";
+  const auto file = std::filesystem::temp_directory_path() / "moesim_placement_study.json";
+  write_file(file, text + "]");
+  scenario.placement.file = file.string();
+  const PlacementStudy study = study_placements(scenario, {4});
+  std::filesystem::remove(file);
+  REQUIRE(study.candidates.size() == 3);
+  const PlacementCandidate& own = study.candidates[1];
+  CHECK(own.name == "file");
+  CHECK(own.redundant == 4);
+  CHECK(own.placement == eplb.placement);
+  CHECK(own.replica_bytes == eplb.replica_bytes);
+  CHECK(own.moved_bytes == eplb.moved_bytes);
+  CHECK(own.output_throughput == eplb.output_throughput);
+  // EPLB gives no more than the file: nothing is worth moving.
+  CHECK(study.best == 1);
+  CHECK(study.verdict.starts_with("EPLB does not pay"));
+  CHECK(study.verdict.find("against file") != std::string::npos);
 }
 
 TEST_CASE("placements are planned for the domains that requests are of") {

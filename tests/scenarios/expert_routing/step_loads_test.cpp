@@ -63,6 +63,8 @@ TEST_CASE("step_loads: other layers only if told to, other experts never") {
         "of this model, or write adapt: layers");
   const std::string adapted = section(folder, two_steps(), ", adapt: layers");
   CHECK(mistake_of(adapted, deeper).empty());
+  CHECK(mistake_of(adapted, kShape) ==
+        "adapt: has no effect: the trace has the model's shape; leave it out");
   const auto steps = kind_of(adapted)->steps(deeper, 1);
   std::vector<std::uint32_t> counts(3);
   for (int layer = 0; layer < 5; ++layer) {

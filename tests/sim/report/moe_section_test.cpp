@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sim/report/json_moe.h"
+#include "sim/steptime/moe_stats.h"
 #include "tests/sim/report/report_support.h"
 #include "tests/sim/steptime/moe_support.h"
 
@@ -89,6 +90,23 @@ TEST_CASE("the straggler is the rank that was slowest most often, and its hottes
   CHECK(straggler->layer == 1);
   CHECK(straggler->expert == 0);
   CHECK(straggler->expert_load_ratio == 2);
+}
+
+TEST_CASE("where nobody waits there is no straggler") {
+  MoeLayerCost cost;
+  cost.gemm_ns = 5;
+  cost.straggler = 1;
+  CHECK(record_of(cost, 2, 8).straggler == -1);
+  cost.wait_ns = 1e-12;  // rounding
+  CHECK(record_of(cost, 2, 8).straggler == -1);
+  cost.wait_ns = 1;
+  CHECK(record_of(cost, 2, 8).straggler == 1);
+  MoeStats stats = four_steps();
+  stats.straggler = {0, 0};
+  cost.wait_ns = 0;
+  add_record(record_of(cost, 2, 8), 0, stats);
+  CHECK(stats.straggler == std::vector<double>{0, 0});
+  CHECK(!Reported(stats, placed(2, 4, {{0, 1}, {2, 3}})).section.straggler.has_value());
 }
 
 TEST_CASE("an expert's copies share its load when a straggler is looked for") {
