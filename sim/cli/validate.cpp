@@ -64,6 +64,9 @@ int validate_command(const Arguments& args) {
   const auto start = std::chrono::steady_clock::now();
   const Validation validation = validation_of(args);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  if (!args.quiet) {
+    for (const std::string& warning : validation.warnings) std::cerr << warning << '\n';
+  }
   if (!args.quiet && took.count() > 1) {
     std::cerr << fmt::format("moesim: {} values of {} rows predicted in {:.1f} s\n",
                              validation.rows.size(), rows_of(validation), took.count());

@@ -96,6 +96,8 @@ struct Validation {
   std::vector<GoalCheck> goals;
   /// Rows or runs that were not reached because the user stopped: what is here is a part.
   std::size_t unreached = 0;
+  /// What looks wrong in the tables and was not needed, a sentence each: misspelt columns.
+  std::vector<std::string> warnings;
 };
 
 /// Per metric, in order of first appearance: a group for each source, source and class ("s/moe"),

@@ -80,7 +80,9 @@ MeasuredSetup set_up(const MemoryRow& row) {
   if (!setup.problem.empty()) return setup;
   const std::string backend = backend_of(row.engine);
   const PublishedRelease release = release_of(backend, row.version, row.date);
-  const std::optional<std::string> system = shipped_system_of(row.gpu);
+  std::optional<std::string> system = shipped_system_of(row.gpu);
+  const bool guessed = !system;
+  if (guessed) system = likely_system_of(row.gpu);
   if (!system) {
     setup.card_problem = row.gpu.empty()
                              ? "GPU not stated"
@@ -89,6 +91,7 @@ MeasuredSetup set_up(const MemoryRow& row) {
   setup.system = system.value_or("");
   setup.engine = engine_group(backend, release.version);
   setup.assumed_engine = engine_defaults(row, release);
+  if (system && guessed) setup.assumed_engine.push_back("card " + *system);
 
   ScenarioKeys keys("row");
   keys.set("model", *shipped_model_of(row.model));
@@ -109,7 +112,9 @@ MeasuredSetup set_up(const MemoryRow& row) {
   if (!setup.problem.empty()) return setup;
   setup.scenario = std::move(loaded.scenario);
   ModelSpec& model = setup.scenario->model;
-  setup.problem = store_weights(model, row.weight_dtype, setup.assumed);
+  const bool stated = !weight_format_of(row.weight_dtype).empty();
+  setup.problem =
+      store_weights(model, stated ? row.weight_dtype : format_in_name(row.model), setup.assumed);
   if (setup.problem.empty()) setup.problem = store_kv(model, row.kv_dtype);
   if (setup.problem.empty()) setup.problem = set_parallel(*setup.scenario, row, setup.assumed);
   // Kernels of older cards pad MXFP4 (serving-semantics 2.3), so its size depends on the card.

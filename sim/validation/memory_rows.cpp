@@ -1,10 +1,8 @@
 #include "sim/validation/memory_rows.h"
 
-#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <set>
 
 #include "sim/validation/row_reader.h"
 
@@ -12,6 +10,34 @@ namespace moesim {
 namespace {
 
 constexpr std::array kRequired = {"id", "gpu", "model", "is_moe", "engine", "tp"};
+constexpr std::array kOptional = {"source_date",
+                                  "engine_version",
+                                  "weight_dtype",
+                                  "kv_dtype",
+                                  "pp",
+                                  "ep",
+                                  "attention_dp",
+                                  "mem_fraction",
+                                  "max_model_len",
+                                  "max_num_seqs",
+                                  "max_batched_tokens",
+                                  "block_size",
+                                  "weights_per_gpu",
+                                  "weights_unit",
+                                  "kv_per_gpu",
+                                  "kv_unit",
+                                  "kv_tokens"};
+/// Columns of the shared tables that nothing here needs.
+constexpr std::array kUnread = {"source",
+                                "trust",
+                                "n_gpus",
+                                "mem_avail_before_load_gb",
+                                "mem_avail_after_load_gb",
+                                "activation_peak_gib",
+                                "non_torch_gib",
+                                "cuda_graph_gib",
+                                "kv_blocks",
+                                "notes"};
 
 /// Old vLLM and SGLang print "GB" but divide by 2^30; the table says so where it knows.
 std::optional<double> in_gib(RowReader& in, const char* column, const char* unit_column,
@@ -28,7 +54,6 @@ MemoryRow read_row(RowReader& in) {
   constexpr Range kTokens{.min = 1, .max = 1e8};
   MemoryRow row;
   row.id = in.text("id");
-  if (row.id.empty()) in.fail("id", "a row without an id", "name it");
   row.date = in.text("source_date");
   row.gpu = in.text("gpu");
   row.model = in.text("model");
@@ -58,24 +83,24 @@ bool is_memory_table(const CsvTable& table) {
   return table.column("weights_per_gpu") || table.column("kv_tokens");
 }
 
+std::vector<std::string> memory_columns() {
+  std::vector<std::string> columns(kRequired.begin(), kRequired.end());
+  columns.insert(columns.end(), kOptional.begin(), kOptional.end());
+  columns.insert(columns.end(), kUnread.begin(), kUnread.end());
+  return columns;
+}
+
 std::vector<MemoryRow> read_memory_rows(const CsvTable& table) {
   Diagnostics diagnostics;
-  for (const char* name : kRequired) {
-    if (table.column(name)) continue;
-    diagnostics.add({{table.file_name(), 1, 1},
-                     name,
-                     "missing column",
-                     fmt::format("a memory table has the columns {}", fmt::join(kRequired, ", "))});
-  }
+  check_columns(table, {kRequired.begin(), kRequired.end()},
+                fmt::format("a memory table has the columns {}", fmt::join(kRequired, ", ")),
+                diagnostics);
   diagnostics.throw_if_any();
+  check_ids(table, diagnostics);
   std::vector<MemoryRow> rows;
-  std::set<std::string> ids;
   for (const CsvRow& cells : table.rows()) {
     RowReader in(table, cells, diagnostics);
-    MemoryRow row = read_row(in);
-    if (!row.id.empty() && !ids.insert(row.id).second)
-      in.fail("id", fmt::format("a second row '{}'", row.id), "give every row its own id");
-    rows.push_back(std::move(row));
+    rows.push_back(read_row(in));
   }
   diagnostics.throw_if_any();
   return rows;

@@ -28,6 +28,9 @@ struct MemoryRow {
 /// Whether a table is one of start-up memory (it has a column `weights_per_gpu` or `kv_tokens`).
 [[nodiscard]] bool is_memory_table(const CsvTable& table);
 
+/// The columns such tables have, those not needed here included.
+[[nodiscard]] std::vector<std::string> memory_columns();
+
 /// The rows of a memory table. Numbers may have words around them ("~0.10.1", "145 (approximate)",
 /// "model default 40960"), as people wrote them down. Throws InputError with every mistake.
 [[nodiscard]] std::vector<MemoryRow> read_memory_rows(const CsvTable& table);

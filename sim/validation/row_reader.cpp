@@ -1,8 +1,10 @@
 #include "sim/validation/row_reader.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <fmt/format.h>
+#include <set>
 #include <string_view>
 
 namespace moesim {
@@ -16,7 +18,67 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(' ') - begin + 1);
 }
 
+std::string without_digits(std::string text) {
+  std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
+  return text;
+}
+
 }  // namespace
+
+void check_columns(const CsvTable& table, const std::vector<std::string>& required,
+                   const std::string& hint, Diagnostics& diagnostics) {
+  for (const std::string& name : required) {
+    if (!table.column(name))
+      diagnostics.add({{table.file_name(), 1, 1}, name, "missing column", hint});
+  }
+  if (table.rows().empty()) {
+    diagnostics.add({{table.file_name(), 1, 1},
+                     "",
+                     "no rows below the header",
+                     "write a row for each measurement, or leave the file out"});
+  }
+}
+
+void check_ids(const CsvTable& table, Diagnostics& diagnostics) {
+  for (const CsvRow& cells : table.rows()) {
+    RowReader row(table, cells, diagnostics);
+    if (row.text("id").empty()) row.fail("id", "a row without an id", "name it");
+  }
+}
+
+std::vector<std::string> repeated_ids(const CsvTable& table) {
+  std::set<std::string> ids;
+  Diagnostics unused;  // texts are never refused
+  std::vector<std::string> sentences;
+  for (const CsvRow& cells : table.rows()) {
+    RowReader row(table, cells, unused);
+    const std::string id = row.text("id");
+    if (ids.insert(id).second) continue;
+    sentences.push_back(fmt::format("{}:{}: id: a second row '{}'; both are compared",
+                                    table.file_name(), row.where("id").line, id));
+  }
+  return sentences;
+}
+
+std::vector<std::string> misspelt_columns(const CsvTable& table,
+                                          const std::vector<std::string>& known) {
+  std::vector<std::string> absent, warnings;
+  for (const std::string& name : known) {
+    if (!table.column(name)) absent.push_back(name);
+  }
+  for (const std::string& column : table.header()) {
+    // "tpot_ms_p95" is no misspelling of "tpot_ms_p90", nor of anything else.
+    const bool sibling = std::ranges::any_of(known, [&](const std::string& name) {
+      return without_digits(name) == without_digits(column);
+    });
+    if (sibling) continue;
+    const std::string hint = nearest_name_hint(column, absent);
+    if (!hint.starts_with("did you mean")) continue;
+    warnings.push_back(
+        fmt::format("{}:1: {}: unknown column, not read; {}", table.file_name(), column, hint));
+  }
+  return warnings;
+}
 
 std::optional<double> leading_number(std::string_view text) {
   for (const std::string_view word : {"model default", "default", "about", "~"}) {
@@ -70,9 +132,12 @@ bool RowReader::flag(const char* column) {
 }
 
 void RowReader::fail(const char* column, const std::string& problem, const std::string& hint) {
+  diagnostics_.add({where(column), column, problem, hint});
+}
+
+Where RowReader::where(const char* column) const {
   const CsvRow::Cell* const cell = find(column);
-  diagnostics_.add(
-      {table_.where(cell == nullptr ? row_.cells.front() : *cell), column, problem, hint});
+  return table_.where(cell == nullptr ? row_.cells.front() : *cell);
 }
 
 const CsvRow::Cell* RowReader::find(const char* column) const {

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sim/base/csv.h"
 #include "sim/base/reader.h"
@@ -23,6 +24,8 @@ class RowReader {
   /// 0 or 1.
   bool flag(const char* column);
   void fail(const char* column, const std::string& problem, const std::string& hint);
+  /// Of a cell; of its row if there is no such column.
+  [[nodiscard]] Where where(const char* column) const;
 
  private:
   [[nodiscard]] const CsvRow::Cell* find(const char* column) const;
@@ -31,6 +34,20 @@ class RowReader {
   const CsvRow& row_;
   Diagnostics& diagnostics_;
 };
+
+/// Notes each of `required` that is no column of the table, with `hint`, and a table without rows.
+void check_columns(const CsvTable& table, const std::vector<std::string>& required,
+                   const std::string& hint, Diagnostics& diagnostics);
+
+/// Notes rows without an id.
+void check_ids(const CsvTable& table, Diagnostics& diagnostics);
+/// A sentence for every second row of an id, with its place.
+[[nodiscard]] std::vector<std::string> repeated_ids(const CsvTable& table);
+
+/// What to say of columns that look like a misspelling of one of `known` that the table lacks: a
+/// sentence each, with the file. Real tables have columns of their own, so others are not named.
+[[nodiscard]] std::vector<std::string> misspelt_columns(const CsvTable& table,
+                                                        const std::vector<std::string>& known);
 
 /// A number at the start of a text, after words that only say how sure it is; with only a remark
 /// behind it.

@@ -49,8 +49,10 @@ std::string assumed_lengths(const ServingRow& row) {
 std::string tokens(const ServingRow& row, double nominal) {
   const auto whole = static_cast<long>(std::lround(nominal));
   if (!draws_below_nominal(row)) return fmt::format("{}", whole);
-  // The random dataset of vLLM's and InferenceMAX's clients with range ratio 0.8.
-  return fmt::format("{{uniform: [{}, {}]}}", static_cast<long>(std::floor(nominal * 0.8)), whole);
+  // The random dataset of vLLM's and InferenceMAX's clients with range ratio 0.8; it draws no empty
+  // texts.
+  const long least = std::max(1L, static_cast<long>(std::floor(nominal * 0.8)));
+  return fmt::format("{{uniform: [{}, {}]}}", least, whole);
 }
 
 std::string set_lengths(const ServingRow& row, ScenarioKeys& keys, ServingLoad& load) {
@@ -203,7 +205,7 @@ std::string set_arrivals(const ServingRow& row, ScenarioKeys& keys, ServingLoad&
 }  // namespace
 
 bool draws_below_nominal(const ServingRow& row) {
-  return says(row.len_dist, "80-100%");
+  return says(row.len_dist, "80-100%") || says(row.len_dist, "80-100 %");
 }
 
 ServingLoad set_load(const ServingRow& row, const ServingLayout& layout, ScenarioKeys& keys) {

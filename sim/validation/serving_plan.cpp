@@ -1,9 +1,12 @@
 #include "sim/validation/serving_plan.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "scenarios/other_defaults.h"
 #include "sim/validation/published_formats.h"
 #include "sim/validation/published_names.h"
 #include "sim/validation/serving_layout.h"
@@ -17,13 +20,13 @@ namespace {
 constexpr const char* kDraftingImage = "1.2.0rc6.post3";
 
 std::string first_problem(const ServingRow& row) {
-  if (!row.unclear.empty()) return row.unclear.front();
+  if (!row.unclear.empty()) return fmt::format("{}", fmt::join(row.unclear, "; "));
   if (row.measured.empty()) return "none of our metrics was measured";
   std::string layout = layout_of(row).problem;
   if (row.disagg && !layout.empty()) return layout;
   if (has_drafts(row)) return "speculative decoding is not modelled yet";
   const std::string backend = backend_of(row.engine);
-  if (backend == "trtllm" && row.version.starts_with(kDraftingImage)) {
+  if (backend == "trtllm" && without_marks(row.version).starts_with(kDraftingImage)) {
     return fmt::format(
         "image {} was launched with multi-token prediction only, which is not "
         "modelled yet",
@@ -86,6 +89,74 @@ void set_recorded_spread(ServingPlan& plan) {
   plan.assumed.emplace_back("experts as unevenly loaded as recorded for gpt-oss-20b");
 }
 
+/// The last value a key was set to, as a number; nothing if it was not.
+std::optional<int> number_in(const ScenarioKeys& keys, const std::string& path) {
+  std::optional<int> value;
+  for (const Override& key : keys.list()) {
+    if (key.path == path) value = std::atoi(key.value.c_str());
+  }
+  return value;
+}
+
+bool chunks_prompts(const ScenarioKeys& keys) {
+  return std::ranges::any_of(keys.list(), [](const Override& key) {
+    return key.path == "engine.enable_chunked_prefill" && key.value == "true";
+  });
+}
+
+/// An engine without chunks refuses prompts beyond `max_num_tokens`. One that was measured had room
+/// for its prompts, so where the row states no limit it was built with more than the usual one: as
+/// the launch scripts that compute it have it, for one prompt beside the decodes of a full batch.
+/// With less, no prompt would start while others decode.
+void make_room_for_prompts(const ServingRow& row, ServingPlan& plan) {
+  constexpr int kMargin = 64;
+  const char* const key = "engine.max_num_tokens";
+  if (row.max_batched_tokens || !row.isl || chunks_prompts(plan.keys)) return;
+  const int longest = static_cast<int>(std::lround(*row.isl));
+  if (longest <= number_in(plan.keys, key).value_or(kTrtllmBatch.max_num_batched_tokens)) return;
+  int batch = number_in(plan.keys, "engine.max_batch_size").value_or(kTrtllmBatch.max_num_seqs);
+  if (plan.load.together > 0) batch = std::min(batch, plan.load.together);
+  const int room = (longest + batch + kMargin - 1) / kMargin * kMargin;
+  plan.keys.set(key, room);
+  plan.assumed.push_back(
+      fmt::format("max_num_tokens {}: the longest prompt beside a full batch", room));
+}
+
+/// The row's own, else the recipe's, else the checkpoint's.
+void set_kv_format(const ServingRow& row, const std::string& backend, const std::string& recipe_kv,
+                   ServingPlan& plan) {
+  const bool kv_is_open = kv_format_of(row.kv_dtype).empty();
+  plan.kv_dtype = kv_is_open && !recipe_kv.empty() ? recipe_kv : row.kv_dtype;
+  plan.kv_of_checkpoint = kv_is_open && recipe_kv.empty() && backend == "trtllm";
+}
+
+void set_limits(const ServingRow& row, const ServingLayout& layout, const std::string& backend,
+                ServingPlan& plan) {
+  const LimitNames names = limits_of(backend);
+  plan.keys.set_if(names.memory, row.memory_fraction);
+  // SGLang's limits are of the whole engine, the others' of one data-parallel rank.
+  const int share = row.limits_per_gpu && backend == "sglang" ? layout.data : 1;
+  if (row.max_batch) plan.keys.set(names.batch, *row.max_batch * share);
+  if (row.max_batched_tokens) plan.keys.set(names.tokens, *row.max_batched_tokens * share);
+  if (backend == "trtllm") make_room_for_prompts(row, plan);
+}
+
+/// V0 takes whole prompts unless asked otherwise, and then refuses to start with steps shorter than
+/// its longest request. One that was measured did start.
+void set_v0_prompts(const ServingRow& row, std::optional<int> stated_length, ServingPlan& plan) {
+  const char* const chunks = "engine.enable_chunked_prefill";
+  const int longest = static_cast<int>(std::lround(row.isl.value_or(0) + row.osl.value_or(0)));
+  if (!row.max_batched_tokens) return plan.keys.set(chunks, false);
+  if (stated_length.value_or(longest) > *row.max_batched_tokens) {
+    plan.assumed.emplace_back("prompts in chunks: a step is shorter than the longest request");
+    return plan.keys.set(chunks, true);
+  }
+  plan.keys.set(chunks, false);
+  if (stated_length) return;
+  plan.assumed.emplace_back("max_model_len as long as the longest request");
+  plan.keys.set("engine.max_model_len", longest);
+}
+
 void set_engine(const ServingRow& row, const ServingLayout& layout, const std::string& backend,
                 ServingPlan& plan) {
   const PublishedRelease release = release_of(backend, row.version, row.date);
@@ -95,28 +166,28 @@ void set_engine(const ServingRow& row, const ServingLayout& layout, const std::s
     plan.keys.set("engine.backend_version", fmt::format("'{}'", release.version));
   if (release.from_date) plan.assumed.push_back(fmt::format("release {} by date", release.version));
   if (release.version.empty()) plan.assumed.emplace_back("newest release");
-  const std::string recipe_kv =
-      apply_recipe(row, backend, plan.model, plan.load.together, plan.keys, plan.assumed);
-  plan.weight_dtype = row.weight_dtype;
-  const bool kv_is_open = row.kv_dtype.empty() || row.kv_dtype == "auto";
-  plan.kv_dtype = kv_is_open && !recipe_kv.empty() ? recipe_kv : row.kv_dtype;
-  plan.kv_of_checkpoint = kv_is_open && recipe_kv.empty() && backend == "trtllm";
-  const LimitNames names = limits_of(backend);
-  plan.keys.set_if(names.memory, row.memory_fraction);
-  // SGLang's limits are of the whole engine, the others' of one data-parallel rank.
-  const int share = row.limits_per_gpu && backend == "sglang" ? layout.data : 1;
-  if (row.max_batch) plan.keys.set(names.batch, *row.max_batch * share);
-  if (row.max_batched_tokens) plan.keys.set(names.tokens, *row.max_batched_tokens * share);
+  const bool stated = !weight_format_of(row.weight_dtype).empty();
+  plan.weight_dtype = stated ? row.weight_dtype : format_in_name(row.model);
+  const std::string recipe_kv = apply_recipe(row,
+                                             {.backend = backend,
+                                              .release = release.version,
+                                              .model = plan.model,
+                                              .system = plan.system,
+                                              .weight_dtype = plan.weight_dtype,
+                                              .concurrency = plan.load.together},
+                                             plan.keys, plan.assumed);
+  set_kv_format(row, backend, recipe_kv, plan);
+  set_limits(row, layout, backend, plan);
   if (layout.wide() && row.notes.find("EPLB") != std::string::npos) set_eplb(plan);
   const std::optional<int> length = stated_length(row.notes);
   plan.keys.set_if("engine.max_model_len", length);
   plan.length_is_free = !length;
   if (backend == "vllm" && !row.prefix_cache.empty())
     plan.keys.set("engine.enable_prefix_caching", row.prefix_cache == "on");
-  if (is_v0(backend, plan.engine)) plan.keys.set("engine.enable_chunked_prefill", false);
+  if (is_v0(backend, plan.engine)) set_v0_prompts(row, length, plan);
   if (!row.smaller_fraction) return;
   plan.smaller = plan.keys;
-  plan.smaller->set(names.memory, *row.smaller_fraction);
+  plan.smaller->set(limits_of(backend).memory, *row.smaller_fraction);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <string_view>
 #include <utility>
 
@@ -11,6 +12,24 @@
 
 namespace moesim {
 namespace {
+
+/// What a number must be.
+struct Kind {
+  double most;
+  bool whole;
+  const char* words;
+};
+constexpr Kind kCount{1e9, true, "a whole number above 0"};
+constexpr Kind kTokens{1e8, false, "a number above 0"};  // means are none of whole tokens
+constexpr Kind kAmount{1e15, false, "a number above 0"};
+constexpr Kind kShare{1, false, "a share above 0, at most 1"};
+
+/// Why a value is none of a kind, as the end of a sentence; empty if it is one.
+std::string objection(const Kind& kind, std::optional<double> value) {
+  if (!value || *value <= 0 || (kind.whole && *value != std::floor(*value)))
+    return fmt::format("is not {}", kind.words);
+  return *value <= kind.most ? "" : fmt::format("is above {:g}", kind.most);
+}
 
 /// Reads cells that people wrote: what cannot be read makes its row unusable, not the table.
 class Cells {
@@ -21,24 +40,37 @@ class Cells {
   [[nodiscard]] std::string text(const char* column) const { return reader_.text(column); }
 
   /// "896 per GPU (vendor's config)" is 896: each engine has a GPU, or says so.
-  std::optional<double> number(const char* column) {
+  std::optional<double> number(const char* column, const Kind& kind = kAmount) {
     const std::string cell = text(column);
-    if (cell.empty()) return std::nullopt;
-    const std::optional<double> value = leading_number(cell.substr(0, cell.find(" per ")));
-    if (value && *value >= 0) return value;
-    unclear_.push_back(fmt::format("{} '{}' is not a number", column, cell));
-    return std::nullopt;
+    return cell.empty() ? std::nullopt
+                        : checked(column, kind, leading_number(cell.substr(0, cell.find(" per "))));
   }
 
   std::optional<int> whole(const char* column) {
-    const std::optional<double> value = number(column);
-    if (!value) return std::nullopt;
-    if (*value == std::floor(*value) && *value <= 1e9) return static_cast<int>(*value);
-    unclear_.push_back(fmt::format("{} {:g} is not a whole number", column, *value));
-    return std::nullopt;
+    const std::optional<double> value = number(column, kCount);
+    return value ? std::optional(static_cast<int>(*value)) : std::nullopt;
+  }
+
+  /// "0.9", or "kv_free_frac 0.95 (0.90 on OOM)".
+  std::optional<double> share(const char* column) {
+    const std::string cell = text(column);
+    if (cell.empty()) return std::nullopt;
+    std::size_t begin = cell.find_first_of("0123456789");
+    if (begin == std::string::npos) return checked(column, kShare, std::nullopt);
+    if (begin > 0 && cell[begin - 1] == '-') --begin;
+    return checked(column, kShare, leading_number(std::string_view(cell).substr(begin)));
   }
 
  private:
+  std::optional<double> checked(const char* column, const Kind& kind, std::optional<double> value) {
+    const std::string problem = objection(kind, value);
+    if (problem.empty()) return value;
+    const Where where = reader_.where(column);
+    unclear_.push_back(fmt::format("{}:{}:{}: {}: '{}' {}", where.file, where.line, where.column,
+                                   column, text(column), problem));
+    return std::nullopt;
+  }
+
   Diagnostics unused_;
   RowReader reader_;
   std::vector<std::string>& unclear_;
@@ -53,21 +85,57 @@ std::optional<double> smaller_fraction(const Cells& cells) {
   return value && *value > 0 && *value <= 1 ? value : std::nullopt;
 }
 
-/// "0.9", or "kv_free_frac 0.95 (0.90 on OOM)".
-std::optional<double> fraction(const Cells& cells, std::vector<std::string>& unclear) {
-  const std::string cell = cells.text("gpu_mem_util");
-  if (cell.empty()) return std::nullopt;
-  const std::size_t digit = cell.find_first_of("0123456789");
-  const std::optional<double> value = digit == std::string::npos
-                                          ? std::nullopt
-                                          : leading_number(std::string_view(cell).substr(digit));
-  if (value && *value > 0 && *value <= 1) return value;
-  unclear.push_back(fmt::format("gpu_mem_util '{}' is not a share", cell));
-  return std::nullopt;
-}
-
 constexpr std::array kQuantities = {"ttft", "tpot", "itl", "e2e"};
 constexpr std::array kStatistics = {"mean", "p50", "p90", "p99"};
+constexpr std::array kRates = {"output_tok_s", "total_tok_s", "input_tok_s", "out_tok_s_per_gpu",
+                               "total_tok_s_per_gpu"};
+constexpr std::array kRequired = {"id", "model", "gpu", "engine"};
+constexpr std::array kOptional = {"source_id",
+                                  "source_date",
+                                  "engine_version",
+                                  "weight_dtype",
+                                  "kv_dtype",
+                                  "len_dist",
+                                  "load_mode",
+                                  "spec_decode",
+                                  "prefix_cache",
+                                  "notes",
+                                  "trust",
+                                  "interconnect",
+                                  "prefill_cfg",
+                                  "decode_cfg",
+                                  "is_moe",
+                                  "disagg",
+                                  "n_gpus",
+                                  "tp",
+                                  "pp",
+                                  "dp",
+                                  "ep",
+                                  "attention_dp",
+                                  "isl",
+                                  "osl",
+                                  "concurrency",
+                                  "num_requests",
+                                  "max_batch",
+                                  "qc_little",
+                                  "gpu_mem_util",
+                                  "request_rate_rps",
+                                  "max_batched_tokens"};
+/// Columns of the shared tables that nothing here needs.
+constexpr std::array kUnread = {"source", "moe_tp", "req_s"};
+
+std::string latency_column(const char* quantity, const char* statistic) {
+  return fmt::format("{}_ms_{}", quantity, statistic);
+}
+
+std::vector<std::string> measured_columns() {
+  std::vector<std::string> columns(kRates.begin(), kRates.end());
+  for (const char* quantity : kQuantities) {
+    for (const char* statistic : kStatistics)
+      columns.push_back(latency_column(quantity, statistic));
+  }
+  return columns;
+}
 
 void read_measured(Cells& cells, ServingRow& row) {
   const auto add_rate = [&](const char* metric, const char* per_gpu) {
@@ -83,7 +151,7 @@ void read_measured(Cells& cells, ServingRow& row) {
   if (row.measured.empty()) add_rate("input_tok_s", "");
   for (const char* quantity : kQuantities) {
     for (const char* statistic : kStatistics) {
-      const auto value = cells.number(fmt::format("{}_ms_{}", quantity, statistic).c_str());
+      const auto value = cells.number(latency_column(quantity, statistic).c_str());
       if (value) row.measured.push_back({fmt::format("{}_{}", quantity, statistic), *value});
     }
   }
@@ -119,8 +187,8 @@ ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string&
   row.dp = cells.whole("dp");
   row.ep = cells.whole("ep");
   row.attention_dp = cells.whole("attention_dp");
-  row.isl = cells.number("isl");
-  row.osl = cells.number("osl");
+  row.isl = cells.number("isl", kTokens);
+  row.osl = cells.number("osl", kTokens);
   row.concurrency = cells.whole("concurrency");
   row.num_requests = cells.whole("num_requests");
   row.all_at_once = cells.text("request_rate_rps") == "inf";
@@ -129,7 +197,7 @@ ServingRow read_row(const CsvTable& table, const CsvRow& csv, const std::string&
   row.max_batched_tokens = cells.whole("max_batched_tokens");
   row.limits_per_gpu = cells.text("max_batch").ends_with("per device") ||
                        cells.text("max_batched_tokens").ends_with("per device");
-  row.memory_fraction = fraction(cells, row.unclear);
+  row.memory_fraction = cells.share("gpu_mem_util");
   row.smaller_fraction = smaller_fraction(cells);
   row.qc_little = cells.number("qc_little");
   read_measured(cells, row);
@@ -158,15 +226,29 @@ bool is_plain(const ServingRow& row) {
 }
 
 bool is_serving_table(const CsvTable& table) {
-  return table.column("output_tok_s") || table.column("ttft_ms_mean") ||
-         table.column("tpot_ms_mean");
+  return std::ranges::any_of(measured_columns(), [&](const std::string& column) {
+    return table.column(column).has_value();
+  });
+}
+
+std::vector<std::string> serving_columns() {
+  std::vector<std::string> columns = measured_columns();
+  columns.insert(columns.end(), kRequired.begin(), kRequired.end());
+  columns.insert(columns.end(), kOptional.begin(), kOptional.end());
+  columns.insert(columns.end(), kUnread.begin(), kUnread.end());
+  return columns;
 }
 
 std::vector<ServingRow> read_serving_rows(const CsvTable& table, const std::string& source) {
-  if (!table.column("id")) {
-    throw_input_error(
-        {{table.file_name(), 1, 1}, "id", "missing column", "name every row in a column 'id'"});
-  }
+  Diagnostics diagnostics;
+  check_columns(table, {kRequired.begin(), kRequired.end()},
+                fmt::format("a table of serving measurements has the columns {}, and one of what "
+                            "was measured",
+                            fmt::join(kRequired, ", ")),
+                diagnostics);
+  diagnostics.throw_if_any();
+  check_ids(table, diagnostics);
+  diagnostics.throw_if_any();
   std::vector<ServingRow> rows;
   rows.reserve(table.rows().size());
   for (const CsvRow& csv : table.rows()) rows.push_back(read_row(table, csv, source));

@@ -30,7 +30,7 @@ struct ServingRow {
   std::optional<double> memory_fraction;   ///< utilisation, static or free fraction, by engine
   std::optional<double> smaller_fraction;  ///< taken where that one does not fit
   std::optional<double> qc_little;
-  std::vector<std::string> unclear;  ///< cells that cannot be read, and why
+  std::vector<std::string> unclear;  ///< cells that cannot be read: where they stand, and why
 
   struct Measured {
     std::string metric;  ///< "output_tok_s", "input_tok_s", "ttft_p50", "tpot_mean", ...
@@ -49,12 +49,17 @@ struct ServingRow {
 /// attention, no expert parallelism.
 [[nodiscard]] bool is_plain(const ServingRow& row);
 
-/// Whether a table is one of serving measurements (it has a column `output_tok_s`, `ttft_ms_mean`
-/// or `tpot_ms_mean`).
+/// Whether a table is one of serving measurements: it has a column of something measured, such as
+/// `output_tok_s`, `out_tok_s_per_gpu` or `tpot_ms_p50`.
 [[nodiscard]] bool is_serving_table(const CsvTable& table);
 
+/// The columns such tables have, those not needed here included.
+[[nodiscard]] std::vector<std::string> serving_columns();
+
 /// The rows of such a table; `source` names the group of rows without a `source_id`. Per-GPU rates
-/// become system rates where only those are published. Throws InputError without a column `id`.
+/// become system rates where only those are published. Throws InputError for a table without rows
+/// or without `id`, `model`, `gpu` or `engine`, and for rows without an id; a cell that cannot be
+/// read makes its row `unclear`.
 [[nodiscard]] std::vector<ServingRow> read_serving_rows(const CsvTable& table,
                                                         const std::string& source);
 

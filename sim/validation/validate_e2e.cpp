@@ -13,6 +13,7 @@
 #include "sim/validation/measured_setup.h"
 #include "sim/validation/memory_rows.h"
 #include "sim/validation/rank_correlation.h"
+#include "sim/validation/row_reader.h"
 #include "sim/validation/serving_rows.h"
 
 namespace moesim {
@@ -113,34 +114,81 @@ std::vector<fs::path> tables_in(const fs::path& folder) {
   return files;
 }
 
+std::vector<fs::path> files_of(const std::vector<fs::path>& paths) {
+  std::vector<fs::path> files;
+  for (const fs::path& path : paths) {
+    std::error_code error;
+    const bool folder = fs::is_directory(path, error);
+    for (const fs::path& file : folder ? tables_in(path) : std::vector<fs::path>{path})
+      files.push_back(file);
+  }
+  return files;
+}
+
+/// A table of one of the two kinds, read.
+struct MeasuredTable {
+  std::string source;
+  std::vector<MemoryRow> memory;
+  std::vector<ServingRow> serving;
+  std::vector<std::string> warnings;
+};
+
+MeasuredTable read_table(const CsvTable& table, const std::string& source) {
+  MeasuredTable out{source, {}, {}, repeated_ids(table)};
+  const auto warn = [&](const std::vector<std::string>& known) {
+    for (std::string& warning : misspelt_columns(table, known))
+      out.warnings.push_back(std::move(warning));
+  };
+  if (is_memory_table(table)) {
+    out.memory = read_memory_rows(table);
+    warn(memory_columns());
+    return out;
+  }
+  if (is_serving_table(table)) {
+    out.serving = read_serving_rows(table, source);
+    warn(serving_columns());
+    return out;
+  }
+  throw_input_error({{table.file_name(), 1, 1},
+                     "",
+                     "neither a table of start-up memory nor of serving measurements",
+                     "one has a column weights_per_gpu or kv_tokens, the other one of what was "
+                     "measured, such as output_tok_s or ttft_ms_mean"});
+}
+
+/// Every table, or the mistakes of all of them: before the first simulation.
+std::vector<MeasuredTable> read_tables(const std::vector<fs::path>& paths) {
+  std::vector<MeasuredTable> tables;
+  Diagnostics diagnostics;
+  for (const fs::path& file : files_of(paths)) {
+    try {
+      const CsvTable table = CsvTable::parse(read_file(file), file.string());
+      tables.push_back(read_table(table, file.stem().string()));
+    } catch (const InputError& mistakes) {
+      for (const Diagnostic& mistake : mistakes.diagnostics()) diagnostics.add(mistake);
+    }
+  }
+  diagnostics.throw_if_any();
+  return tables;
+}
+
+void compare(const MeasuredTable& table, int jobs, Validation& out, const std::atomic<bool>* stop) {
+  for (const MemoryRow& row : table.memory) RowComparison(row, table.source, out).run();
+  if (!table.serving.empty()) compare_serving(table.serving, jobs, out, stop);
+  out.warnings.insert(out.warnings.end(), table.warnings.begin(), table.warnings.end());
+}
+
 }  // namespace
 
 void compare_table(const CsvTable& table, const std::string& source, int jobs, Validation& out,
                    const std::atomic<bool>* stop) {
-  if (is_memory_table(table)) {
-    for (const MemoryRow& row : read_memory_rows(table)) RowComparison(row, source, out).run();
-  } else if (is_serving_table(table)) {
-    compare_serving(read_serving_rows(table, source), jobs, out, stop);
-  } else {
-    throw_input_error(
-        {{table.file_name(), 1, 1},
-         "",
-         "neither a table of start-up memory nor of serving measurements",
-         "one has a column weights_per_gpu or kv_tokens, the other output_tok_s or ttft_ms_mean"});
-  }
+  compare(read_table(table, source), jobs, out, stop);
 }
 
 Validation validate_e2e(const std::vector<fs::path>& paths, int jobs,
                         const std::atomic<bool>* stop) {
   Validation validation;
-  for (const fs::path& path : paths) {
-    std::error_code error;
-    const bool folder = fs::is_directory(path, error);
-    for (const fs::path& file : folder ? tables_in(path) : std::vector<fs::path>{path}) {
-      const CsvTable table = CsvTable::parse(read_file(file), file.string());
-      compare_table(table, file.stem().string(), jobs, validation, stop);
-    }
-  }
+  for (const MeasuredTable& table : read_tables(paths)) compare(table, jobs, validation, stop);
   validation.groups = group_errors(validation.rows);
   validation.ranks = rank_correlations(validation.rows);
   validation.coverage = interval_coverage(validation.rows);

@@ -119,6 +119,7 @@ class KernelComparison {
  public:
   explicit KernelComparison(Validation& out) : out_(out) {}
 
+  /// Precondition: the sample names its system.
   void add(const KernelSample& sample) {
     const std::string name = fmt::format("{}/{}/{}/{}", family_of(sample), shown(sample.system),
                                          shown(sample.framework), shown(sample.dtype));
@@ -181,6 +182,23 @@ class KernelComparison {
       curves_;
 };
 
+/// Counts the samples that name no system, by file: they do not say themselves which one they are
+/// from.
+void list_unnamed(const KernelSamples& read, Validation& out) {
+  const auto unnamed = [](const KernelSample& sample) { return sample.system.empty(); };
+  if (std::ranges::none_of(read.samples, unnamed)) return;
+  for (const KernelSamples::File& file : read.files) {
+    const KernelSamples one = read_kernel_table(file.path);
+    const auto count = std::ranges::count_if(one.samples, unnamed);
+    if (count == 0) continue;
+    out.unsupported.push_back({file.path.filename().string(),
+                               fmt::format("{}: names no system; call the file FAMILY_SYSTEM.csv, "
+                                           "or give it a column system",
+                                           file.path.string()),
+                               static_cast<std::size_t>(count)});
+  }
+}
+
 }  // namespace
 
 Validation validate_ops(const std::vector<std::filesystem::path>& paths,
@@ -191,11 +209,12 @@ Validation validate_ops(const std::vector<std::filesystem::path>& paths,
   for (const KernelSample& sample : read.samples) {
     if (stop != nullptr && *stop) {
       ++out.unreached;
-    } else {
+    } else if (!sample.system.empty()) {
       comparison.add(sample);
     }
   }
   comparison.finish();
+  list_unnamed(read, out);
   for (const KernelSamples::Note& note : read.notes)
     out.unsupported.push_back({"note", note.text, note.rows});
   return out;

@@ -32,6 +32,12 @@ std::vector<fs::path> runs_in(const fs::path& folder) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
     if (is_run(entry.path())) runs.push_back(entry.path());
   }
+  if (error) {
+    throw_input_error({{folder.string(), 0, 0},
+                       "",
+                       "cannot be opened: " + error.message(),
+                       "check the path and its permissions"});
+  }
   std::ranges::sort(runs);
   if (runs.empty()) {
     throw_input_error({{folder.string(), 0, 0},
@@ -41,6 +47,9 @@ std::vector<fs::path> runs_in(const fs::path& folder) {
   }
   return runs;
 }
+
+constexpr const char* kNoBlocks =
+    "kv_blocks: not recorded; engine.json has no kv_cache.num_gpu_blocks";
 
 constexpr int kReplicas = 16;  ///< the default of `uncertainty.replicas`
 
@@ -119,6 +128,8 @@ class RunComparison {
     if (run_.kv_blocks) {
       const auto blocks = static_cast<double>(simulated.nominal.num_gpu_blocks);
       add("kv_blocks", *run_.kv_blocks, blocks, 1, {});
+    } else {
+      out_.unsupported.push_back({run_.name, kNoBlocks, 0});
     }
   }
 

@@ -132,3 +132,16 @@ TEST_CASE("releases before our first profile are a group of their own") {
   row.date = "2025-10-31";
   CHECK(set_up(row).engine == "vllm 0.11");
 }
+
+TEST_CASE("a card without its form factor, a format in the checkpoint's name") {
+  MemoryRow row = mixtral_row();
+  row.gpu = "B200";
+  row.model = "Mixtral-8x7B-Instruct-v0.1-FP8";
+  row.weight_dtype = "auto";
+  const MeasuredSetup setup = set_up(row);
+  REQUIRE(setup.problem.empty());
+  CHECK(setup.card_problem.empty());
+  CHECK(setup.system == "b200_sxm");
+  CHECK(setup.assumed_engine.back() == "card b200_sxm");
+  CHECK(setup.scenario->model.precisions.experts == NumberFormat::kFp8);
+}

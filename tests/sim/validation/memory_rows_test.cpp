@@ -83,8 +83,6 @@ TEST_CASE("mistakes in a memory table name their cell") {
       {"neither MoE nor dense", header + "a,,G,M,yes,,vLLM,,1,,,,1,GiB,,,\n",
        "2:8: is_moe: 'yes' is not 0 or 1"},
       {"no id", header + ",,G,M,1,,vLLM,,1,,,,1,GiB,,,\n", "2:1: id: a row without an id"},
-      {"an id twice", header + "a,,G,M,1,,vLLM,,1,,,,1,GiB,,,\na,,G,M,1,,vLLM,,1,,,,1,GiB,,,\n",
-       "3:1: id: a second row 'a'"},
   };
   for (const Case& c : cases) {
     CAPTURE(c.why);

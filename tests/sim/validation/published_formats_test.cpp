@@ -51,3 +51,47 @@ TEST_CASE("published again in NVFP4: latent attention stays in 16 bit, integers 
   CHECK(stored("Kimi-K2.5", "nvfp4").parts.experts == F::kNvfp4);
   CHECK(stored("Kimi-K2.5", "nvfp4").parts.shared_experts == F::kBf16);
 }
+
+TEST_CASE("formats as tables, vLLM and scenarios name them, in any case") {
+  struct Case {
+    const char *published, *name;
+  };
+  const Case weights[] = {{"FP8", "fp8"},
+                          {"BF16", "bf16"},
+                          {"bfloat16", "bf16"},
+                          {"fp8-block", "fp8_block"},
+                          {"FP8_BLOCK", "fp8_block"},
+                          {"int4", "gptq_int4"},
+                          {"int4_wo", "gptq_int4"},
+                          {"GPTQ", "gptq_int4"},
+                          {"awq", "awq_int4"},
+                          {"awq_int4", "awq_int4"},
+                          {"int8", "int8"},
+                          {"MXFP4 (experts)", "mxfp4"},
+                          {"q4_k_m", "q4_k_m"},
+                          {"Auto", ""},
+                          {"auto (bf16)", ""},
+                          {"", ""},
+                          {"INT3", "int3"}};
+  for (const Case& c : weights) {
+    CAPTURE(c.published);
+    CHECK(weight_format_of(c.published) == c.name);
+  }
+  const Case kv[] = {{"FP8", "fp8"},      {"fp8_e4m3", "fp8"}, {"bf16 MLA latent", "bf16"},
+                     {"auto (bf16)", ""}, {"AUTO", ""},        {"", ""},
+                     {"turbo3", "turbo3"}};
+  for (const Case& c : kv) {
+    CAPTURE(c.published);
+    CHECK(kv_format_of(c.published) == c.name);
+  }
+}
+
+TEST_CASE("what is not known is refused, and auto is the checkpoint's own") {
+  CHECK(stored("Qwen3-32B", "AUTO").assumed == std::vector<std::string>{"bf16 weights"});
+  CHECK(stored("Qwen3-32B", "AWQ").parts.dense_ffn == F::kAwqInt4);
+  CHECK(stored("Qwen3-32B", "INT8").parts.dense_ffn == F::kInt8);
+  ModelSpec model = load_model("Qwen3-32B", ".", {});
+  CHECK(store_kv(model, "FP8_E4M3").empty());
+  CHECK(model.precisions.kv_cache == F::kFp8);
+  CHECK(store_kv(model, "Turbo3") == "KV format 'Turbo3' is not known");
+}

@@ -19,6 +19,30 @@ TEST_CASE("published model names mean shipped checkpoints") {
       {"Mistral-Nemo-12B", "mistralai/Mistral-Nemo-Base-2407"},
       {"DeepSeek-V3/R1", "deepseek-ai/DeepSeek-V3"},
       {"DeepSeek-R1-0528", "deepseek-ai/DeepSeek-R1"},
+      {"DeepSeek-V3-0324", "deepseek-ai/DeepSeek-V3"},
+      {"nvidia/DeepSeek-R1-0528-NVFP4", "deepseek-ai/DeepSeek-R1"},
+      {"DeepSeek-V3.2-Exp", "deepseek-ai/DeepSeek-V3.2"},
+      {"deepseek-v3.1-nvfp4", "deepseek-ai/DeepSeek-V3"},
+      {"Qwen3-Coder-480B", "Qwen/Qwen3-Coder-480B-A35B-Instruct"},
+      {"Qwen3-Coder-480B-A35B-Instruct-FP8", "Qwen/Qwen3-Coder-480B-A35B-Instruct"},
+      {"Qwen3-235B-A22B-FP8", "Qwen/Qwen3-235B-A22B"},
+      {"Qwen/Qwen3-30B-A3B-Thinking-2507", "Qwen/Qwen3-30B-A3B"},
+      {"Jamba-1.5-Mini", "ai21labs/AI21-Jamba-1.5-Mini"},
+      {"ai21-jamba-1.5-large", "ai21labs/AI21-Jamba-1.5-Large"},
+      {"OLMoE-1B-7B", "allenai/OLMoE-1B-7B-0924"},
+      {"GLM-4.6-FP8", "zai-org/GLM-4.6"},
+      {"MiniMax-M2", "MiniMaxAI/MiniMax-M2.5"},
+      {"Kimi-K2-Instruct-0905", "moonshotai/Kimi-K2-Instruct"},
+      {"Mixtral-8x7B-Instruct-v0.1-AWQ", "mistralai/Mixtral-8x7B-v0.1"},
+      {"Meta-Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B"},
+      // Names that begin alike, of other shapes.
+      {"DeepSeek-R1-Distill-Llama-70B", ""},
+      {"DeepSeek-R1-0528-Qwen3-8B", ""},
+      {"DeepSeek", ""},
+      {"GLM-4.6V", ""},
+      {"Qwen3-235B", ""},
+      {"Qwen3-Next-80B-A3B", "Qwen/Qwen3-Next-80B-A3B-Instruct"},
+      {"Llama-4-Scout-17B-32E", ""},
       {"DeepSeek-V4.1-Flash", ""},
       {"Mixtral", ""},
       {"", ""},
@@ -29,18 +53,47 @@ TEST_CASE("published model names mean shipped checkpoints") {
   }
 }
 
+TEST_CASE("a checkpoint's name may say its weight format") {
+  CHECK(format_in_name("Qwen3-235B-A22B-FP8") == "fp8");
+  CHECK(format_in_name("nvidia/DeepSeek-R1-0528-FP4-v2") == "nvfp4");
+  CHECK(format_in_name("Mixtral-8x7B-Instruct-v0.1-AWQ (community)") == "awq_int4");
+  CHECK(format_in_name("gpt-oss-120b").empty());
+  CHECK(format_in_name("").empty());
+}
+
 TEST_CASE("published card names mean shipped systems of the same memory") {
   struct Case {
     const char* published;
     const char* system;
   };
   const Case cases[] = {
-      {"H100-SXM-80GB", "h100_sxm"},  {"H100-SXM-80GB (assumed)", "h100_sxm"},
-      {"H200-SXM-141GB", "h200_sxm"}, {"B200-SXM-180GB", "b200_sxm"},
-      {"L40S-48GB", "l40s"},          {"RTX-PRO-6000-96GB", "rtx_pro_6000"},
-      {"A100-SXM-80GB", "a100_sxm"},  {"A100-SXM-40GB", ""},  // the same chip with half the memory
-      {"H800-SXM-80GB", ""},          {"GB200 (printed as 256 GiB GPU)", ""},
-      {"Ascend (not NVIDIA)", ""},    {"", ""},
+      {"H100-SXM-80GB", "h100_sxm"},
+      {"H100-SXM-80GB (assumed)", "h100_sxm"},
+      {"H200-SXM-141GB", "h200_sxm"},
+      {"B200-SXM-180GB", "b200_sxm"},
+      {"L40S-48GB", "l40s"},
+      {"RTX-PRO-6000-96GB", "rtx_pro_6000"},
+      {"A100-SXM-80GB", "a100_sxm"},
+      {"A100-SXM-40GB", ""},  // the same chip with half the memory
+      {"H100-SXM", "h100_sxm"},
+      {"b200_sxm", "b200_sxm"},
+      {"RTX PRO 6000", "rtx_pro_6000"},
+      {"rtx pro 6000 (Blackwell)", "rtx_pro_6000"},
+      {"NVIDIA H100 80GB HBM3", "h100_sxm"},
+      {"NVIDIA A100-SXM4-80GB", "a100_sxm"},
+      {"NVIDIA A100-SXM4-40GB", ""},
+      {"NVIDIA B200", "b200_sxm"},
+      {"NVIDIA H200", "h200_sxm"},
+      {"NVIDIA H200 NVL", ""},
+      {"nvidia h100 pcie", "h100_pcie"},
+      {"NVIDIA GeForce RTX 4090", "rtx_4090"},
+      {"A100 80 GB PCIe", "a100_pcie"},
+      {"L40", ""},  // not L4
+      {"NVIDIA GH200 480GB", ""},
+      {"H800-SXM-80GB", ""},
+      {"GB200 (printed as 256 GiB GPU)", ""},
+      {"Ascend (not NVIDIA)", ""},
+      {"", ""},
   };
   for (const Case& c : cases) {
     CAPTURE(c.published);
@@ -51,6 +104,10 @@ TEST_CASE("published card names mean shipped systems of the same memory") {
 TEST_CASE("cards without a form factor, as a driver names them, in a folder's name") {
   CHECK(likely_system_of("A100-80GB (form factor not stated)").value_or("") == "a100_sxm");
   CHECK(likely_system_of("A100-40GB").value_or("") == "");
+  CHECK(likely_system_of("B200").value_or("") == "b200_sxm");
+  CHECK(likely_system_of("h100 80gb").value_or("") == "h100_sxm");
+  CHECK(likely_system_of("H800").value_or("") == "");
+  CHECK(likely_system_of("").value_or("") == "");
   CHECK(likely_system_of("GH200-144GB").value_or("") == "");
   CHECK(likely_system_of("H200-NVL-141GB").value_or("") == "");
   CHECK(system_named_in("NVIDIA GeForce RTX 4090").value_or("") == "rtx_4090");
@@ -66,6 +123,7 @@ TEST_CASE("engines are known by their first word") {
   CHECK(backend_of("vLLM (Ray multi-node)") == "vllm");
   CHECK(backend_of("SGLang (disaggregated)") == "sglang");
   CHECK(backend_of("TensorRT-LLM") == "trtllm");
+  CHECK(backend_of("trtllm") == "trtllm");
   CHECK(backend_of("Perplexity internal") == "Perplexity internal");
 }
 
@@ -106,10 +164,20 @@ TEST_CASE("early candidates of TensorRT-LLM 1.2 are 1.1") {
   };
   CHECK(version("trtllm", "1.2.0rc0.post1") == "1.1");
   CHECK(version("trtllm", "1.2.0rc2") == "1.1");
+  CHECK(version("trtllm", "v1.2.0rc2") == "1.1");
   CHECK(version("trtllm", "1.2.0rc3") == "1.2.0");
   CHECK(version("trtllm", "1.2.0") == "1.2.0");
   CHECK(version("trtllm", "1.3.0rc1") == "1.3.0");
   CHECK(version("vllm", "1.2.0rc2") == "1.2.0");
+}
+
+TEST_CASE("a stated release as a number, however it is marked") {
+  CHECK(stated_number("v1.0") == Release{1, 0, 0});
+  CHECK(stated_number("~0.10.1") == Release{0, 10, 1});
+  CHECK(stated_number("1.2.0rc2.post2") == Release{1, 2, 0});  // a candidate keeps its number
+  CHECK_FALSE(stated_number("nightly-5b8c30d6"));
+  CHECK_FALSE(stated_number("MLPerf v4.1"));
+  CHECK_FALSE(stated_number(""));
 }
 
 TEST_CASE("a year or a month is dated by its end") {

@@ -1,54 +1,13 @@
 #include "sim/validation/serving_plan.h"
 
-#include <algorithm>
 #include <doctest/doctest.h>
-#include <numeric>
 #include <string>
 #include <vector>
 
+#include "sim/validation/scenario_keys.h"
+#include "tests/sim/validation/serving_support.h"
+
 using namespace moesim;
-
-namespace {
-
-ServingRow closed_loop_row() {
-  ServingRow row;
-  row.id = "a";
-  row.source = "made_up";
-  row.gpu = "H100-SXM-80GB";
-  row.model = "Mixtral-8x7B";
-  row.engine = "vLLM";
-  row.version = "0.15.1";
-  row.weight_dtype = "bf16";
-  row.moe = true;
-  row.gpus = row.tp = 2;
-  row.pp = row.dp = row.ep = 1;
-  row.isl = 1000;
-  row.osl = 200;
-  row.len_dist = "fixed";
-  row.load_mode = "closed-loop";
-  row.concurrency = 8;
-  row.measured = {{"output_tok_s", 1}};
-  return row;
-}
-
-ServingPlan plan_of(const ServingRow& row) {
-  return ServingTranslator().plan(row);
-}
-
-/// The last value a key was set to; "" if it was not.
-std::string value_of(const ServingPlan& plan, const std::string& path) {
-  std::string value;
-  for (const Override& key : plan.keys.list()) {
-    if (key.path == path) value = key.value;
-  }
-  return value;
-}
-
-bool assumes(const ServingPlan& plan, const std::string& words) {
-  return std::ranges::find(plan.assumed, words) != plan.assumed.end();
-}
-
-}  // namespace
 
 TEST_CASE("a closed loop of fixed lengths") {
   const ServingPlan plan = plan_of(closed_loop_row());
@@ -122,35 +81,6 @@ TEST_CASE("what we cannot express is refused with the reason") {
   }
 }
 
-TEST_CASE("launch scripts changed with releases") {
-  ServingRow row = closed_loop_row();
-  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-  row.model = "MiniMax-M2.5";
-  row.gpu = "B200-SXM-180GB";
-  row.weight_dtype = "fp8";
-  row.isl = 8192;
-  row.version = "0.17.0";
-  CHECK(value_of(plan_of(row), "engine.max_num_batched_tokens") == "8192");
-  CHECK(value_of(plan_of(row), "engine.moe_backend") == "triton");
-  CHECK(plan_of(row).kv_dtype.empty());
-  row.version = "0.19.0";
-  CHECK(value_of(plan_of(row), "engine.max_num_batched_tokens") == "16384");
-  CHECK(value_of(plan_of(row), "engine.moe_backend") == "auto");
-  CHECK(plan_of(row).kv_dtype == "fp8");
-  row.version = "nightly-5b8c30d6";  // no number, so nobody knows
-  CHECK(plan_of(row).kv_dtype.empty());
-  row.engine = "TensorRT-LLM";
-  row.model = "DeepSeek-R1-0528";
-  row.version = "1.2.0";
-  row.attention_dp = 4;
-  row.tp = 4;
-  row.gpus = 4;
-  CHECK(value_of(plan_of(row), "engine.attention_dp_config").find("timeout_iters: 60") !=
-        std::string::npos);
-  row.attention_dp = 1;
-  CHECK(value_of(plan_of(row), "engine.attention_dp_config").empty());
-}
-
 TEST_CASE("gpt-oss is routed as unevenly as recorded, others evenly") {
   ServingRow row = closed_loop_row();
   CHECK(value_of(plan_of(row), "routing").empty());
@@ -161,81 +91,62 @@ TEST_CASE("gpt-oss is routed as unevenly as recorded, others evenly") {
   CHECK(assumes(plan, "experts as unevenly loaded as recorded for gpt-oss-20b"));
 }
 
-TEST_CASE("a harness's published settings hold where the row says nothing else") {
-  ServingRow row = closed_loop_row();
-  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-  ServingPlan plan = plan_of(row);
-  CHECK(value_of(plan, "workload.synthetic.input_tokens") == "{uniform: [800, 1000]}");
-  CHECK(value_of(plan, "engine.max_num_seqs") == "8");
-  CHECK(value_of(plan, "engine.max_num_batched_tokens") == "8192");
-  CHECK(assumes(plan, "launched as the harness's other models"));
-  row.max_batch = 64;
-  row.memory_fraction = 0.8;
-  plan = plan_of(row);
-  CHECK(value_of(plan, "engine.max_num_seqs") == "64");
-  CHECK(value_of(plan, "engine.gpu_memory_utilization") == "0.8");
-  row.engine = "SGLang";
-  row.version = "0.5.5";
-  plan = plan_of(row);
-  CHECK(value_of(plan, "engine.backend") == "sglang");
-  CHECK(value_of(plan, "engine.mem_fraction_static") == "0.8");
-  CHECK(value_of(plan, "engine.chunked_prefill_size") == "32768");
-  CHECK(value_of(plan, "engine.max_running_requests") == "64");
-  CHECK(value_of(plan, "engine.max_num_seqs").empty());
-  row.engine = "TensorRT-LLM (some backend)";
-  row.model = "gpt-oss-120b";
-  row.weight_dtype = "mxfp4 (experts)";
-  row.memory_fraction.reset();
-  plan = plan_of(row);
-  CHECK(value_of(plan, "engine.backend") == "trtllm");
-  CHECK(value_of(plan, "engine.free_gpu_memory_fraction") == "0.85");
-  CHECK(plan.kv_dtype == "fp8");
-  row.kv_dtype = "bf16";
-  CHECK(plan_of(row).kv_dtype == "bf16");
+TEST_CASE("vLLM's V0 started, so its steps had room for the longest request, or chunks") {
+  struct Case {
+    const char* why;
+    int tokens;
+    const char *notes, *chunks, *length;
+  };
+  const Case cases[] = {
+      {"nothing stated", 0, "", "false", ""},
+      {"room for a request", 2048, "", "false", "1200"},
+      {"less than a request", 512, "", "true", ""},
+      {"less than the stated length", 2048, "max_model_len 4096", "true", "4096"}};
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    ServingRow row = closed_loop_row();
+    row.version = "0.8.5";
+    if (c.tokens > 0) row.max_batched_tokens = c.tokens;
+    row.notes = c.notes;
+    const ServingPlan plan = plan_of(row);
+    CHECK(value_of(plan, "engine.enable_chunked_prefill") == c.chunks);
+    CHECK(value_of(plan, "engine.max_model_len") == c.length);
+    CHECK(load_with(plan.keys, plan.model).problem.empty());
+  }
 }
 
-TEST_CASE("launch scripts go by card, format and concurrency") {
+TEST_CASE("lengths of one token stay one token") {
   ServingRow row = closed_loop_row();
   row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-  row.engine = "SGLang";
-  row.version = "0.5.9";
-  row.model = "DeepSeek-R1-0528";
-  row.weight_dtype = "nvfp4";
-  row.gpu = "B200-SXM-180GB";
-  row.gpus = row.tp = 8;
-  ServingPlan plan = plan_of(row);
-  CHECK(value_of(plan, "engine.scheduler_recv_interval") == "10");
-  CHECK(value_of(plan, "engine.chunked_prefill_size") == "16384");
-  CHECK(plan.kv_dtype == "fp8");
-  row.concurrency = 16;
-  CHECK(value_of(plan_of(row), "engine.scheduler_recv_interval") == "30");
-  row.gpu = "H200-SXM-141GB";
-  row.weight_dtype = "fp8-block";
-  plan = plan_of(row);
-  CHECK(value_of(plan, "engine.scheduler_recv_interval").empty());
-  CHECK(value_of(plan, "engine.chunked_prefill_size") == "32768");
-  CHECK(plan.kv_dtype.empty());
+  row.osl = 1;
+  const ServingPlan plan = plan_of(row);
+  CHECK(value_of(plan, "workload.synthetic.output_tokens") == "{uniform: [1, 1]}");
+  CHECK(carry_out(plan).run.problem.empty());
+}
 
+TEST_CASE("an engine without chunks was built with room for its prompts") {
+  ServingRow row = closed_loop_row();
   row.engine = "TensorRT-LLM";
-  row.version = "1.2.0rc6";
-  row.gpu = "B200-SXM-180GB";
-  row.isl = row.osl = 1024;
-  row.concurrency = 64;
-  plan = plan_of(row);
-  CHECK(value_of(plan, "engine.moe_backend") == "trtllm_gen");
-  CHECK(value_of(plan, "engine.batch_wait_timeout_iters") == "40");
-  CHECK(value_of(plan, "engine.max_num_tokens") == "8192");
-  CHECK(value_of(plan, "engine.cuda_graph_padding") == "true");
-  row.concurrency = 256;
-  plan = plan_of(row);
-  CHECK(value_of(plan, "engine.moe_backend") == "deepgemm");
-  CHECK(value_of(plan, "engine.batch_wait_timeout_iters").empty());
-  row.version = "1.1.0rc2";
-  row.concurrency = 8;
-  row.isl = 8192;
-  plan = plan_of(row);
-  CHECK(value_of(plan, "engine.moe_backend") == "deepgemm");
-  CHECK(value_of(plan, "engine.max_num_tokens") == "8320");  // 8 + 8192 + 64, up to whole 64s
+  row.version = "0.17";
+  row.isl = 8300;
+  row.osl = 4;
+  const ServingPlan plan = plan_of(row);
+  CHECK(value_of(plan, "engine.max_num_tokens") == "8320");  // 8300 and 8 decodes, in whole 64s
+  CHECK(assumes(plan, "max_num_tokens 8320: the longest prompt beside a full batch"));
+  CHECK(carry_out(plan).run.problem.empty());
+  row.load_mode = "offline";  // 2048 decodes, the usual batch
+  CHECK(value_of(plan_of(row), "engine.max_num_tokens") == "10368");
+  row.max_batch = 64;
+  CHECK(value_of(plan_of(row), "engine.max_num_tokens") == "8384");
+  row.isl = 8192;  // fits the usual limit
+  CHECK(value_of(plan_of(row), "engine.max_num_tokens").empty());
+  row.isl = 8300;
+  row.max_batched_tokens = 8192;  // stated: then it refused them
+  CHECK(value_of(plan_of(row), "engine.max_num_tokens") == "8192");
+  row.max_batched_tokens.reset();
+  row.source = "trtllm_docs";
+  row.version = "1.0";  // chunks
+  CHECK(value_of(plan_of(row), "engine.max_num_tokens").empty());
 }
 
 TEST_CASE("TensorRT-LLM takes the KV format of the vendor's quantised checkpoints") {

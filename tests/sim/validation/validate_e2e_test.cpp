@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/base/diagnostic.h"
+#include "sim/base/files.h"
 
 using namespace moesim;
 
@@ -110,6 +111,48 @@ TEST_CASE("tables that are neither are refused") {
   CHECK_THROWS_AS(compare_table(CsvTable::parse("output_tok_s\n1\n", "t.csv"), "t", 1, validation),
                   InputError);
   CHECK_THROWS_AS(static_cast<void>(validate_e2e({"no/such/file.csv"})), InputError);
+}
+
+TEST_CASE("the mistakes of all tables are found before anything is simulated") {
+  const fs::path folder = fs::temp_directory_path() / "moesim_validate_e2e";
+  fs::remove_all(folder);
+  write_file(folder / "a.csv", "id,model,output_tok_s\nx,Mixtral-8x7B,1\n");
+  write_file(folder / "b.csv", "id,model,gpu,engine,output_tok_s\n");
+  write_file(folder / "c.csv", "a,b\n1,2\n");
+  try {
+    (void)validate_e2e({folder});
+    FAIL("accepted");
+  } catch (const InputError& error) {
+    std::vector<std::string> found;
+    for (const Diagnostic& one : error.diagnostics())
+      found.push_back(fs::path(one.where.file).filename().string() + ": " + one.key + one.problem);
+    CHECK(found == std::vector<std::string>{
+                       "a.csv: gpumissing column", "a.csv: enginemissing column",
+                       "b.csv: no rows below the header",
+                       "c.csv: neither a table of start-up memory nor of serving measurements"});
+  }
+  fs::remove_all(folder);
+}
+
+TEST_CASE("a row with a broken cell is listed with its place, the others are compared") {
+  Validation validation;
+  const std::string cells = ",Mixtral-8x7B,H100-SXM-80GB,vLLM,0.15.1,bf16,2,2,";
+  compare_table(CsvTable::parse("id,model,gpu,engine,engine_version,weight_dtype,n_gpus,tp,isl,osl,"
+                                "len_dist,load_mode,concurency,concurrency,output_tok_s\n"
+                                "a" +
+                                    cells +
+                                    "-5,8,fixed,closed-loop,,2,x\n"
+                                    "b" +
+                                    cells + "64,8,fixed,closed-loop,,2,100\n",
+                                "t.csv"),
+                "t", 1, validation);
+  REQUIRE(validation.rows.size() == 1);
+  CHECK(validation.rows[0].id == "b");
+  REQUIRE(reasons(validation).size() == 1);
+  CHECK(reasons(validation)[0] ==
+        "a: t.csv:2:51: isl: '-5' is not a number above 0; "
+        "t.csv:2:77: output_tok_s: 'x' is not a number above 0");
+  CHECK(validation.warnings.empty());  // the right name stands there, too
 }
 
 TEST_CASE("published start-ups: weights within 2 %, KV tokens within 5 %, by median") {

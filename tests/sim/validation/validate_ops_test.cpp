@@ -79,6 +79,22 @@ TEST_CASE("suspect samples and systems that are not shipped are told, not counte
   CHECK(validation.unsupported[0].reason == "system gb200 is not shipped");
 }
 
+TEST_CASE("samples of a table that names no system are told by file") {
+  const std::string header = "src,dtype,n,k,m,latency_us\n";
+  const fs::path named = table("gemm_h100_sxm.csv", header + "vllm,bfloat16,4096,4096,8,20\n");
+  const fs::path unnamed = table("gemm_mine.csv", header +
+                                                      "vllm,bfloat16,4096,4096,8,20\n"
+                                                      "vllm,bfloat16,4096,4096,16,20\n");
+  const Validation validation = validate_ops({named, unnamed});
+  CHECK(validation.rows.size() == 1);
+  REQUIRE(validation.unsupported.size() == 1);
+  CHECK(validation.unsupported[0].id == "gemm_mine.csv");
+  CHECK(validation.unsupported[0].rows == 2);
+  CHECK(validation.unsupported[0].reason ==
+        unnamed.string() +
+            ": names no system; call the file FAMILY_SYSTEM.csv, or give it a column system");
+}
+
 TEST_CASE("the curves that answered stand with their errors on shapes left out") {
   const fs::path file = table("gemm_h100_sxm.csv",
                               "src,dtype,n,k,m,latency_us\nvllm,bfloat16,4096,4096,8,20\n"

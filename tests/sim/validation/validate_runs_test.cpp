@@ -65,7 +65,10 @@ TEST_CASE("a recorded run is replayed with its own requests and arguments") {
   CHECK(instance.engine.block_size == 32);
   CHECK(run.scenario->cluster.total_gpus() == 1);
   const Validation validation = validate_runs({folder.path()}, 1);
-  REQUIRE(validation.unsupported.empty());
+  REQUIRE(validation.unsupported.size() == 1);
+  CHECK(validation.unsupported[0].reason ==
+        "kv_blocks: not recorded; engine.json has no kv_cache.num_gpu_blocks");
+  CHECK(validation.unsupported[0].rows == 0);  // the run itself was compared
   CHECK(validation.rows.size() == 15);
   CHECK(find(validation, "ttft_mean").measured == 150);
   CHECK(find(validation, "tpot_p50").measured == 15);
@@ -90,6 +93,7 @@ TEST_CASE("the card may be named as the driver names it, and KV blocks be record
       R"( "kv_cache": {"num_gpu_blocks": 30000, "block_size": 16})");
   CHECK(read_recorded_run(folder.path()).system == "rtx_pro_6000");
   const Validation validation = validate_runs({folder.root()}, 2);
+  CHECK(validation.unsupported.empty());
   CHECK(find(validation, "kv_blocks").measured == 30000);
   // 94.97 GiB x 0.9 less 15 GiB of weights, at 2 MiB a block.
   CHECK(find(validation, "kv_blocks").predicted > 32000);
@@ -214,7 +218,24 @@ TEST_CASE("a run that was not reached is no result") {
 
 TEST_CASE("a folder without runs, and a run without its files, are refused") {
   const RunFolder folder("rtx4090-tiny");
-  CHECK_THROWS_AS(static_cast<void>(validate_runs({folder.root() / "no"}, 1)), InputError);
+  struct Case {
+    const char *name, *problem;
+  };
+  fs::create_directories(folder.root() / "empty");
+  write_file(folder.root() / "file", "x");
+  for (const Case& c : {Case{"no", "cannot be opened: No such file or directory"},
+                        Case{"file", "cannot be opened: Not a directory"},
+                        Case{"empty",
+                             "no recorded run: a folder with engine.json, requests.csv, "
+                             "measured.csv"}}) {
+    CAPTURE(c.name);
+    try {
+      (void)validate_runs({folder.root() / c.name}, 1);
+      FAIL("accepted");
+    } catch (const InputError& error) {
+      CHECK(error.diagnostics().front().problem == c.problem);
+    }
+  }
   fs::remove(folder.path() / "measured.csv");
   CHECK_THROWS_AS(static_cast<void>(validate_runs({folder.path()}, 1)), InputError);
 }
