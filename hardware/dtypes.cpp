@@ -2,12 +2,36 @@
 
 namespace moesim {
 
+namespace {
+
+struct Format {
+  const char* name;
+  double weight_bytes;
+};
+constexpr Format kFormats[] = {{"bfloat16", 2},
+                               {"float16", 2},
+                               {"half", 2},
+                               {"fp8", 1},
+                               {"fp8_block", 1},
+                               {"int8_wo", 1},
+                               {"sq", 1},
+                               {"int4_wo", 0.5 + 2.0 / 128},  // a 16-bit scale per 128 weights
+                               {"nvfp4", 0.5 + 1.0 / 16},     // an 8-bit scale per 16
+                               {"w4a16_mxfp4", 0.5 + 1.0 / 32},
+                               {"w4a8_mxfp4_mxfp8", 0.5 + 1.0 / 32}};
+
+}  // namespace
+
+std::vector<std::string> number_formats() {
+  std::vector<std::string> names;
+  for (const Format& format : kFormats) names.emplace_back(format.name);
+  return names;
+}
+
 double weight_bytes_of(const std::string& dtype) {
-  if (dtype == "bfloat16" || dtype == "float16" || dtype == "half") return 2;
-  if (dtype == "fp8" || dtype == "int8_wo" || dtype == "sq" || dtype == "fp8_block") return 1;
-  if (dtype == "int4_wo") return 0.5 + 2.0 / 128;  // a 16-bit scale per 128 weights
-  if (dtype == "nvfp4") return 0.5 + 1.0 / 16;     // an 8-bit scale per 16
-  if (dtype == "w4a16_mxfp4" || dtype == "w4a8_mxfp4_mxfp8") return 0.5 + 1.0 / 32;
+  for (const Format& format : kFormats) {
+    if (dtype == format.name) return format.weight_bytes;
+  }
   return 0;
 }
 

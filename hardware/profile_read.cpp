@@ -2,10 +2,12 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "hardware/profile.h"
 #include "sim/base/diagnostic.h"
 #include "sim/base/files.h"
+#include "sim/base/reader.h"
 
 namespace moesim {
 
@@ -13,7 +15,22 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// Reads a document, collecting mistakes by path.
+/// Mistakes by path, with the places those paths have in the text. JSON that nlohmann has read is
+/// YAML, whose reader knows places but takes long: it is asked only if there is a mistake.
+[[noreturn]] void throw_with_places(std::vector<Diagnostic> mistakes, const std::string& text,
+                                    const std::string& file) {
+  try {
+    const Document document = Document::parse(text, file);
+    Diagnostics doubled;  // keys given twice are no mistake for nlohmann, who takes the last
+    const Reader root(document, doubled);
+    for (Diagnostic& mistake : mistakes) mistake.where = root.where(mistake.key);
+  } catch (const InputError&) {
+    // Deeper than YAML is read: the path has to do.
+  }
+  throw InputError(std::move(mistakes));
+}
+
+/// Reads a document, collecting mistakes by path; one message each.
 class ProfileReader {
  public:
   explicit ProfileReader(std::string file) : file_(std::move(file)) {}
@@ -23,12 +40,12 @@ class ProfileReader {
     known(root, "",
           {"schema_version", "system", "framework", "version", "sm_version", "provenance", "ops",
            "notes"});
-    if (whole(root, "", "schema_version") != 1)
+    if (const auto schema = whole(root, "", "schema_version"); schema && *schema != 1)
       mistake("schema_version", "unknown schema", "this program reads schema 1");
     profile.system = text(root, "", "system");
     profile.framework = text(root, "", "framework");
     profile.version = text(root, "", "version");
-    profile.sm_version = whole(root, "", "sm_version");
+    profile.sm_version = whole(root, "", "sm_version").value_or(0);
     if (const Json* provenance = object(root, "", "provenance"))
       read_provenance(*provenance, profile.provenance);
     const auto ops = root.find("ops");
@@ -39,13 +56,13 @@ class ProfileReader {
       for (std::size_t i = 0; i < ops->size(); ++i)
         profile.curves.push_back(read_curve((*ops)[i], fmt::format("ops.{}", i)));
     }
-    diagnostics_.throw_if_any();
     return profile;
   }
+  [[nodiscard]] const std::vector<Diagnostic>& mistakes() const { return mistakes_; }
 
  private:
   void mistake(const std::string& path, const std::string& problem, const std::string& hint) {
-    diagnostics_.add({{file_, 0, 0}, path, problem, hint});
+    mistakes_.push_back({{file_, 0, 0}, path, problem, hint});
   }
   static std::string join(const std::string& path, const char* key) {
     return path.empty() ? key : path + "." + key;
@@ -60,29 +77,33 @@ class ProfileReader {
   const Json* object(const Json& at, const std::string& path, const char* key) {
     const auto found = at.find(key);
     if (found != at.end() && found->is_object()) return &*found;
-    mistake(join(path, key), "missing mapping", "see hardware/README.md");
+    mistake(join(path, key), found == at.end() ? "missing mapping" : "not a mapping",
+            "see hardware/README.md");
     return nullptr;
   }
   std::string text(const Json& at, const std::string& path, const char* key) {
     const auto found = at.find(key);
     if (found != at.end() && found->is_string()) return found->get<std::string>();
-    mistake(join(path, key), "missing text", "see hardware/README.md");
+    mistake(join(path, key), found == at.end() ? "missing text" : "not a text",
+            "see hardware/README.md");
     return "";
   }
-  double number(const Json& at, const std::string& path, const char* key) {
+  /// Nothing after a mistake, as `whole`.
+  std::optional<double> number(const Json& at, const std::string& path, const char* key) {
     const auto found = at.find(key);
     if (found != at.end() && found->is_number() && std::isfinite(found->get<double>()))
       return found->get<double>();
-    mistake(join(path, key), "missing number", "a finite number");
-    return 0;
+    mistake(join(path, key), found == at.end() ? "missing number" : "not a number",
+            "a finite number");
+    return std::nullopt;
   }
-  int whole(const Json& at, const std::string& path, const char* key) {
-    const double value = number(at, path, key);
-    if (value < 0 || value > 1e9 || value != std::floor(value)) {
-      mistake(join(path, key), fmt::format("{} is no count", value), "a whole number from 0 on");
-      return 0;
-    }
-    return static_cast<int>(value);
+  std::optional<int> whole(const Json& at, const std::string& path, const char* key) {
+    const std::optional<double> value = number(at, path, key);
+    if (!value) return std::nullopt;
+    if (*value >= 0 && *value <= 1e9 && *value == std::floor(*value))
+      return static_cast<int>(*value);
+    mistake(join(path, key), fmt::format("{} is no count", *value), "a whole number from 0 on");
+    return std::nullopt;
   }
 
   void read_provenance(const Json& at, KernelProfile::Provenance& out) {
@@ -102,16 +123,24 @@ class ProfileReader {
       mistake("provenance.sources", "missing list", "name where the measurements are from");
       return;
     }
-    for (const Json& s : *sources) {
-      if (!s.is_object()) continue;
-      out.sources.push_back({text(s, "provenance.sources", "name"),
-                             text(s, "provenance.sources", "commit"),
-                             text(s, "provenance.sources", "license")});
+    for (std::size_t i = 0; i < sources->size(); ++i) {
+      const Json& s = (*sources)[i];
+      const std::string at_source = fmt::format("provenance.sources.{}", i);
+      if (!s.is_object()) {
+        mistake(at_source, "not a mapping", "write {name, commit, license}");
+        continue;
+      }
+      out.sources.push_back({text(s, at_source, "name"), text(s, at_source, "commit"),
+                             text(s, at_source, "license")});
     }
   }
 
   KernelCurve read_curve(const Json& at, const std::string& path) {
     KernelCurve curve;
+    if (!at.is_object()) {
+      mistake(path, "not a mapping", "see hardware/README.md");
+      return curve;
+    }
     known(at, path,
           {"op", "kernel", "dtype", "form", "coefficients", "spread", "quality", "table"});
     curve.op = text(at, path, "op");
@@ -120,23 +149,28 @@ class ProfileReader {
     const std::string form = text(at, path, "form");
     curve.form = find_form(form);
     if (curve.form == nullptr) {
-      mistake(path + ".form", fmt::format("unknown form '{}'", form),
-              nearest_name_hint(form, form_names()));
+      if (at.contains("form") && at["form"].is_string())
+        mistake(path + ".form", fmt::format("unknown form '{}'", form),
+                nearest_name_hint(form, form_names()));
       return curve;
     }
     if (const Json* c = object(at, path, "coefficients"))
       read_coefficients(*c, path + ".coefficients", curve);
-    if (const Json* spread = object(at, path, "spread")) {
-      known(*spread, path + ".spread", {"near", "far"});
-      curve.spread_near = number(*spread, path + ".spread", "near");
-      curve.spread_far = number(*spread, path + ".spread", "far");
-      if (curve.spread_near < 0 || curve.spread_far < curve.spread_near)
-        mistake(path + ".spread", "far is below near, or negative", "0 <= near <= far");
-    }
+    if (const Json* spread = object(at, path, "spread"))
+      read_spread(*spread, path + ".spread", curve);
     if (const Json* quality = object(at, path, "quality"))
       read_quality(*quality, path + ".quality", curve);
     if (const Json* table = object(at, path, "table")) read_table(*table, path + ".table", curve);
     return curve;
+  }
+
+  void read_spread(const Json& at, const std::string& path, KernelCurve& curve) {
+    known(at, path, {"near", "far"});
+    const std::optional<double> near = number(at, path, "near"), far = number(at, path, "far");
+    if (near && far && (*near < 0 || *far < *near))
+      mistake(path, "far is below near, or negative", "0 <= near <= far");
+    curve.spread_near = near.value_or(0);
+    curve.spread_far = far.value_or(0);
   }
 
   void read_coefficients(const Json& at, const std::string& path, KernelCurve& curve) {
@@ -147,12 +181,12 @@ class ProfileReader {
         curve.coefficients.push_back(0);
         continue;
       }
-      const double value = number(at, path, c.name);
+      const std::optional<double> value = number(at, path, c.name);
       constexpr double kSlack = 1.001;  // written with four digits
-      if (value < c.low / kSlack || value > c.high * kSlack)
-        mistake(join(path, c.name), fmt::format("{} is outside its range", value),
+      if (value && (*value < c.low / kSlack || *value > c.high * kSlack))
+        mistake(join(path, c.name), fmt::format("{} is outside its range", *value),
                 fmt::format("{} to {}", c.low, c.high));
-      curve.coefficients.push_back(value);
+      curve.coefficients.push_back(value.value_or(c.start));
     }
     known(at, path, names);
   }
@@ -173,14 +207,14 @@ class ProfileReader {
   }
 
   void read_errors(const Json& at, const std::string& path, FitQuality& q) {
-    q.points = whole(at, path, "points");
-    q.shapes = whole(at, path, "shapes");
-    q.form_p50 = number(at, path, "form_p50");
-    q.form_p90 = number(at, path, "form_p90");
-    q.left_p50 = number(at, path, "left_out_p50");
-    q.left_p90 = number(at, path, "left_out_p90");
-    q.in_p50 = number(at, path, "in_sample_p50");
-    q.in_p90 = number(at, path, "in_sample_p90");
+    q.points = whole(at, path, "points").value_or(0);
+    q.shapes = whole(at, path, "shapes").value_or(0);
+    q.form_p50 = number(at, path, "form_p50").value_or(0);
+    q.form_p90 = number(at, path, "form_p90").value_or(0);
+    q.left_p50 = number(at, path, "left_out_p50").value_or(0);
+    q.left_p90 = number(at, path, "left_out_p90").value_or(0);
+    q.in_p50 = number(at, path, "in_sample_p50").value_or(0);
+    q.in_p90 = number(at, path, "in_sample_p90").value_or(0);
   }
 
   bool read_axes(const Json& at, const std::string& path, KernelCurve& curve) {
@@ -189,34 +223,45 @@ class ProfileReader {
       mistake(path + ".axes", "not a list of at most four axes", "see hardware/README.md");
       return false;
     }
-    for (const Json& a : *axes) {
-      known(a, path + ".axes", {"axis", "low", "step", "count"});
-      TableAxis axis;
-      const std::string name = text(a, path + ".axes", "axis");
-      const auto& names = curve.form->axes;
-      const auto found = std::ranges::find(names, name);
-      if (found == names.end())
-        mistake(path + ".axes", fmt::format("unknown axis '{}'", name),
-                nearest_name_hint(name, {names.begin(), names.end()}));
-      axis.coordinate = static_cast<int>(found - names.begin());
-      axis.low = number(a, path + ".axes", "low");
-      axis.step = number(a, path + ".axes", "step");
-      axis.count = whole(a, path + ".axes", "count");
-      if (axis.step <= 0 || axis.count < 1 || axis.count > kMostKnots) {
-        mistake(path + ".axes", "an axis needs a step above 0 and 1 to 1000 knots",
-                "see hardware/README.md");
-        return false;
-      }
-      curve.table.axes.push_back(axis);
+    const std::size_t before = mistakes_.size();
+    for (std::size_t i = 0; i < axes->size(); ++i)
+      curve.table.axes.push_back(
+          read_axis((*axes)[i], fmt::format("{}.axes.{}", path, i), *curve.form));
+    return mistakes_.size() == before;
+  }
+
+  TableAxis read_axis(const Json& at, const std::string& path, const Form& form) {
+    TableAxis axis;
+    if (!at.is_object()) {
+      mistake(path, "not a mapping", "write {axis, low, step, count}");
+      return axis;
     }
-    return true;
+    known(at, path, {"axis", "low", "step", "count"});
+    const std::string name = text(at, path, "axis");
+    const auto found = std::ranges::find(form.axes, name);
+    if (found == form.axes.end() && at.contains("axis") && at["axis"].is_string())
+      mistake(path + ".axis", fmt::format("unknown axis '{}'", name),
+              nearest_name_hint(name, {form.axes.begin(), form.axes.end()}));
+    axis.coordinate = static_cast<int>(found - form.axes.begin());
+    axis.low = number(at, path, "low").value_or(0);
+    const std::optional<double> step = number(at, path, "step");
+    const std::optional<int> count = whole(at, path, "count");
+    if (step && *step <= 0)
+      mistake(path + ".step", fmt::format("{} is not above 0", *step), "the distance of two knots");
+    if (count && (*count < 1 || *count > kMostKnots))
+      mistake(path + ".count", fmt::format("{} knots", *count), "an axis has 1 to 1000");
+    axis.step = step.value_or(1);
+    axis.count = count.value_or(1);
+    return axis;
   }
 
   void read_table(const Json& at, const std::string& path, KernelCurve& curve) {
     known(at, path, {"axes", "log_milli", "near"});
     if (!read_axes(at, path, curve)) return;
     const auto values = at.find("log_milli");
+    const std::size_t before = mistakes_.size();
     const std::string near = text(at, path, "near");
+    if (mistakes_.size() > before) return;
     const std::size_t size = curve.table.axes.empty() ? 0 : curve.table.size();
     if (values == at.end() || !values->is_array() || values->size() != size ||
         near.size() != size) {
@@ -225,9 +270,11 @@ class ProfileReader {
       return;
     }
     curve.table.values.reserve(size);
-    for (const Json& v : *values) {
+    for (std::size_t i = 0; i < size; ++i) {
+      const Json& v = (*values)[i];
       if (!v.is_number_integer()) {
-        mistake(path + ".log_milli", "not a whole number", "thousandths of a natural logarithm");
+        mistake(fmt::format("{}.log_milli.{}", path, i), "not a whole number",
+                "thousandths of a natural logarithm");
         return;
       }
       curve.table.values.push_back(static_cast<float>(v.get<double>() / 1000));
@@ -239,8 +286,16 @@ class ProfileReader {
   static constexpr std::size_t kMostAxes = 4;
   static constexpr int kMostKnots = 1000;
   std::string file_;
-  Diagnostics diagnostics_;
+  std::vector<Diagnostic> mistakes_;
 };
+
+/// Where a byte stands, counted from 1 as nlohmann does.
+Where place_of(const std::string& text, std::size_t byte, const std::string& file) {
+  const std::string before = text.substr(0, std::max<std::size_t>(byte, 1) - 1);
+  const auto line = static_cast<int>(std::ranges::count(before, '\n')) + 1;
+  const std::size_t start = before.rfind('\n') + 1;  // npos + 1 is 0
+  return {file, line, static_cast<int>(before.size() - start) + 1};
+}
 
 }  // namespace
 
@@ -249,10 +304,8 @@ KernelProfile read_profile(const std::string& text, const std::string& file) {
   try {
     root = Json::parse(text);
   } catch (const Json::parse_error& error) {
-    const std::string before = text.substr(0, error.byte);
-    const auto line = static_cast<int>(std::ranges::count(before, '\n')) + 1;
-    throw_input_error(
-        {{file, line, 0}, "", "not a JSON document", "a profile is written by moesim fit"});
+    throw_input_error({place_of(text, error.byte, file), "", "not a JSON document",
+                       "a profile is written by moesim fit"});
   } catch (const Json::out_of_range&) {
     throw_input_error({{file, 0, 0},
                        "",
@@ -261,7 +314,10 @@ KernelProfile read_profile(const std::string& text, const std::string& file) {
   }
   if (!root.is_object())
     throw_input_error({{file, 1, 1}, "", "not a mapping", "a profile is written by moesim fit"});
-  return ProfileReader(file).read(root);
+  ProfileReader reader(file);
+  KernelProfile profile = reader.read(root);
+  if (!reader.mistakes().empty()) throw_with_places(reader.mistakes(), text, file);
+  return profile;
 }
 
 KernelProfile load_profile(const std::filesystem::path& file) {

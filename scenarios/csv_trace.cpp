@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <array>
 #include <fmt/format.h>
+#include <unordered_map>
 #include <utility>
 
+#include "scenarios/request_trace.h"
 #include "scenarios/trace_rows.h"
 
 namespace moesim {
@@ -151,6 +153,9 @@ bool read_blocks_header(std::string_view line, int number, TraceRows& rows,
   return true;
 }
 
+constexpr const char* kNoBlockLine = "not a line of block ids";
+constexpr const char* kBlockLineHint = R"(write {"request_id":0,"block_ids":[0,1,2]})";
+
 /// One line of a blocks file: whose it is, and the ids appended to `ids`.
 struct BlockLine {
   std::string_view request_id;
@@ -194,6 +199,41 @@ TraceRows read_csv_rows(std::string_view text, TraceMistakes& mistakes) {
   return CsvReader(text, mistakes).run();
 }
 
+bool is_blocks_file(std::string_view text) {
+  Lines lines(text);
+  if (!lines.next()) return false;
+  FlatObject first(lines.line());
+  while (first.next()) {
+    if (first.key() == "format") return first.value() == "request-prefix-blocks";
+  }
+  return false;
+}
+
+std::size_t check_blocks_file(std::string_view text, const std::string& name) {
+  TraceMistakes mistakes(name);
+  Lines lines(text);
+  TraceRows rows;
+  std::unordered_map<std::string_view, int> line_of;
+  std::vector<std::uint64_t> ids;
+  const bool begun =
+      lines.next() && read_blocks_header(lines.line(), lines.number(), rows, mistakes);
+  while (begun && lines.next()) {
+    const BlockLine line = read_block_line(lines.line(), ids);
+    if (!line.good) {
+      mistakes.add(lines.number(), "", kNoBlockLine, kBlockLineHint);
+      continue;
+    }
+    const auto [first, fresh] = line_of.try_emplace(line.request_id, lines.number());
+    if (!fresh)
+      mistakes.add(
+          lines.number(), "request_id",
+          fmt::format("{} stands in line {} already", shown(line.request_id), first->second),
+          "one line a request");
+  }
+  mistakes.throw_if_any();
+  return line_of.size();
+}
+
 void read_block_lines(std::string_view text, TraceRows& rows, TraceMistakes& mistakes) {
   Lines lines(text);
   if (!lines.next()) {
@@ -215,8 +255,7 @@ void read_block_lines(std::string_view text, TraceRows& rows, TraceMistakes& mis
     const BlockLine line = read_block_line(lines.line(), ids);
     TraceRow& request = rows.rows[row];
     if (!line.good) {
-      mistakes.add(lines.number(), "", "not a line of block ids",
-                   R"(write {"request_id":0,"block_ids":[0,1,2]})");
+      mistakes.add(lines.number(), "", kNoBlockLine, kBlockLineHint);
     } else if (line.request_id != request.id) {
       mistakes.add(lines.number(), "request_id",
                    fmt::format("{} stands where the trace has {}", shown(line.request_id),

@@ -204,6 +204,17 @@ void assign_nodes(Scenario& scenario) {
     scenario.instances[i].node = layout.node[i];
 }
 
+/// The trace is read when it is replayed: it is told here what it must have.
+void ask_for_priorities(Scenario& scenario, const std::vector<EngineKeys>& engines) {
+  if (!scenario.workload.trace) return;
+  for (std::size_t i = 0; i < scenario.instances.size(); ++i) {
+    if (!scenario.instances[i].engine.priority_scheduling) continue;
+    scenario.workload.trace->without_priority =
+        no_priorities(engines[i].scheduling_policy, "requests of the trace");
+    return;
+  }
+}
+
 /// Reads one document into a scenario; mistakes go to the context.
 Scenario read_scenario(Document document, LoadContext& context) {
   Scenario scenario;
@@ -241,6 +252,7 @@ Scenario read_scenario(Document document, LoadContext& context) {
   for (const EngineKeys& entry : deployment.engines) engines.push_back(merged(engine, entry));
   const bool has_model = scenario.model.num_layers() > 0;
   if (has_model && system.complete) resolve_instances(scenario, engines, root, context);
+  ask_for_priorities(scenario, engines);
   validate({.scenario = scenario,
             .root = root,
             .engines = engines,

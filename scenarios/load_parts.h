@@ -53,6 +53,10 @@ struct Given {
   explicit operator bool() const { return value.has_value(); }
 };
 
+/// What is said where an engine follows priorities and `requests` have none.
+[[nodiscard]] Diagnostic no_priorities(const Given<std::string>& policy,
+                                       const std::string& requests);
+
 /// A mistake at a key read earlier.
 template <class T>
 void fail(LoadContext& context, const Given<T>& at, const std::string& problem,

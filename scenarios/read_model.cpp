@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <filesystem>
+#include <fmt/format.h>
 #include <map>
 #include <utility>
 
@@ -53,6 +55,11 @@ std::string either(const Given<std::string>& ours, const Given<std::string>& the
   return ours.value.value_or(found->second);
 }
 
+/// "./x", "/x" or "x/config.json" is meant as a file; "Qwen/Qwen3-30B-A3B" may be an id.
+bool is_path(const std::string& name) {
+  return name.starts_with('.') || name.starts_with('/') || name.ends_with(".json");
+}
+
 /// Loads each model once in a load, however many variants ask for it.
 std::optional<ModelSpec> find_model(Reader& root, LoadContext& context) {
   const std::string key = "model";
@@ -63,6 +70,13 @@ std::optional<ModelSpec> find_model(Reader& root, LoadContext& context) {
   const std::string cached = folder.string() + "\n" + name;
   const auto found = context.cache.models.find(cached);
   if (found != context.cache.models.end()) return found->second;
+  std::error_code none;
+  if (is_path(name) && !std::filesystem::exists(folder / name, none)) {
+    root.fail(key,
+              fmt::format("there is no file '{}'", (folder / name).lexically_normal().string()),
+              "paths in a scenario start at its folder, paths of --set at the current one");
+    return std::nullopt;
+  }
   try {
     return context.cache.models.emplace(cached, load_model(name, folder, where)).first->second;
   } catch (const InputError& error) {

@@ -62,6 +62,23 @@ struct NodeEntry {
   bool complete = false;
 };
 
+/// A profile's file. Curves of another system would be found after all of this one's, if at all.
+std::filesystem::path read_profile_file(Reader& in, const std::string& system,
+                                        LoadContext& context) {
+  const std::filesystem::path file = context.file(in, "kernels");
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(file, none)) return file;  // reported already
+  try {
+    const KernelProfile profile = load_profile(file);
+    if (!system.empty() && profile.system != system)
+      in.fail("kernels", fmt::format("a profile of {}, and the node is {}", profile.system, system),
+              "name one of this system, or write auto, which borrows from others what it lacks");
+  } catch (const InputError& error) {
+    context.report(error, in, "kernels");
+  }
+  return file;
+}
+
 /// auto, roofline, the name of a shipped profile of the system, or a file.
 KernelSource read_kernels(Reader& in, const std::string& system, LoadContext& context) {
   KernelSource source;
@@ -76,8 +93,7 @@ KernelSource read_kernels(Reader& in, const std::string& system, LoadContext& co
   }
   if (!source.file.empty()) return source;
   if (source.name.ends_with(".json")) {
-    source.file = context.folder(in.where("kernels")) / source.name;
-    (void)load_profile(source.file);
+    source.file = read_profile_file(in, system, context);
   } else {
     in.fail("kernels", "unknown kernel profile '" + source.name + "'",
             nearest_name_hint(source.name, known));

@@ -12,10 +12,19 @@ bool is_name_character(char c) {
          c == '_' || c == '.';
 }
 
+/// A variant's files lie in a folder of its name, beside those of the base and the comparison.
+void reject_file_name(Reader& in, const std::string& name) {
+  static const std::set<std::string> kFiles = {"report.json",    "metrics.prom", "report.html",
+                                               "requests.jsonl", "trace.json",   "comparison.json"};
+  if (kFiles.contains(name))
+    in.fail("name", "'" + name + "' is a file that a run writes", "choose another name");
+}
+
 VariantSpec read_variant(Reader& in) {
   VariantSpec variant;
   variant.where = in.where();
   variant.name = read_safe_name(in, "name");
+  reject_file_name(in, variant.name);
   Reader set = in.map("set");
   for (const std::string& path : set.keys()) {
     const std::string first = path.substr(0, path.find('.'));

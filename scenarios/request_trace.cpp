@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "scenarios/chain_ids.h"
@@ -73,6 +74,9 @@ void check_unique_ids(const std::vector<TraceRow>& rows, TraceMistakes& mistakes
 
 /// Reads both files, or throws with every mistake of the first that has some.
 TraceRows read_rows(const TraceText& text, const TraceSpec& spec) {
+  if (is_blocks_file(text.trace))
+    refuse_file(text.trace_name, "", "holds the block ids of a trace, not its requests",
+                "name the CSV that it lies beside: NAME.blocks.jsonl is read with NAME.csv");
   TraceMistakes mistakes(text.trace_name);
   TraceRows rows;
   if (is_jsonl(text.trace)) {
@@ -160,6 +164,18 @@ void add_kinds(const TraceRows& rows, Window window, const std::string& name_of_
   }
 }
 
+/// Gives every request without a name its number, or the next that no other has.
+void name_the_rest(std::vector<std::string>& names) {
+  if (std::ranges::find(names, "") == names.end()) return;
+  std::unordered_set<std::string> taken(names.begin(), names.end());
+  std::size_t next = names.size();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!names[i].empty()) continue;
+    names[i] = std::to_string(i);
+    while (!taken.insert(names[i]).second) names[i] = std::to_string(next++);
+  }
+}
+
 /// The file's request ids, unless they are the row numbers.
 void add_names(const TraceRows& rows, Window window, Workload& workload) {
   bool numbered = true;
@@ -173,6 +189,7 @@ void add_names(const TraceRows& rows, Window window, Workload& workload) {
   workload.names.reserve(window.size());
   for (std::size_t i = window.first; i < window.last; ++i)
     workload.names.emplace_back(rows.rows[i].id);
+  name_the_rest(workload.names);
 }
 
 void add_chains(const TraceRows& rows, Window window, Workload& workload) {
@@ -206,6 +223,7 @@ Workload parse_request_trace(const TraceText& text, const TraceSpec& spec) {
     refuse_file(text.trace_name, "workload.trace.block_tokens",
                 "has no effect: the trace has no block ids", "leave it out");
   }
+  if (spec.without_priority && !rows.has_priority) throw_input_error(*spec.without_priority);
   const Window window = find_window(rows, spec, text.trace_name);
   Workload workload;
   workload.arrival_ns.reserve(window.size());
@@ -270,8 +288,10 @@ std::string write_request_csv(const Workload& workload) {
   const bool sessions = !workload.session.empty();
   const bool domains = !workload.domain.empty();
   const bool classes = !workload.slo_class.empty();
+  const bool priorities = !workload.priority.empty();
   std::string out = "request_id,arrival_s,prompt_tokens,output_tokens";
   if (sessions) out += ",session_id";
+  if (priorities) out += ",priority";
   if (domains) out += ",domain";
   if (classes) out += ",slo_class";
   out += '\n';
@@ -282,6 +302,7 @@ std::string write_request_csv(const Workload& workload) {
     fmt::format_to(std::back_inserter(out), ",{},{}", workload.prompt_tokens[i],
                    workload.output_tokens[i]);
     if (sessions) out += ',' + field_of(session_name(workload, i).value_or(""));
+    if (priorities) fmt::format_to(std::back_inserter(out), ",{}", workload.priority[i]);
     if (domains) {
       out += ',';
       if (workload.domain[i] != kNoDomain)

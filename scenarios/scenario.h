@@ -87,6 +87,7 @@ struct TraceSpec {
   double start_s = 0;
   std::optional<double> end_s;
   double rate_scale = 1;
+  std::optional<Diagnostic> without_priority;  ///< the mistake that a trace without them makes
 };
 
 struct ArrivalSpec {

@@ -229,12 +229,11 @@ void check_pipeline(const Rules& rules, std::size_t entry) {
                   "use tensor_parallel_size, or backend: vllm");
 }
 
-/// Priorities come with a trace; drawn requests have none.
+/// Priorities come with a trace, whose reader tells whether it has some; drawn requests have none.
 void check_priority(const Rules& rules, const EngineSpec& engine, const EngineKeys& keys) {
   if (!engine.priority_scheduling || rules.scenario.workload.trace) return;
-  fail(rules.context, keys.scheduling_policy,
-       "priority has no effect: requests of a synthetic workload have none",
-       "write fcfs, or replay a trace with a priority column");
+  rules.context.diagnostics.add(
+      no_priorities(keys.scheduling_policy, "requests of a synthetic workload"));
 }
 
 /// A router has nothing to choose with one instance.
@@ -325,6 +324,11 @@ void check_engines(const Rules& rules) {
 }
 
 }  // namespace
+
+Diagnostic no_priorities(const Given<std::string>& policy, const std::string& requests) {
+  return {policy.where, policy.key, fmt::format("priority has no effect: {} have none", requests),
+          "write fcfs, or replay a trace with a priority column"};
+}
 
 void validate(const ValidateInputs& inputs, LoadContext& context) {
   const Rules rules{inputs.scenario, inputs.root, inputs.engines, context};

@@ -49,7 +49,7 @@ struct Workload {
   bool closed_loop = false;        ///< every request is issued by a free slot of `max_concurrency`
   int max_concurrency = 0;         ///< client semaphore; 0 = none
   double block_tokens = 0;         ///< of the trace, for the report; 0 = no identity
-  std::vector<std::string> names;  ///< empty, or the trace's own request ids, "" where it has none
+  std::vector<std::string> names;  ///< empty, or the trace's own request ids, each once
   std::string description;         ///< one line for the report
   [[nodiscard]] std::size_t size() const { return prompt_tokens.size(); }
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,8 +22,9 @@ struct SampleFile {
     std::string name;    ///< without its folder
     std::string sha256;  ///< 64 hexadecimal digits
   };
-  std::vector<Input> inputs;       ///< files the samples are from
-  std::vector<std::string> notes;  ///< what was left out or assumed
+  std::vector<Input> inputs;                    ///< files the samples are from
+  std::vector<std::string> notes;               ///< what was left out or assumed
+  std::map<std::string, std::string> versions;  ///< of the frameworks, where they are known
   std::vector<KernelSample> samples;
   // Set by the reader:
   std::size_t measured = 0, imported = 0;  ///< samples by status
@@ -40,7 +42,8 @@ struct SampleFile {
 /// Reads it back. Points that were not measured (status skipped, invalid, throttled) are left out
 /// and told in `warnings`, as is a file without its closing line. Throws InputError with file, line
 /// and column of the first 20 mistakes: lines that are no JSON object, unknown, doubled and missing
-/// keys, numbers out of range, a count that is not that of the points.
+/// keys, operators that no form describes, sizes that their form cannot do without and numbers out
+/// of range, a count that is not that of the points.
 [[nodiscard]] SampleFile read_samples(std::string_view text, const std::string& file_name);
 
 }  // namespace moesim

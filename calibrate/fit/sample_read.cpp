@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "calibrate/fit/plans.h"
 #include "calibrate/fit/sample_file.h"
 #include "hardware/kernel_fields.h"
 #include "sim/base/diagnostic.h"
@@ -19,9 +20,10 @@ using Names = std::vector<std::string>;
 constexpr std::size_t kMostMistakes = 20;
 constexpr const char* kHelp = "see calibrate/README.md";
 
-/// Beyond these a unit is wrong: the public tables have calls of 1.7 us to 1.03 s.
-constexpr double kLargestSize = 1e18;
-constexpr double kShortest = 1e-8, kLongest = 10;  // seconds
+constexpr double kLargestSize = 1e18;  ///< beyond, a unit is wrong
+/// What is counted in a call; the other sizes are sums, means and shares of a rank.
+const Names kCounts = {"m",     "n",       "k",     "tokens", "total_experts", "topk",
+                       "batch", "queries", "heads", "gpus",   "nodes",         "rows"};
 
 const Names& axis_names() {
   static const Names kNames = [] {
@@ -102,18 +104,19 @@ class Line {
     if (diagnostics_.size() < kMostMistakes)
       diagnostics_.add({{file_, number_, static_cast<int>(column)}, key, problem, hint});
   }
-  /// Where the last key of a path begins; 1 if it is not there.
+  /// Where the last key of a path that is there begins; 1 if none is.
   [[nodiscard]] std::size_t column_of(const std::string& path) const {
-    std::size_t at = 0, found = std::string_view::npos;
+    std::size_t at = 0, found = std::string_view::npos, column = 1;
     for (std::size_t begin = 0; begin <= path.size();) {
       const std::size_t end = std::min(path.find('.', begin), path.size());
       const std::string quoted = "\"" + path.substr(begin, end - begin) + "\"";
       found = text_.find(quoted, at);
-      if (found == std::string_view::npos) return 1;
+      if (found == std::string_view::npos) return column;
+      column = found + 1;
       at = found + quoted.size();
       begin = end + 1;
     }
-    return found + 1;
+    return column;
   }
 
   std::string_view text_;
@@ -186,6 +189,18 @@ class FileReader {
           {line.text(input, "inputs.", "name", true), line.text(input, "inputs.", "sha256", true)});
     }
     out_.notes = texts(json, "notes", line);
+    read_versions(json, line);
+  }
+
+  /// Those of frameworks; what else a microbenchmark lists is for people.
+  void read_versions(const Json& json, Line& line) {
+    const auto versions = json.find("versions");
+    if (versions == json.end()) return;
+    if (!versions->is_object()) return line.mistake("versions", "not a mapping", kHelp);
+    for (const char* framework : {"vllm", "sglang", "trtllm"}) {
+      if (!versions->contains(framework)) continue;
+      out_.versions[framework] = line.text(*versions, "versions.", framework, true);
+    }
   }
 
   void read_point(const Json& json, Line& line) {
@@ -209,7 +224,8 @@ class FileReader {
     sample.system = line.text(json, "", "system", false);
     sample.framework = line.text(json, "", "framework", false);
     sample.shape_key = line.text(json, "", "shape", false);
-    read_axes(json, line, sample.shape);
+    if (!known_operator(sample.op, line)) return;
+    read_axes(json, line, sample);
     sample.seconds = read_time(json, line);
     for (const std::string& flag : texts(json, "flags", line)) sample.suspect |= flag == "suspect";
     out_.samples.push_back(std::move(sample));
@@ -223,7 +239,16 @@ class FileReader {
                    "lines are missing or doubled");
   }
 
-  static void read_axes(const Json& json, Line& line, KernelShape& shape) {
+  /// A sample that nothing fits would be lost without a word.
+  static bool known_operator(const std::string& op, Line& line) {
+    if (op.empty()) return false;  // reported already
+    const Names known = fitted_operators();
+    if (std::ranges::find(known, op) != known.end()) return true;
+    line.mistake("op", fmt::format("unknown operator '{}'", op), nearest_name_hint(op, known));
+    return false;
+  }
+
+  static void read_axes(const Json& json, Line& line, KernelSample& sample) {
     const auto axes = json.find("axes");
     if (axes == json.end() || !axes->is_object())
       return line.mistake("axes", "missing mapping of sizes", kHelp);
@@ -233,23 +258,40 @@ class FileReader {
       if (value == axes->end()) continue;
       // Below 0 stands for "as measured" where KernelShape says so.
       const double least = KernelShape().*field.member < 0 ? -1 : 0;
-      shape.*field.member =
-          line.number(*value, std::string("axes.") + field.name, least, kLargestSize);
+      sample.shape.*field.member =
+          read_size(*value, std::string("axes.") + field.name, least, line);
     }
+    for (const char* size : sizes_needed(sample.op)) {
+      const auto field = std::ranges::find(kKernelFields, std::string_view(size),
+                                           [](const KernelField& f) { return f.name; });
+      if (axes->contains(size) && !(*axes)[size].is_number()) continue;  // reported already
+      if (sample.shape.*field->member <= 0)
+        line.mistake(std::string("axes.") + size, "must be above 0",
+                     fmt::format("a call of {} has this size", sample.op));
+    }
+  }
+
+  static double read_size(const Json& value, const std::string& path, double least, Line& line) {
+    const double size = line.number(value, path, least, kLargestSize);
+    const bool count = std::ranges::find(kCounts, path.substr(path.find('.') + 1)) != kCounts.end();
+    if (count && size != std::floor(size))
+      line.mistake(path, fmt::format("{} is not a whole number", size), kHelp);
+    return size;
   }
 
   static double read_time(const Json& json, Line& line) {
     const auto t = json.find("t");
     if (t == json.end() || !t->is_object()) {
       line.mistake("t", "missing mapping of times", "{\"p50\": seconds}");
-      return kShortest;
+      return kShortestCall;
     }
     line.only(*t, "t.", {"p50", "p10", "p25", "p75", "p90", "min", "mean", "n", "notch"});
     double before = 0;
     for (const char* quantile : {"min", "p10", "p25", "p50", "p75", "p90"}) {
       const auto value = t->find(quantile);
       if (value == t->end()) continue;
-      const double time = line.number(*value, std::string("t.") + quantile, kShortest, kLongest);
+      const double time =
+          line.number(*value, std::string("t.") + quantile, kShortestCall, kLongestCall);
       if (time < before)
         line.mistake(std::string("t.") + quantile, "below a lower quantile", "quantiles rise");
       before = time;
@@ -257,7 +299,7 @@ class FileReader {
     const auto median = t->find("p50");
     if (median != t->end() && median->is_number()) return median->get<double>();
     if (median == t->end()) line.mistake("t.p50", "missing number", "the median, in seconds");
-    return kShortest;
+    return kShortestCall;
   }
 
   static std::vector<Json> objects(const Json& json, const char* key, Line& line) {

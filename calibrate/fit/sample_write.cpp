@@ -22,6 +22,7 @@ Json header_of(const SampleFile& file) {
   header["inputs"] = Json::array();
   for (const SampleFile::Input& input : file.inputs)
     header["inputs"].push_back({{"name", input.name}, {"sha256", input.sha256}});
+  if (!file.versions.empty()) header["versions"] = file.versions;
   header["notes"] = file.notes;
   return header;
 }

@@ -33,6 +33,13 @@ class Row {
     mistake(column, fmt::format("'{}' is not a number", text));
     return 1;
   }
+  /// Whether the sum or product that it goes into is in range, the table of ours tells.
+  [[nodiscard]] double count(const char* column) {
+    const double value = number(column);
+    if (value >= 0 && value == std::floor(value)) return value;
+    mistake(column, fmt::format("'{}' is not a whole number", text(column)));
+    return 1;
+  }
   void mistake(const char* column, const std::string& problem) {
     if (diagnostics_.size() < kMostTableMistakes)
       diagnostics_.add(
@@ -121,7 +128,7 @@ std::string message_bytes(Row& row, const char* dtype_column) {
   if (dtype == "half" || dtype == "float16" || dtype == "bfloat16") bytes = 2;
   if (dtype == "float32") bytes = 4;
   if (bytes == 0) row.mistake(dtype_column, fmt::format("unknown element type '{}'", dtype));
-  return plain(row.number("message_size") * bytes);
+  return plain(row.count("message_size") * bytes);
 }
 std::string nccl_bytes(Row& row) {
   return message_bytes(row, "nccl_dtype");
@@ -156,7 +163,7 @@ std::string moe_phase(Row& row) {
 
 /// The length a decode step sees, its own token taken off.
 std::string past_tokens(Row& row) {
-  return plain(row.number("isl") + row.number("step") - 1);
+  return plain(row.count("isl") + row.count("step") - 1);
 }
 
 // --- tables ------------------------------------------------------------------------------------
@@ -171,11 +178,14 @@ struct Column {
 using Columns = std::vector<Column>;
 
 const Column kSource{"src", "framework", framework_of};
+const Column kVersion{"version", "version"};  ///< of the framework; of NCCL's tables NCCL's
 const Column kLatency{"latency_us", "latency", microseconds};
 
-const Columns kGemm{
-    kSource, {"dtype", "gemm_dtype", gemm_format}, {"n", "n"}, {"k", "k"}, {"m", "m"}, kLatency};
+const Columns kGemm{kSource,    kVersion,   {"dtype", "gemm_dtype", gemm_format},
+                    {"n", "n"}, {"k", "k"}, {"m", "m"},
+                    kLatency};
 const Columns kMoe{kSource,
+                   kVersion,
                    {"kernel", "kernel_source", moe_kernel},
                    {"dtype", "moe_dtype", moe_format},
                    {"dist", "distribution"},
@@ -200,18 +210,20 @@ const Columns kNccl{{"nccl", "version"},
                     {"bytes", "message_size", nccl_bytes, "nccl_dtype"},
                     kLatency};
 const Columns kAllReduce{kSource,
+                         kVersion,
                          {"mode", "kernel_source", launch_mode},
                          {"gpus", "num_gpus"},
                          {"bytes", "message_size", all_reduce_bytes, "allreduce_dtype"},
                          kLatency};
 const Columns kProducts{kSource,
+                        kVersion,
                         {"op", "op_name"},
                         {"dtype", "bmm_dtype", product_format},
                         {"heads", "num_heads"},
                         {"tokens", "num_tokens"},
                         kLatency};
-const Columns kQuantise{kSource,    {"op", "op_name"}, {"dtype", "quant_dtype"},
-                        {"m", "m"}, {"k", "k"},        kLatency};
+const Columns kQuantise{kSource,    kVersion,   {"op", "op_name"}, {"dtype", "quant_dtype"},
+                        {"m", "m"}, {"k", "k"}, kLatency};
 const Columns kDeepEp{{"ver", "version"},   {"nodes", "node_num"},      {"hidden", "hidden_size"},
                       {"topk", "num_topk"}, {"experts", "num_experts"}, {"tokens", "num_token"}};
 
@@ -225,6 +237,7 @@ Columns with(Columns columns, std::initializer_list<Column> more) {
 
 Columns attention_columns(bool generation) {
   return {kSource,
+          kVersion,
           {"attn_dtype", "attn_dtype", compute_format},
           {"kv_dtype", "kv_cache_dtype", cache_format},
           {"heads", "num_heads"},
@@ -238,6 +251,7 @@ Columns attention_columns(bool generation) {
 
 Columns mla_columns(bool generation) {
   return {kSource,
+          kVersion,
           {"kv_dtype", "kv_cache_dtype", cache_format},
           {"heads", "num_heads"},
           {"batch", "batch_size"},

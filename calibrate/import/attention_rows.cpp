@@ -8,13 +8,6 @@ namespace moesim {
 
 namespace {
 
-double bytes_of(KernelTable& table, std::size_t row, const char* column) {
-  const std::string dtype = table.text(row, {column});
-  const double bytes = weight_bytes_of(dtype);
-  if (bytes == 0) table.mistake(row, column, "unknown number format '" + dtype + "'");
-  return bytes;
-}
-
 /// `batch` sequences alike: `queries` new tokens each over `past` cached ones.
 void set_work(KernelShape& s, double batch, double queries, double past) {
   s.batch = batch;
@@ -37,21 +30,23 @@ void read_uniform_rows(KernelTable& table, KernelSamples& out) {
     sample.system = table.system();
     sample.framework = table.text(row, {"src", "framework"});
     sample.op = decode ? "attention_generation" : "attention_context";
-    sample.dtype = table.text(row, {"attn_dtype"}) + "/" + table.text(row, {"kv_dtype"});
+    const std::string computed = table.format(row, {"attn_dtype"});
+    const std::string cached = table.format(row, {"kv_dtype"});
+    sample.dtype = computed + "/" + cached;
     KernelShape& s = sample.shape;
-    s.heads = table.positive(row, {"heads"});
-    s.kv_heads = table.positive(row, {"kv_heads"});
-    s.head_dim = table.positive(row, {"head_dim"});
-    s.window = table.number(row, {"window"});
-    s.input_bytes = bytes_of(table, row, "attn_dtype");
-    s.kv_bytes = bytes_of(table, row, "kv_dtype");
-    const double batch = table.positive(row, {"batch"});
+    s.heads = table.size(row, {"heads"});
+    s.kv_heads = table.size(row, {"kv_heads"});
+    s.head_dim = table.size(row, {"head_dim"});
+    s.window = table.size(row, {"window"}, kFromZero, 0);
+    s.input_bytes = weight_bytes_of(computed);
+    s.kv_bytes = weight_bytes_of(cached);
+    const double batch = table.size(row, {"batch"});
     if (decode)
-      set_work(s, batch, 1, table.number(row, {"past_len"}));
+      set_work(s, batch, 1, table.size(row, {"past_len"}, kFromZero));
     else
-      set_work(s, batch, table.positive(row, {"seq_len"}), 0);
+      set_work(s, batch, table.size(row, {"seq_len"}), 0);
     sample.shape_key = heads_key(s);
-    sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;
+    sample.seconds = table.microseconds(row, {"latency_us"}) * 1e-6;
     out.samples.push_back(std::move(sample));
   }
 }
@@ -61,13 +56,14 @@ void read_uniform_rows(KernelTable& table, KernelSamples& out) {
 /// kept.
 void read_profile_rows(KernelTable& table, KernelSamples& out) {
   const LayerProfile profile = layer_profile_of(table.path());
+  out.versions["vllm"].insert(profile.version);
   constexpr std::size_t kEvery = 8;
   std::size_t mixed = 0;
   for (std::size_t row = 0; row < table.rows(); ++row) {
-    const double chunk = table.number(row, {"prefill_chunk"});
-    const double decodes = table.number(row, {"n_decode"});
-    const double seconds = table.positive(row, {"time_us"}) * 1e-6;
-    if (chunk < 0 || decodes < 0 || chunk + decodes <= 0)
+    const double chunk = table.size(row, {"prefill_chunk"}, kFromZero);
+    const double decodes = table.size(row, {"n_decode"}, kFromZero);
+    const double seconds = table.microseconds(row, {"time_us"}) * 1e-6;
+    if (chunk + decodes <= 0)
       table.mistake(row, "prefill_chunk", "a row must have a chunk or decoding sequences");
     if (chunk > 0 && decodes > 0 && mixed++ % kEvery != 0) continue;
     KernelSample sample;
@@ -80,11 +76,11 @@ void read_profile_rows(KernelTable& table, KernelSamples& out) {
     s.kv_heads = std::max(1.0, profile.kv_heads / profile.tp);
     s.head_dim = profile.head_dim;
     if (chunk > 0)
-      set_work(s, 1, chunk, table.number(row, {"kv_prefill"}));
+      set_work(s, 1, chunk, table.size(row, {"kv_prefill"}, kFromZero));
     else
-      set_work(s, decodes, 1, table.number(row, {"kv_decode"}));
+      set_work(s, decodes, 1, table.size(row, {"kv_decode"}, kFromZero));
     if (chunk > 0 && decodes > 0) {
-      const double context = table.number(row, {"kv_decode"});
+      const double context = table.size(row, {"kv_decode"}, kFromZero);
       s.decodes = decodes;
       s.decode_tokens = decodes * visible_keys(1, context, s.window);
       s.decode_longest = longest_row(1, context, s.window);
@@ -101,23 +97,24 @@ void read_profile_rows(KernelTable& table, KernelSamples& out) {
 /// attention.csv has, too, are as many times as long there.
 void read_skewed_rows(KernelTable& table, KernelSamples& out) {
   const LayerProfile profile = layer_profile_of(table.path());
+  out.versions["vllm"].insert(profile.version);
   for (std::size_t row = 0; row < table.rows(); ++row) {
     KernelSample sample;
     sample.system = profile.system;
     sample.framework = "vllm";
     sample.dtype = "bfloat16/bfloat16";
-    const double chunk = table.number(row, {"pc"});
-    const double decodes = table.positive(row, {"n"}), longs = table.positive(row, {"nb"});
-    const double context = table.positive(row, {"kv_big"});
-    const double mean =
-        (longs * context + (decodes - longs) * table.positive(row, {"kvs"})) / decodes;
+    const double chunk = table.size(row, {"pc"}, kFromZero);
+    const double decodes = table.size(row, {"n"}), longs = table.size(row, {"nb"});
+    if (longs > decodes) table.mistake(row, "nb", "more than there are sequences");
+    const double context = table.size(row, {"kv_big"});
+    const double mean = (longs * context + (decodes - longs) * table.size(row, {"kvs"})) / decodes;
     KernelShape& s = sample.shape;
     s.heads = profile.heads / profile.tp;
     s.kv_heads = std::max(1.0, profile.kv_heads / profile.tp);
     s.head_dim = profile.head_dim;
     sample.op = chunk > 0 ? "attention_context" : "attention_generation";
     if (chunk > 0) {
-      set_work(s, 1, chunk, table.number(row, {"kp"}));
+      set_work(s, 1, chunk, table.size(row, {"kp"}, kFromZero));
       s.decodes = decodes;
       s.decode_tokens = decodes * visible_keys(1, mean, 0);
       s.decode_longest = longest_row(1, context, 0);
@@ -127,7 +124,7 @@ void read_skewed_rows(KernelTable& table, KernelSamples& out) {
     s.longest = std::max(s.longest, longest_row(1, context, 0));
     sample.shape_key = heads_key(s) + " " + std::to_string(static_cast<int>(decodes)) + ":" +
                        std::to_string(static_cast<int>(longs));
-    sample.seconds = table.positive(row, {"t_skew_us"}) / profile.repeats * 1e-6;
+    sample.seconds = table.microseconds(row, {"t_skew_us"}) / profile.repeats * 1e-6;
     out.samples.push_back(std::move(sample));
   }
 }

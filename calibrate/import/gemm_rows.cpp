@@ -8,16 +8,14 @@ void read_gemm_rows(KernelTable& table, KernelSamples& out) {
     sample.system = table.system();
     sample.framework = table.text(row, {"src", "framework"});
     sample.op = "gemm";
-    sample.dtype = table.text(row, {"dtype", "gemm_dtype"});
-    sample.shape.m = table.number(row, {"m"});
-    sample.shape.n = table.number(row, {"n"});
-    sample.shape.k = table.number(row, {"k"});
+    sample.dtype = table.format(row, {"dtype", "gemm_dtype"});
+    sample.shape.m = table.size(row, {"m"});
+    sample.shape.n = table.size(row, {"n"});
+    sample.shape.k = table.size(row, {"k"});
     sample.shape.weight_bytes = weight_bytes_of(sample.dtype);
     sample.shape.input_bytes = input_bytes_of(sample.dtype);
-    if (sample.shape.weight_bytes == 0)
-      table.mistake(row, "dtype", "unknown number format '" + sample.dtype + "'");
     sample.shape_key = table.text(row, {"n"}) + "x" + table.text(row, {"k"});
-    sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;
+    sample.seconds = table.microseconds(row, {"latency_us"}) * 1e-6;
     out.samples.push_back(std::move(sample));
   }
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -30,6 +32,16 @@ std::string system_in(const std::string& stem) {
   return "";
 }
 
+std::optional<double> number_in(const std::string& text) {
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && stop == end && std::isfinite(value)) return value;
+  return std::nullopt;
+}
+
+constexpr double kShortestUs = kShortestCall * 1e6, kLongestUs = kLongestCall * 1e6;
+constexpr const char* kCorrect = "correct the row or take it out";
 constexpr const char* kAic = "aic_ops";
 constexpr const char* kVidur = "vidur_ops";
 constexpr const char* kVllm = "vllm_layer_profile";
@@ -101,28 +113,79 @@ double KernelTable::number(std::size_t row, std::initializer_list<std::string_vi
                            double otherwise) {
   const CsvRow::Cell* found = cell(row, names);
   if (found == nullptr) return otherwise;
-  double value = 0;
-  const char* const end = found->text.data() + found->text.size();
-  const auto [stop, error] = std::from_chars(found->text.data(), end, value);
-  if (error == std::errc() && stop == end && std::isfinite(value)) return value;
-  mistake(row, std::string(*names.begin()), "'" + found->text + "' is not a number");
+  if (const std::optional<double> value = number_in(found->text)) return *value;
+  mistake_at(*found, *names.begin(), "'" + found->text + "' is not a number", kCorrect);
   return 0;
 }
 
-double KernelTable::positive(std::size_t row, std::initializer_list<std::string_view> names) {
-  const std::size_t mistakes = diagnostics_.size();
-  const double value = number(row, names);
-  if (value > 0) return value;
-  if (diagnostics_.size() == mistakes) mistake(row, std::string(*names.begin()), "must be above 0");
-  return 1;
+const CsvRow::Cell* KernelTable::required(std::size_t row,
+                                          std::initializer_list<std::string_view> names) {
+  const CsvRow::Cell* const found = cell(row, names);
+  const std::string name(*names.begin());
+  if (found == nullptr && missing_.insert(name).second)
+    diagnostics_.add(
+        {{table_.file_name(), 1, 1},
+         name,
+         "missing column",
+         fmt::format("name it in the header, which has {}", fmt::join(table_.header(), ", "))});
+  return found;
 }
 
-void KernelTable::mistake(std::size_t row, const std::string& column, const std::string& problem) {
-  if (diagnostics_.size() >= kMostTableMistakes) return;
+double KernelTable::size(std::size_t row, std::initializer_list<std::string_view> names,
+                         SizeRange range, std::optional<double> otherwise) {
+  const CsvRow::Cell* const found = otherwise ? cell(row, names) : required(row, names);
+  if (found == nullptr) return otherwise.value_or(range.least);
+  const std::optional<double> value = number_in(found->text);
+  if (value && *value >= range.least && *value <= range.most && *value == std::floor(*value))
+    return *value;
+  mistake_at(*found, *names.begin(),
+             fmt::format("'{}' is not a whole number from {:.0f} to {:.0f}", found->text,
+                         range.least, range.most),
+             kCorrect);
+  return range.least;
+}
+
+double KernelTable::time_in(const CsvRow::Cell& cell, std::string_view column, double least_us) {
+  const std::optional<double> us = number_in(cell.text);
+  if (us && *us >= least_us && *us <= kLongestUs) return *us;
+  mistake_at(
+      cell, column,
+      fmt::format("'{}' is not a time from {:g} to {:.0f} us", cell.text, least_us, kLongestUs),
+      kCorrect);
+  return kShortestUs;
+}
+
+double KernelTable::microseconds(std::size_t row, std::initializer_list<std::string_view> names) {
+  const CsvRow::Cell* const found = required(row, names);
+  return found == nullptr ? kShortestUs : time_in(*found, *names.begin(), kShortestUs);
+}
+
+double KernelTable::more_microseconds(std::size_t row,
+                                      std::initializer_list<std::string_view> names,
+                                      std::optional<double> otherwise) {
+  const CsvRow::Cell* const found = otherwise ? cell(row, names) : required(row, names);
+  return found == nullptr ? otherwise.value_or(0) : time_in(*found, *names.begin(), 0);
+}
+
+std::string KernelTable::format(std::size_t row, std::initializer_list<std::string_view> names) {
+  const CsvRow::Cell* const found = required(row, names);
+  if (found == nullptr) return "bfloat16";
+  if (weight_bytes_of(found->text) > 0) return found->text;
+  mistake_at(*found, *names.begin(), fmt::format("unknown number format '{}'", found->text),
+             nearest_name_hint(found->text, number_formats()));
+  return "bfloat16";
+}
+
+void KernelTable::mistake_at(const CsvRow::Cell& cell, std::string_view column,
+                             const std::string& problem, const std::string& hint) {
+  if (diagnostics_.size() < kMostTableMistakes)
+    diagnostics_.add({table_.where(cell), std::string(column), problem, hint});
+}
+
+void KernelTable::mistake(std::size_t row, const std::string& column, const std::string& problem,
+                          const std::string& hint) {
   const CsvRow& cells = table_.rows()[row];
-  const auto place = table_.column(column);
-  diagnostics_.add({table_.where(cells.cells[place.value_or(0)]), column, problem,
-                    "correct the row or take it out"});
+  mistake_at(cells.cells[table_.column(column).value_or(0)], column, problem, hint);
 }
 
 void KernelTable::throw_if_any() {
@@ -147,11 +210,49 @@ const Kind* kind_of(const KernelTable& table) {
   return nullptr;
 }
 
-[[noreturn]] void no_known_kind(const fs::path& path) {
-  throw_input_error({{path.string(), 1, 1},
-                     "",
-                     "no kernel measurements of a known kind",
-                     "its columns tell the kind: see calibrate/README.md"});
+/// The kind that most of its columns speak for, if there is one.
+const Kind* nearest_kind(const KernelTable& table) {
+  const Kind* best = nullptr;
+  double most = 0;
+  bool alone = false;
+  for (const Kind& kind : kinds()) {
+    const auto there = std::ranges::count_if(
+        kind.columns, [&](std::string_view column) { return table.has(column); });
+    const double share = static_cast<double>(there) / static_cast<double>(kind.columns.size());
+    if (share < most) continue;
+    alone = share > most;
+    best = &kind;
+    most = share;
+  }
+  return alone ? best : nullptr;
+}
+
+[[noreturn]] void no_known_kind(const KernelTable& table) {
+  const Where start{table.path().string(), 1, 1};
+  const Kind* const nearest = nearest_kind(table);
+  if (nearest == nullptr)
+    throw_input_error({start, "", "no kernel measurements of a known kind",
+                       "its columns tell the kind: see calibrate/README.md"});
+  Diagnostics mistakes;
+  for (const std::string_view column : nearest->columns) {
+    if (!table.has(column))
+      mistakes.add({start, std::string(column), "missing column",
+                    fmt::format("tables of this kind have {}: see calibrate/README.md",
+                                fmt::join(nearest->columns, ", "))});
+  }
+  mistakes.throw_if_any();
+  throw_input_error(
+      {start, "", "no kernel measurements of a known kind", "see calibrate/README.md"});
+}
+
+/// What rows say of whose kernels they are.
+void note_versions(const KernelTable& table, KernelSamples& out) {
+  if (!table.has("version")) return;
+  for (std::size_t row = 0; row < table.rows(); ++row) {
+    const std::string framework = table.text(row, {"src", "framework"});
+    const std::string version = table.text(row, {"version"});
+    if (!framework.empty() && !version.empty()) out.versions[framework].insert(version);
+  }
 }
 
 KernelSamples from_sample_file(const std::string& text, const fs::path& path) {
@@ -163,6 +264,7 @@ KernelSamples from_sample_file(const std::string& text, const fs::path& path) {
     out.notes.push_back({path.string() + ": " + warning, 0});
   out.date = read.date;
   out.sources = std::move(read.sources);
+  for (const auto& [framework, version] : read.versions) out.versions[framework].insert(version);
   out.measured = read.measured > 0;
   out.imported = read.imported > 0;
   return out;
@@ -171,13 +273,14 @@ KernelSamples from_sample_file(const std::string& text, const fs::path& path) {
 /// A table, or why it is none of `importer`'s.
 struct TableOrNot {
   std::optional<KernelSamples> samples;
-  std::string importer;  ///< whose it is; "" nobody's
-  std::size_t rows = 0;  ///< of one that is not
+  std::optional<KernelTable> table;  ///< read, but of no known kind
+  std::string importer;              ///< whose it is; "" nobody's
+  std::size_t rows = 0;              ///< of one that is not
 };
 
 TableOrNot read_if_known(const fs::path& path, const std::string& importer) {
   const std::string text = read_file(path);
-  if (is_sample_file(text) && importer.empty()) return {from_sample_file(text, path), "", 0};
+  if (is_sample_file(text) && importer.empty()) return {from_sample_file(text, path), {}, "", 0};
   if (is_sample_file(text))
     throw_input_error({{path.string(), 1, 1},
                        "",
@@ -187,16 +290,18 @@ TableOrNot read_if_known(const fs::path& path, const std::string& importer) {
   if (is_aic_table(csv)) csv = in_our_columns(csv);
   KernelTable table(std::move(csv), path);
   const Kind* kind = kind_of(table);
-  if (kind == nullptr) return {std::nullopt, "", table.rows()};
+  const std::size_t rows = table.rows();
+  if (kind == nullptr) return {std::nullopt, std::move(table), "", rows};
   if (!importer.empty() && importer != kind->importer) {
-    return {std::nullopt, kind->importer, table.rows()};
+    return {std::nullopt, {}, kind->importer, rows};
   }
   KernelSamples samples;
   samples.files = {{path, sha256(text)}};
   samples.imported = true;
   kind->read(table, samples);
   table.throw_if_any();
-  return {std::move(samples), kind->importer, 0};
+  note_versions(table, samples);
+  return {std::move(samples), {}, kind->importer, 0};
 }
 
 void append(KernelSamples& all, KernelSamples&& one) {
@@ -207,6 +312,8 @@ void append(KernelSamples& all, KernelSamples&& one) {
     if (std::ranges::find(all.sources, source) == all.sources.end())
       all.sources.push_back(std::move(source));
   }
+  for (const auto& [framework, versions] : one.versions)
+    all.versions[framework].insert(versions.begin(), versions.end());
   all.date = std::max(all.date, one.date);  // YYYY-MM-DD
   all.measured |= one.measured;
   all.imported |= one.imported;
@@ -235,7 +342,7 @@ std::vector<fs::path> tables_of(const fs::path& path) {
 KernelSamples read_kernel_table(const fs::path& path, const std::string& importer) {
   TableOrNot read = read_if_known(path, importer);
   if (read.samples) return *std::move(read.samples);
-  if (read.importer.empty()) no_known_kind(path);
+  if (read.table) no_known_kind(*read.table);
   throw_input_error({{path.string(), 1, 1},
                      "",
                      "a table of " + read.importer + ", not of " + importer,

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +17,18 @@ namespace moesim {
 /// A file may hold a mistake in every row: more than these are not told.
 inline constexpr std::size_t kMostTableMistakes = 20;
 
-/// A CSV of kernel measurements, read by column name. Mistakes are collected, not thrown.
+/// Sizes of a call are whole and within these: beyond, columns are exchanged or a file is damaged.
+struct SizeRange {
+  double least = 1;
+  double most = 1e9;
+};
+inline constexpr SizeRange kFromZero{0, 1e9};
+inline constexpr SizeRange kExpertCount{1, 65536};
+inline constexpr SizeRange kTokenCount{1, 1e8};  ///< their routing is played token by token
+inline constexpr SizeRange kMessageBytes{1, 1e15};
+
+/// A CSV of kernel measurements, read by column name. Mistakes are collected, not thrown: a column
+/// that is not there once, at the header.
 class KernelTable {
  public:
   /// `family` and `system` are read from the file's name where it has the form FAMILY_SYSTEM.csv
@@ -32,18 +46,37 @@ class KernelTable {
   /// A finite number; a mistake is noted and 0 returned. Absent column: `otherwise`.
   [[nodiscard]] double number(std::size_t row, std::initializer_list<std::string_view> names,
                               double otherwise = 0);
-  /// A finite number above 0, likewise; 1 for a mistake.
-  [[nodiscard]] double positive(std::size_t row, std::initializer_list<std::string_view> names);
-  void mistake(std::size_t row, const std::string& column, const std::string& problem);
+  /// A whole number within `range`; a mistake is noted and the least returned, as for an absent
+  /// column without `otherwise`.
+  [[nodiscard]] double size(std::size_t row, std::initializer_list<std::string_view> names,
+                            SizeRange range = {}, std::optional<double> otherwise = std::nullopt);
+  /// Microseconds of a call, within what a kernel takes (fit/sample.h); likewise.
+  [[nodiscard]] double microseconds(std::size_t row, std::initializer_list<std::string_view> names);
+  /// The same of a part of a call, which may take nothing.
+  [[nodiscard]] double more_microseconds(std::size_t row,
+                                         std::initializer_list<std::string_view> names,
+                                         std::optional<double> otherwise = std::nullopt);
+  /// A number format that hardware/dtypes.h knows, likewise; "bfloat16" for a mistake.
+  [[nodiscard]] std::string format(std::size_t row, std::initializer_list<std::string_view> names);
+  void mistake(std::size_t row, const std::string& column, const std::string& problem,
+               const std::string& hint = "correct the row or take it out");
   /// Throws InputError if there were mistakes.
   void throw_if_any();
 
  private:
   [[nodiscard]] const CsvRow::Cell* cell(std::size_t row,
                                          std::initializer_list<std::string_view> names) const;
+  /// The same; a column that is not there is noted.
+  [[nodiscard]] const CsvRow::Cell* required(std::size_t row,
+                                             std::initializer_list<std::string_view> names);
+  [[nodiscard]] double time_in(const CsvRow::Cell& cell, std::string_view column, double least_us);
+  void mistake_at(const CsvRow::Cell& cell, std::string_view column, const std::string& problem,
+                  const std::string& hint);
+
   CsvTable table_;
   std::filesystem::path path_;
   std::string family_, system_;
+  std::set<std::string> missing_;  ///< columns, noted already
   Diagnostics diagnostics_;
 };
 
@@ -70,7 +103,9 @@ struct KernelSamples {
   /// What sample files (calibrate/fit/sample_file.h) say of their origin; tables say nothing.
   std::string date;                            ///< the latest
   std::vector<KernelProfile::Source> sources;  ///< each once, in the order met
-  bool measured = false;                       ///< has samples that were not imported
+  /// Framework -> versions, where tables and samples tell them.
+  std::map<std::string, std::set<std::string>> versions;
+  bool measured = false;  ///< has samples that were not imported
   bool imported = false;
 };
 

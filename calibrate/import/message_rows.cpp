@@ -43,11 +43,11 @@ KernelSample message(KernelTable& table, std::size_t row, const char* op,
   sample.system = table.system();
   sample.op = op;
   sample.kernel = kernel;
-  sample.shape.gpus = table.number(row, {"gpus"});
-  sample.shape.bytes = table.number(row, {"bytes"});
+  sample.shape.gpus = table.size(row, {"gpus"});
+  sample.shape.bytes = table.size(row, {"bytes"}, kMessageBytes);
   // The size is left out with the shape: neighbouring sizes of one sweep tell it all but exactly.
   sample.shape_key = table.text(row, {"gpus"}) + " GPUs, " + table.text(row, {"bytes"});
-  sample.seconds = table.positive(row, {"latency_us"}) * kMicro;
+  sample.seconds = table.microseconds(row, {"latency_us"}) * kMicro;
   return sample;
 }
 
@@ -94,7 +94,7 @@ void read_vidur_network(KernelTable& table, KernelSamples& out) {
   for (std::size_t row = 0; row < table.rows(); ++row) {
     const std::string network = table.text(row, {"network"});
     const std::string op = table.text(row, {"op"});
-    const double nodes = table.number(row, {"gpus"}) / table.positive(row, {"gpus_per_node"});
+    const double nodes = table.size(row, {"gpus"}) / table.size(row, {"gpus_per_node"});
     const bool a100 = network == "a100_dgx";
     if ((!a100 && network != "h100_dgx") || (nodes <= 1 && op != "send_recv")) {
       ++unused;
@@ -116,10 +116,10 @@ void read_vidur_network(KernelTable& table, KernelSamples& out) {
 KernelSample expert_message(KernelTable& table, std::size_t row, bool low_latency, bool dispatch) {
   const double per_node = table.system().ends_with("gb200") ? 4 : 8;
   ExpertGroup group;
-  group.nodes = table.number(row, {"nodes"}, 1);
+  group.nodes = table.size(row, {"nodes"}, {}, 1);
   group.ranks = per_node * group.nodes;
-  group.experts = table.number(row, {"experts"});
-  group.topk = table.number(row, {"topk"});
+  group.experts = table.size(row, {"experts"}, kExpertCount);
+  group.topk = table.size(row, {"topk"}, kExpertCount);
   // DeepEP's normal-mode test lets a token choose among min(nodes, 4) nodes (test_internode.py).
   if (!low_latency) group.node_limit = 4;
   const ExpertTraffic copies = expected_traffic(group);
@@ -130,13 +130,13 @@ KernelSample expert_message(KernelTable& table, std::size_t row, bool low_latenc
       std::string(group.nodes > 1 ? "internode_" : "") + (dispatch ? "dispatch" : "combine");
   sample.dtype = dispatch ? "fp8" : "bfloat16";
   KernelShape& s = sample.shape;
-  s.tokens = table.number(row, {"tokens"});
-  s.hidden = table.number(row, {"hidden"});
+  s.tokens = table.size(row, {"tokens"}, kTokenCount);
+  s.hidden = table.size(row, {"hidden"});
   s.total_experts = group.experts;
   s.topk = group.topk;
   s.gpus = group.ranks;
   s.nodes = group.nodes;
-  s.sms = low_latency ? 0 : table.number(row, {"sms"});
+  s.sms = low_latency ? 0 : table.size(row, {"sms"});
   const double token = dispatch ? fp8_token_bytes(s.hidden) : bf16_token_bytes(s.hidden);
   const double outside = low_latency ? copies.to_experts_outside : copies.to_nodes;
   s.bytes = s.tokens * token * (low_latency ? copies.to_experts : copies.to_ranks);
@@ -145,7 +145,9 @@ KernelSample expert_message(KernelTable& table, std::size_t row, bool low_latenc
     sample.shape_key += table.text(row, {column}) + " ";
   const std::string name = dispatch ? "dispatch" : "combine";
   const std::string notify = name + "_notify_us";
-  sample.seconds = (table.positive(row, {name + "_us"}) + table.number(row, {notify}, 0)) * kMicro;
+  sample.seconds =
+      (table.microseconds(row, {name + "_us"}) + table.more_microseconds(row, {notify}, 0)) *
+      kMicro;
   return sample;
 }
 

@@ -14,20 +14,13 @@ constexpr double kLatent = 512;
 constexpr double kRotary = 64;
 constexpr double kNope = 128;  ///< also the size of a head's values
 
-double bytes_of(KernelTable& table, std::size_t row, const char* column, std::string& dtype) {
-  dtype = table.text(row, {column});
-  const double bytes = weight_bytes_of(dtype);
-  if (bytes == 0) table.mistake(row, column, "unknown number format '" + dtype + "'");
-  return bytes;
-}
-
 KernelSample start(KernelTable& table, std::size_t row) {
   KernelSample sample;
   sample.system = table.system();
   sample.framework = table.text(row, {"src", "framework"});
-  sample.shape.heads = table.positive(row, {"heads"});
+  sample.shape.heads = table.size(row, {"heads"});
   sample.shape_key = table.text(row, {"heads"});
-  sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;
+  sample.seconds = table.microseconds(row, {"latency_us"}) * 1e-6;
   return sample;
 }
 
@@ -67,11 +60,12 @@ void read_attention(KernelTable& table, KernelSamples& out) {
     KernelSample sample = start(table, row);
     sample.op = decode ? "mla_generation" : "mla_context";
     KernelShape& s = sample.shape;
-    s.kv_bytes = bytes_of(table, row, "kv_dtype", sample.dtype);
+    sample.dtype = table.format(row, {"kv_dtype"});
+    s.kv_bytes = weight_bytes_of(sample.dtype);
     s.input_bytes = s.kv_bytes;
-    const double queries = decode ? 1 : table.positive(row, {"seq_len"});
-    const double past = decode ? table.number(row, {"past_len"}) : 0;
-    s.batch = table.positive(row, {"batch"});
+    const double queries = decode ? 1 : table.size(row, {"seq_len"});
+    const double past = decode ? table.size(row, {"past_len"}, kFromZero) : 0;
+    s.batch = table.size(row, {"batch"});
     s.queries = s.batch * queries;
     s.kv_tokens = s.batch * visible_keys(queries, past, 0);
     s.pairs_qk = s.batch * visible_pairs(queries, past, 0);
@@ -100,9 +94,10 @@ void read_products(KernelTable& table, KernelSamples& out) {
     sample.op = "mla_bmm";
     sample.kernel = table.text(row, {"op"});
     KernelShape& s = sample.shape;
-    s.weight_bytes = bytes_of(table, row, "dtype", sample.dtype);
+    sample.dtype = table.format(row, {"dtype"});
+    s.weight_bytes = weight_bytes_of(sample.dtype);
     s.input_bytes = input_bytes_of(sample.dtype);
-    s.m = table.positive(row, {"tokens"});
+    s.m = table.size(row, {"tokens"});
     if (sample.kernel != "mla_gen_pre" && sample.kernel != "mla_gen_post")
       table.mistake(row, "op", "must be mla_gen_pre or mla_gen_post");
     const bool before = sample.kernel == "mla_gen_pre";

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <fmt/format.h>
 #include <map>
+#include <optional>
 #include <tuple>
 
 #include "calibrate/import/expert_loads.h"
@@ -28,11 +28,9 @@ class Loads {
   std::map<std::tuple<int, int, int, int, std::string, Leftovers>, RankLoad> known_;
 };
 
-int whole(KernelTable& table, std::size_t row, const char* column, double otherwise = 0) {
-  const double value = table.number(row, {column}, otherwise);
-  if (value >= 1 && value <= 1e9 && value == std::floor(value)) return static_cast<int>(value);
-  table.mistake(row, column, "not a whole number of 1 or more");
-  return 1;
+int whole(KernelTable& table, std::size_t row, const char* column, SizeRange range = {},
+          std::optional<double> otherwise = std::nullopt) {
+  return static_cast<int>(table.size(row, {column}, range, otherwise));
 }
 
 void set_load(KernelShape& shape, const RankLoad& load) {
@@ -42,11 +40,9 @@ void set_load(KernelShape& shape, const RankLoad& load) {
   shape.above_256 = load.above_256;
 }
 
-void set_format(KernelTable& table, std::size_t row, KernelSample& sample) {
+void set_format(KernelSample& sample) {
   sample.shape.weight_bytes = weight_bytes_of(sample.dtype);
   sample.shape.input_bytes = input_bytes_of(sample.dtype);
-  if (sample.shape.weight_bytes == 0)
-    table.mistake(row, "dtype", "unknown number format '" + sample.dtype + "'");
 }
 
 /// The A100's tables were taken by older collectors. Which, shows in the data: the number of
@@ -74,16 +70,16 @@ void read_collected(KernelTable& table, KernelSamples& out) {
     sample.framework = deepgemm ? "sglang" : table.text(row, {"src", "framework"});
     sample.op = deepgemm ? "moe_deepgemm" : "moe";
     sample.kernel = table.text(row, {deepgemm ? "phase" : "kernel"});
-    sample.dtype = table.text(row, {"dtype", "moe_dtype"});
-    set_format(table, row, sample);
+    sample.dtype = table.format(row, {"dtype", "moe_dtype"});
+    set_format(sample);
     RoutedLayer layer;
-    layer.tokens = whole(table, row, "tokens");
-    layer.topk = whole(table, row, "topk");
-    layer.experts = whole(table, row, "experts");
-    layer.ep = whole(table, row, "ep", 1);
+    layer.tokens = whole(table, row, "tokens", kTokenCount);
+    layer.topk = whole(table, row, "topk", kExpertCount);
+    layer.experts = whole(table, row, "experts", kExpertCount);
+    layer.ep = whole(table, row, "ep", kExpertCount, 1);
     layer.distribution = table.text(row, {"dist"});
     layer.leftovers = leftovers_of(sample.system, sample.framework);
-    const int tp = whole(table, row, "tp", 1);
+    const int tp = whole(table, row, "tp", {}, 1);
     KernelShape& shape = sample.shape;
     shape.tokens = layer.tokens;
     shape.topk = layer.topk;
@@ -97,7 +93,7 @@ void read_collected(KernelTable& table, KernelSamples& out) {
           is_tuned(tuned_experts(sample.framework, sample.system), shape.experts, shape.inter);
     sample.shape_key = fmt::format("h{} i{} m{} k{} e{}/{} tp{}", shape.hidden, shape.inter * tp,
                                    shape.matrices, layer.topk, layer.experts, layer.ep, tp);
-    sample.seconds = table.positive(row, {"latency_us"}) * 1e-6;
+    sample.seconds = table.microseconds(row, {"latency_us"}) * 1e-6;
     sample.suspect = table.number(row, {"suspect"}, 0) != 0;
     if (layer.experts % layer.ep != 0) {
       table.mistake(row, "ep", "does not divide the experts");
@@ -143,8 +139,7 @@ KernelSample profiled(const std::string& system, const ProfiledMoe& model, doubl
   sample.op = "moe";
   sample.kernel = "triton";
   sample.dtype = "bfloat16";
-  sample.shape.weight_bytes = weight_bytes_of(sample.dtype);
-  sample.shape.input_bytes = input_bytes_of(sample.dtype);
+  set_format(sample);
   sample.shape.hidden = model.hidden;
   sample.shape.inter = model.inter / tp;
   sample.shape.topk = model.topk;
@@ -175,7 +170,7 @@ void read_profile(KernelTable& table, KernelSamples& out) {
     shape.above_64 = std::max(0.0, shape.pairs - 64 * shape.active);
     shape.above_256 = std::max(0.0, shape.pairs - 256 * shape.active);
     sample.shape_key = fmt::format("active {}", shape.active);
-    sample.seconds = table.positive(row, {"time_us"}) * 1e-6;
+    sample.seconds = table.microseconds(row, {"time_us"}) * 1e-6;
     out.samples.push_back(std::move(sample));
   }
 }

@@ -33,11 +33,11 @@ void read_quantize(KernelTable& table, KernelSamples& out) {
       if (op != "scale_matrix" && op != "compute_scale")
         table.mistake(row, "op", "unknown operation '" + op + "'");
       if ((op == "compute_scale") != dynamic) continue;
-      const double m = table.number(row, {"m"});
-      const double k = table.number(row, {"k"});
+      const double m = table.size(row, {"m"});
+      const double k = table.size(row, {"k"});
       // What the scales add may be nothing; a kernel takes time.
-      double seconds = kMicro * (dynamic ? table.number(row, {"latency_us"})
-                                         : table.positive(row, {"latency_us"}));
+      double seconds = kMicro * (dynamic ? table.more_microseconds(row, {"latency_us"})
+                                         : table.microseconds(row, {"latency_us"}));
       if (!dynamic) fixed[{m, k}] = seconds;
       if (dynamic) {
         const auto base = fixed.find({m, k});
@@ -51,7 +51,7 @@ void read_quantize(KernelTable& table, KernelSamples& out) {
           stream(dynamic ? "quantize_dynamic" : "quantize_static", m, quantize_bytes(k), seconds);
       sample.system = table.system();
       sample.framework = table.text(row, {"src"});
-      sample.dtype = table.text(row, {"dtype"});
+      sample.dtype = table.format(row, {"dtype"});
       out.samples.push_back(std::move(sample));
     }
   }
@@ -72,17 +72,16 @@ void read_vidur_mlp(KernelTable& table, KernelSamples& out) {
                              : name.ends_with("_h100") ? "h100_sxm"
                                                        : table.system();
   for (std::size_t row = 0; row < table.rows(); ++row) {
-    const double tokens = table.number(row, {"tokens"});
-    const double tp = table.number(row, {"tp"});
-    const double hidden = table.number(row, {"hidden"});
-    const double heads = table.number(row, {"heads"});
-    const double kv_heads = table.number(row, {"kv_heads"});
-    const double inter = table.number(row, {"ffn"});
-    if (heads <= 0 || tp <= 0) table.mistake(row, "heads", "must be positive");
+    const double tokens = table.size(row, {"tokens"});
+    const double tp = table.size(row, {"tp"});
+    const double hidden = table.size(row, {"hidden"});
+    const double heads = table.size(row, {"heads"});
+    const double kv_heads = table.size(row, {"kv_heads"});
+    const double inter = table.size(row, {"ffn"});
     const double rotated = (heads + kv_heads) / tp * hidden / heads;
     const bool gated = table.number(row, {"gated"}) > 0;
     const auto add = [&](const char* kernel, const char* column, double row_bytes) {
-      const double us = table.number(row, {column});
+      const double us = table.more_microseconds(row, {column});
       if (us <= 0) return;  // under half a microsecond: no digit left
       KernelSample sample = stream(kernel, tokens, row_bytes, us * kMicro);
       sample.system = system;
@@ -136,11 +135,12 @@ bool copied(const std::string& layer) {
 
 void read_layers(KernelTable& table, KernelSamples& out) {
   const LayerProfile profile = layer_profile_of(table.path());
+  out.versions["vllm"].insert(profile.version);
   for (std::size_t row = 0; row < table.rows(); ++row) {
     const std::string layer = table.text(row, {"layer"});
     if (copied(layer) && profile.tp > profile.tp_first) continue;
-    const double rows = table.number(row, {"tokens", "sequences"});
-    const double seconds = table.positive(row, {"time_us"}) * kMicro;
+    const double rows = table.size(row, {"tokens", "sequences"});
+    const double seconds = table.microseconds(row, {"time_us"}) * kMicro;
     KernelSample sample;
     if (const auto [n, k] = weight_of(layer, profile); n > 0) {
       sample.op = "gemm";

@@ -60,6 +60,7 @@ void assign(const SetRequest& request, TreeNode& node, Names names, TreeNode val
   const Names rest = names.subspan(1);
   if (node.kind == TreeNode::Kind::kMap) {
     if (TreeNode::Entry* entry = node.find(name)) {
+      if (rest.empty()) entry->place = request.place;  // of nothing, the key is all that shows
       assign(request, entry->value, rest, std::move(value));
     } else {
       node.entries.push_back({name, request.place, wrapped(request, rest, std::move(value))});
@@ -149,6 +150,7 @@ void Document::set(const std::string& path, const std::string& value, const Wher
   auto [node, mistakes] = parse_yaml(
       {.text = value, .file = where.file, .file_index = file, .fixed = where, .key = path});
   if (!mistakes.empty()) throw InputError(std::move(mistakes));
+  if (node.kind == TreeNode::Kind::kNull) node.place = request.place;  // no text has no place
   if (static_cast<int>(names.size()) + depth(node) > kMaxDepth) {
     request.fail(fmt::format("nested more than {} levels deep", kMaxDepth), "shorten the path");
   }

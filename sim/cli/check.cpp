@@ -55,11 +55,17 @@ std::string extension(const fs::path& path) {
   throw InputError({mistake});
 }
 
+void check_trace(const Scenario& scenario) {
+  if (scenario.workload.trace) static_cast<void>(make_workload(scenario.workload, scenario.seed));
+}
+
 std::string check_scenario(const std::string& text, const std::string& file) {
   const fs::path folder = file == "-" ? fs::current_path() : fs::absolute(file).parent_path();
   const Scenario scenario = load_scenario_text(text, file, folder);
   const Deployment deployment = lay_out(scenario);
-  if (scenario.workload.trace) static_cast<void>(make_workload(scenario.workload, scenario.seed));
+  check_trace(scenario);
+  for (const VariantSpec& variant : scenario.variants)
+    check_trace(load_scenario_text(text, file, folder, variant_overrides(variant)));
   std::string what = fmt::format("scenario {}", scenario.name);
   for (const InstanceInfo& instance : deployment.instances) {
     if (!instance.memory.feasible) return what + ", which does not fit its GPUs (moesim memory)";
@@ -156,6 +162,9 @@ std::string check_file(const std::string& named) {
     if (is_sample_file(content)) return check_samples(content, file);
     if (is_routing_trace(content))
       return check_routing(parse_routing_trace(std::move(content), file));
+    if (is_blocks_file(content))
+      return fmt::format("prefix blocks of {} requests; NAME.blocks.jsonl belongs beside NAME.csv",
+                         check_blocks_file(content, file));
     TraceSpec trace;
     trace.path = file;
     return fmt::format("trace of {} requests", read_request_trace(trace).size());

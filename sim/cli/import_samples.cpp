@@ -54,6 +54,9 @@ class KernelTables final : public Importer {
     file.samples = std::move(read.samples);
     for (const KernelSamples::Note& note : read.notes)
       file.notes.push_back(without_folders(note.text, inputs));
+    for (const auto& [framework, versions] : read.versions) {
+      if (versions.size() == 1) file.versions[framework] = *versions.begin();
+    }
     for (KernelSamples::File& table : read.files)
       file.inputs.push_back({name_below(table.path, inputs), std::move(table.sha256)});
     if (file.samples.empty())

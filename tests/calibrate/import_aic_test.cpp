@@ -178,9 +178,15 @@ TEST_CASE("mistakes in AIConfigurator's tables point into them") {
       {"no number", gemm + "VLLM,1,NVIDIA H200,gemm,t,fp8,1,2,3,fast\n",
        ":2:37: latency: 'fast' is not a number"},
       {"no time at all", gemm + "VLLM,1,NVIDIA H200,gemm,t,fp8,1,2,3,0\n",
-       ":2:37: latency_us: must be above 0"},
+       ":2:37: latency_us: '0' is not a time"},
+      {"no weights at all", gemm + "VLLM,1,NVIDIA H200,gemm,t,fp8,1,0,3,0.1\n",
+       ":2:33: n: '0' is not a whole number from 1"},
       {"an unknown format", gemm + "VLLM,1,NVIDIA H200,gemm,t,fp9,1,2,3,0.1\n",
-       ":2:27: dtype: unknown number format 'fp9'"},
+       ":2:27: dtype: unknown number format 'fp9'; did you mean 'fp8'?"},
+      {"half an element",
+       kAic + "nccl_dtype,num_gpus,message_size,latency\nTRTLLM,2,NVIDIA H200,all_gather,n,half,8,"
+              "3.5,0.02\n",
+       ":2:42: message_size: '3.5' is not a whole number"},
       {"a column lost", kAic + "gemm_dtype,m,n,latency\n", ":1:1: k: column is missing"},
       {"a module", kAic + "gemm_type,mla_dtype,latency\n", "no operator that is fitted"},
   };

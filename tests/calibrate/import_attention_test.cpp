@@ -76,9 +76,9 @@ TEST_CASE("bad cells are told by file, line and column") {
                                                           "x,bfloat16,fp8,12,0,64,0,2,10,fast\n"
                                                           "x,bfloat16,fp7,12,3,64,0,2,10,50\n"));
   CHECK(said.find("attention_context_l4.csv:3:19") != std::string::npos);
-  CHECK(said.find("'fast' is not a number") != std::string::npos);
+  CHECK(said.find("'fast' is not a time") != std::string::npos);
   CHECK(said.find("attention_context_l4.csv:4:12") != std::string::npos);
-  CHECK(said.find("unknown number format 'fp7'") != std::string::npos);
+  CHECK(said.find("unknown number format 'fp7'; did you mean 'fp8'?") != std::string::npos);
 }
 
 TEST_CASE("layer profiles: decode, chunks over a prefix, and both in one kernel") {

@@ -131,5 +131,5 @@ TEST_CASE("a bad cell of a message table is reported at its place") {
                                       "nccl,op,dtype,gpus,bytes,latency_us\n"
                                       "2.27.3,all_reduce,half,4,1k,7\n");
   CHECK(text.find("nccl_h100_sxm.csv:2:26") != std::string::npos);
-  CHECK(text.find("'1k' is not a number") != std::string::npos);
+  CHECK(text.find("'1k' is not a whole number from 1") != std::string::npos);
 }

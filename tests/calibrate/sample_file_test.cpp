@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 const std::string kRun = R"({"rec":"run","schema_version":1,"tool":"by hand"})"
                          "\n";
 const std::string kPoint =
-    R"({"rec":"point","op":"gemm","dtype":"fp8","axes":{"m":1},"t":{"p50":1e-5},"status":"ok"})"
+    R"({"rec":"point","op":"gemm","dtype":"fp8","axes":{"m":1,"n":8,"k":8,"weight_bytes":1},"t":{"p50":1e-5},"status":"ok"})"
     "\n";
 
 /// The mistakes of a text, a line each.
@@ -59,6 +59,13 @@ KernelSample awkward(Rng& rng) {
     sample.shape.*field.member = rng.uniform() * scale;
     if (rng.below(3) == 0) sample.shape.*field.member = static_cast<double>(rng.below(1U << 30U));
   }
+  KernelShape& s = sample.shape;  // what is counted is whole, and an expert kernel has sizes
+  for (double* const count : {&s.m, &s.n, &s.k, &s.tokens, &s.total_experts, &s.topk, &s.batch,
+                              &s.queries, &s.heads, &s.gpus, &s.nodes, &s.rows})
+    *count = std::ceil(*count);
+  s.tokens += 1;
+  s.hidden += 1;
+  s.inter += 1;
   sample.seconds = 1e-6 + rng.uniform() * 1e-3;
   sample.suspect = rng.below(2) == 0;
   return sample;
@@ -74,8 +81,9 @@ TEST_CASE("samples come back with the same bits, and everything the file says of
   file.notes = {"three rows left out"};
   Rng rng(1, "samples");
   for (int i = 0; i < 200; ++i) file.samples.push_back(awkward(rng));
-  KernelSample plain;  // all sizes at their defaults
+  KernelSample plain;  // all other sizes at their defaults
   plain.op = "stream";
+  plain.shape.rows = plain.shape.bytes = 1;
   plain.seconds = 0.1 + 0.2;
   file.samples.push_back(plain);
 
@@ -142,6 +150,16 @@ TEST_CASE("every mistake is told with its line, column and key") {
        "2:2: rec: unknown kind 'pont'; did you mean 'point'?"},
       {"misspelt size", point(R"("axes":{"mm":1},"t":{"p50":1e-5},"status":"ok")"),
        "2:36: axes.mm: unknown key"},
+      {"an operator nobody fits",
+       kRun + R"({"rec":"point","op":"gem","axes":{"m":1},"t":{"p50":1e-5},"status":"ok"})",
+       "2:16: op: unknown operator 'gem'; did you mean 'gemm'?"},
+      {"a size of 0",
+       point(R"("axes":{"m":1,"n":0,"k":8,"weight_bytes":1},"t":{"p50":1e-5},"status":"ok")"),
+       "2:42: axes.n: must be above 0"},
+      {"no size", point(R"("axes":{"m":1,"n":1,"weight_bytes":1},"t":{"p50":1e-5},"status":"ok")"),
+       "2:28: axes.k: must be above 0; a call of gemm has this size"},
+      {"half a row", point(R"("axes":{"m":3.5},"t":{"p50":1e-5},"status":"ok")"),
+       "2:36: axes.m: 3.5 is not a whole number"},
       {"a size below 0", point(R"("axes":{"m":-1},"t":{"p50":1e-5},"status":"ok")"),
        "2:36: axes.m: -1 is outside 0 to 1e+18"},
       {"no time", point(R"("axes":{},"t":{},"status":"ok")"), "t.p50: missing number"},

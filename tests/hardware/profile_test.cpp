@@ -1,5 +1,6 @@
 #include "hardware/profile.h"
 
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <string>
 
@@ -104,6 +105,53 @@ TEST_CASE("mistakes in a profile are told all at once, with their place") {
         std::string::npos);
   CHECK(mistakes.find("ops.0.table: log_milli and near need 4 entries") != std::string::npos);
   CHECK(mistakes.find("versoin: unknown key") != std::string::npos);
+}
+
+TEST_CASE("a mistake in a profile is one message at its place") {
+  const std::string good = write_profile(small_profile());
+  const auto places = [](const std::string& text) {
+    std::string all;
+    try {
+      (void)read_profile(text, "p.json");
+    } catch (const InputError& error) {
+      for (const Diagnostic& d : error.diagnostics())
+        all += std::to_string(d.where.line) + ":" + std::to_string(d.where.column) + " " + d.key +
+               "\n";
+    }
+    return all;
+  };
+  /// Of the first character of the value that `text` has for `key`, after `begin`.
+  const auto place = [](const std::string& text, const std::string& key,
+                        const std::string& begin = "") {
+    const std::size_t at = text.find("\"" + key + "\":", text.find(begin)) + key.size() + 3;
+    const std::size_t line = text.rfind('\n', at) + 1;
+    return std::to_string(std::count(text.begin(), text.begin() + static_cast<long>(at), '\n') +
+                          1) +
+           ":" + std::to_string(at - line + 1);
+  };
+  struct Case {
+    const char *from, *to, *path, *key, *begin;
+  };
+  const Case cases[] = {
+      {"\"bandwidth\":0.85", "\"bandwidth\":\"x\"", "ops.0.coefficients.bandwidth", "bandwidth",
+       ""},
+      {"\"bandwidth\":0.85", "\"bandwidth\":9", "ops.0.coefficients.bandwidth", "bandwidth", ""},
+      {"\"system\":\"h100_sxm\"", "\"system\":8", "system", "system", ""},
+      {"\"schema_version\":1", "\"schema_version\":\"1\"", "schema_version", "schema_version", ""},
+      {"\"sm_version\":90", "\"sm_version\":-1", "sm_version", "sm_version", ""},
+      {"\"step\":1", "\"step\":0", "ops.0.table.axes.0.step", "step", ""},
+      {"\"step\":2", "\"step\":true", "ops.0.table.axes.1.step", "step", "\"low\":8"},
+      {"\"count\":2", "\"count\":1.5", "ops.0.table.axes.0.count", "count", ""},
+      {"\"axis\":\"log2 m\"", "\"axis\":\"m\"", "ops.0.table.axes.0.axis", "axis", ""},
+      {"\"near\":0.05", "\"near\":\"\"", "ops.0.spread.near", "near", "\"spread\""},
+      {"\"form\":\"gemm\"", "\"form\":1", "ops.0.form", "form", ""},
+      {"\"license\":\"MIT\"", "\"license\":1", "provenance.sources.0.license", "license", ""}};
+  for (const Case& c : cases) {
+    CAPTURE(c.to);
+    const std::string text = replaced(good, c.from, c.to);
+    CHECK(places(text) == place(text, c.key, c.begin) + " " + c.path + "\n");
+  }
+  CHECK(places("{\n  \"ops\": ]") == "2:10 \n");
 }
 
 TEST_CASE("malformed profiles are refused without a crash") {

@@ -81,6 +81,11 @@ TEST_CASE("mistakes in the head of a scenario") {
         {19, "offload.experts.resident_fraction", "50", ""},
         {19, "offload.experts.policy", "mru", "lru"},
         {19, "offload.experts.prefetch", "all", "next_layer"}}},
+      {"how to move experts that never move",
+       19,
+       "offload: {experts: {tier: host, resident_fraction: 1, policy: lru, prefetch: next_layer}}",
+       {{19, "offload.experts.policy", "has no effect: resident_fraction 1", "leave it out"},
+        {19, "offload.experts.prefetch", "has no effect: resident_fraction 1", "leave it out"}}},
       {"experts elsewhere, and two policies for where experts are",
        12,
        "    - {tensor_parallel_size: 2, engine: {enable_expert_parallel: true}}\n"

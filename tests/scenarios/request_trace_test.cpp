@@ -72,14 +72,14 @@ TEST_CASE("ids of their own, sessions and priorities are kept") {
   CHECK(workload.priority == std::vector<std::int32_t>{0, -2, 5});
 }
 
-TEST_CASE("what a trace does not say is not made up") {
+TEST_CASE("what a trace does not say is not made up, but every request has an id") {
   const Workload workload = parse(
       R"({"timestamp":0,"input_length":1,"output_length":1,"session_id":"s1","slo_class":"chat"}
 {"timestamp":1,"input_length":1,"output_length":1,"request_id":"b","session_id":null}
 {"timestamp":2,"input_length":1,"output_length":1,"session_id":"s0","slo_class":"batch"}
 {"timestamp":3,"input_length":1,"output_length":1,"session_id":"s1","slo_class":"chat"}
 )");
-  CHECK(workload.names == std::vector<std::string>{"", "b", "", ""});
+  CHECK(workload.names == std::vector<std::string>{"0", "b", "2", "3"});
   CHECK(workload.session == Column{0, kNoSession, 1, 0});
   CHECK(session_name(workload, 0) == "s1");
   CHECK_FALSE(session_name(workload, 1));
@@ -88,8 +88,8 @@ TEST_CASE("what a trace does not say is not made up") {
   CHECK(workload.slo_class_names == std::vector<std::string>{"chat", "batch"});
   CHECK(write_request_csv(workload) ==
         "request_id,arrival_s,prompt_tokens,output_tokens,session_id,slo_class\n"
-        ",0.000000,1,1,s1,chat\nb,0.001000,1,1,,\n,0.002000,1,1,s0,batch\n"
-        ",0.003000,1,1,s1,chat\n");
+        "0,0.000000,1,1,s1,chat\nb,0.001000,1,1,,\n2,0.002000,1,1,s0,batch\n"
+        "3,0.003000,1,1,s1,chat\n");
 }
 
 TEST_CASE("a number with zeros before it is a name") {
