@@ -41,7 +41,10 @@ Instance::Instance(const Config& config, const Workload& workload, RequestTable&
                                        .routed = {},
                                        .chunks = {}}));
   }
-  for (InFlight& entry : ring_) entry.batches.resize(ranks_.size());
+  for (InFlight& entry : ring_) {
+    entry.batches.resize(ranks_.size());
+    entry.stages.resize(stage_free_.size());
+  }
   const AttentionDpConfig& dp = config.limits.trtllm.attention_dp;
   // Where prompts arrive with their KV, none is computed that others could wait for.
   if (dp.enable_balance && ranks_.size() > 1 && !config.limits.kv_in_place) {
@@ -246,10 +249,13 @@ void Instance::launch(InFlight& step) {
   record.gap = idle_ ? 0 : record.gpu_start - std::max(stage_free_[0], collected_end_);
   SimTime end = record.gpu_start;
   for (std::size_t s = 0; s < stage_free_.size(); ++s) {
-    end = std::max(end, stage_free_[s]) + to_sim_time(Seconds(step.cost.stage_ns[s] * 1e-9));
+    const SimTime start = std::max(end, stage_free_[s]);
+    end = start + to_sim_time(Seconds(step.cost.stage_ns[s] * 1e-9));
+    step.stages[s] = {start, end};
     stage_free_[s] = end;
   }
   record.gpu_end = end;
+  record.stages = step.stages;
   idle_ = false;
   ++wave_steps_;
   prompts_ran_ = record.prefill_tokens > 0;

@@ -102,6 +102,7 @@ class Instance {
   struct InFlight {
     std::vector<Batch> batches;  ///< by rank
     StepCost cost;
+    std::vector<StageSpan> stages;
     StepRecord record;
   };
   struct Rank {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "sim/base/ids.h"
 #include "sim/engine/time.h"
@@ -10,6 +11,11 @@
 namespace moesim {
 
 enum class Phase : std::uint8_t { kPrefill, kDecode, kMixed };
+
+/// A step on one pipeline stage.
+struct StageSpan {
+  SimTime start = 0, end = 0;
+};
 
 /// One finished step of an instance.
 struct StepRecord {
@@ -33,7 +39,9 @@ struct StepRecord {
   int tokens_out = 0;         ///< output tokens produced (decodes + prompts completed)
   int running = 0, waiting = 0;
   std::int64_t kv_blocks_used = 0;
-  const TermTimes* terms = nullptr;  ///< valid during the call
+  /// First to last, each after the one before; between them a step may wait. Valid during the call.
+  std::span<const StageSpan> stages;
+  const TermTimes* terms = nullptr;  ///< over all stages; valid during the call
   /// Nanoseconds of the step by class; valid during the call.
   const std::array<double, kProvenanceCount>* provenance_ns = nullptr;
 };
@@ -55,7 +63,7 @@ struct InstanceTotals {
   std::uint64_t steps = 0;
   std::uint64_t plain_steps = 0;  ///< steps that needed the plain walk (performance.md 4.1)
   std::uint64_t dummy_steps = 0;  ///< after a wave of requests, as far as any request met them
-  std::int64_t step_ns = 0;       ///< sum of GPU time
+  std::int64_t step_ns = 0;       ///< sum of times from a step's start to its end
   std::int64_t gap_ns = 0;        ///< exposed host time between steps while work was waiting
   std::int64_t blocks_taken = 0;
   std::int64_t blocks_evicted = 0;  ///< cached blocks overwritten

@@ -84,16 +84,18 @@ void Metrics::step(const StepRecord& record) {
   const bool woken = record.step == 0 || record.scheduled > last_out;
   const SimTime held = record.out_done - (woken ? record.scheduled : last_out);
 
+  SimTime busy = 0;
+  for (const StageSpan& stage : record.stages) busy += stage.end - stage.start;
   StepTotals& totals = instance.totals;
   StepTotals::PerPhase& phase = totals.phases[static_cast<std::size_t>(record.phase)];
   ++phase.steps;
-  phase.step_ns += static_cast<double>(record.gpu_end - record.gpu_start);
+  phase.step_ns += static_cast<double>(busy);
   phase.gap_ns += static_cast<double>(record.gap);
   if (record.terms != nullptr) {
     const TermTimes& terms = *record.terms;
     for (std::size_t i = 0; i < terms.size(); ++i) phase.terms[i] += terms[i];
   }
-  totals.busy_ns += record.gpu_end - record.gpu_start;
+  totals.busy_ns += busy;
   totals.sequences += record.sequences;
   const auto weight = static_cast<double>(held);
   totals.running_ns += weight * record.running;

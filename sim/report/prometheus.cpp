@@ -73,7 +73,8 @@ void write_gauges(const RunResult& result, Exposition& out) {
   const auto& engines = result.utilization.instances;
   out.metric("vllm:num_requests_running", "gauge", "Requests in the batch, mean over the run.",
              [&](std::size_t i) { return engines[i].running_mean; });
-  out.metric("vllm:num_requests_waiting", "gauge", "Requests queued, mean over the run.",
+  out.metric("vllm:num_requests_waiting", "gauge",
+             "Requests left in the queue by each step, mean over the run.",
              [&](std::size_t i) { return engines[i].waiting_mean; });
   if (result.utilization.kv_usage_mean_ratio) {
     out.metric("vllm:kv_cache_usage_perc", "gauge", "KV blocks in use, 0 to 1, mean over the run.",

@@ -173,22 +173,25 @@ int stage_of(std::size_t rank, const Parallel& parallel) {
   return static_cast<int>(rank) / std::max(1, parallel.tp) % std::max(1, parallel.pp);
 }
 
-/// The step on one rank, and its terms inside it. Pipeline stages follow one another; a step record
-/// does not say how long each took, so they share its time evenly.
+/// The step on one rank, and its terms inside it. Terms are known over all stages: each stage has
+/// the same mix.
 void add_rank_step(const StepRecord& step, const Place& place, const Parallel& parallel,
                    const StageArgs& args, Events& events) {
   const TermTimes& terms = *step.terms;
-  const int stages = std::max(1, parallel.pp);
-  const double length = static_cast<double>(step.gpu_end - step.gpu_start) / stages;
-  double at = static_cast<double>(step.gpu_start) + length * stage_of(place.tid, parallel);
-  const double end = at + length;
+  double all = 0;
+  for (const StageSpan& stage : step.stages) all += static_cast<double>(stage.end - stage.start);
+  const StageSpan& own = step.stages[static_cast<std::size_t>(stage_of(place.tid, parallel))];
+  double at = static_cast<double>(own.start);
+  const auto end = static_cast<double>(own.end);
+  const double length = end - at;
+  const double share = all > 0 ? length / all : 0;
   events.add(complete(place, phase_name(step.phase), "step_time", span(at, length),
                       step_args(step, args)));
   for (std::size_t i = 0; i < terms.size(); ++i) {
     if (terms[i] <= 0) continue;
     const auto term = static_cast<Term>(i);
     // Overlapped time makes the terms longer than the step; keep them inside it.
-    const double part = std::min(terms[i] / stages, end - at);
+    const double part = std::min(terms[i] * share, end - at);
     if (part <= 0) break;
     events.add(complete(place, term_name(term), term_name(term), span(at, part),
                         term_args(step, term, args)));
@@ -242,8 +245,10 @@ void Timeline::step(const StepRecord& record) {
   if (instance.steps.size() < instance.max_steps) {
     Step& step = instance.steps.emplace_back();
     step.record = record;
+    step.record.stages = {};
     step.record.terms = nullptr;
     step.record.provenance_ns = nullptr;
+    step.stages.assign(record.stages.begin(), record.stages.end());
     if (record.terms != nullptr) step.terms = *record.terms;
     if (record.provenance_ns != nullptr) step.provenance_ns = *record.provenance_ns;
   } else {
@@ -284,6 +289,7 @@ void Timeline::write(std::ostream& out) const {
     StepMessages messages(model_, info.parallel);
     for (const Step& step : instances_[pid].steps) {
       StepRecord record = step.record;
+      record.stages = step.stages;
       record.terms = &step.terms;
       record.provenance_ns = &step.provenance_ns;
       const std::vector<StageArgs> stages = stage_args(record, messages);

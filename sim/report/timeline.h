@@ -39,7 +39,8 @@ class Timeline final : public Observer {
 
  private:
   struct Step {
-    StepRecord record;  ///< `terms` is not valid here
+    StepRecord record;  ///< what is valid during the call only is kept below
+    std::vector<StageSpan> stages;
     TermTimes terms{};
     std::array<double, kProvenanceCount> provenance_ns{};
   };

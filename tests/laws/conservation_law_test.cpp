@@ -203,6 +203,32 @@ TEST_CASE("steps of an instance are in order, and a GPU does one thing at a time
   }
 }
 
+TEST_CASE("pipeline stages serve steps one by one, in order") {
+  int waits = 0;
+  for (std::uint64_t seed = 1; seed <= kLoads; ++seed) {
+    CAPTURE(seed);
+    const ClusterLoad load = random_load(seed);
+    const SmallRun run = run_of(load);
+    for (std::size_t i = 0; i < run.simulation().instances().size(); ++i) {
+      const std::vector<StepRecord> steps = run.recorder().steps_of(i);
+      const std::vector<std::vector<StageSpan>> stages = run.recorder().stages_of(i);
+      for (std::size_t k = 0; k < steps.size(); ++k) {
+        REQUIRE(static_cast<int>(stages[k].size()) == load.cluster.limits.pipeline_stages);
+        CHECK(stages[k].front().start == steps[k].gpu_start);
+        CHECK(stages[k].back().end == steps[k].gpu_end);
+        for (std::size_t s = 0; s < stages[k].size(); ++s) {
+          CHECK(stages[k][s].end - stages[k][s].start == run.seen(i)[k].stage_ns);
+          if (k > 0) CHECK(stages[k][s].start >= stages[k - 1][s].end);
+          if (s == 0) continue;
+          CHECK(stages[k][s].start >= stages[k][s - 1].end);
+          waits += stages[k][s].start > stages[k][s - 1].end ? 1 : 0;
+        }
+      }
+    }
+  }
+  CHECK(waits > 0);
+}
+
 TEST_CASE("no more requests are in the system than the client's semaphore lets in") {
   int bound = 0;
   for (std::uint64_t seed = 1; seed <= kLoads; ++seed) {

@@ -68,6 +68,8 @@ struct Recorder final : Observer {
   void step(const StepRecord& record) override {
     steps.push_back(record);
     steps.back().terms = nullptr;
+    steps.back().stages = {};
+    stages.emplace_back(record.stages.begin(), record.stages.end());
   }
   void inter_token(InstanceId, SimTime gap, std::int64_t count) override { gaps[gap] += count; }
   void preempted(InstanceId, RequestId request, SimTime) override {
@@ -89,7 +91,17 @@ struct Recorder final : Observer {
     return sum;
   }
 
+  /// Of one instance's steps.
+  [[nodiscard]] std::vector<std::vector<StageSpan>> stages_of(std::size_t instance) const {
+    std::vector<std::vector<StageSpan>> mine;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].instance.index() == instance) mine.push_back(stages[i]);
+    }
+    return mine;
+  }
+
   std::vector<StepRecord> steps;
+  std::vector<std::vector<StageSpan>> stages;  ///< of each step
   std::map<SimTime, std::int64_t> gaps;
   std::vector<std::uint32_t> preemptions;
   std::vector<std::pair<std::uint32_t, SimTime>> finishes;

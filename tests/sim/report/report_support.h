@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -209,6 +210,9 @@ inline StepRecord hand_made_step(std::uint64_t number, double begin_ms, double e
   record.step = number;
   record.scheduled = record.launched = record.gpu_start = ms(begin_ms);
   record.gpu_end = record.out_done = ms(end_ms);
+  static std::deque<StageSpan> spans;  // that stay where they are
+  spans.push_back({record.gpu_start, record.gpu_end});
+  record.stages = {&spans.back(), 1};
   record.decodes = record.sequences = record.tokens_out = 4;
   record.running = 4;
   record.kv_blocks_used = 10;

@@ -87,17 +87,23 @@ TEST_CASE("ranks of experts have a counter of the fullest one, and only they") {
   CHECK(counters[4]["ts"] == counters[3]["ts"]);
 }
 
-TEST_CASE("pipeline stages follow one another and share the step's time") {
+TEST_CASE("pipeline stages follow one another; a step may wait between them") {
   HandMadeRun run;
   run.deployment.instances[0].parallel.pp = 2;
   Metrics metrics(1, 0, 0);
   Timeline timeline(run.scenario.model, run.deployment, metrics);
   const TermTimes terms = two_terms();
-  timeline.step(hand_made_step(0, 0, 3, terms));
+  StageSpan stages[] = {{0, ms(1)}, {ms(4), ms(6)}};
+  StepRecord step = hand_made_step(0, 0, 6, terms);
+  step.stages = stages;
+  timeline.step(step);
+  stages[0] = stages[1] = {ms(90), ms(91)};  // of another step by now
+  CHECK(metrics.totals(0).busy_ns == ms(3));
   const std::vector<json> spans = events_of(trace_of(timeline), "X");
-  CHECK(spans[0]["dur"] == 1500);
+  CHECK(spans[0]["dur"] == 1000);
   CHECK(spans[3]["tid"] == 1);
-  CHECK(spans[3]["ts"] == 1500);
+  CHECK(spans[3]["ts"] == 4000);
+  CHECK(spans[3]["dur"] == 2000);
   CHECK(spans[0]["args"]["layer"] == "0");  // two layers, one a stage
   CHECK(spans[3]["args"]["layer"] == "1");
 }
