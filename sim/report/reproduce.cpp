@@ -1,5 +1,6 @@
 #include "sim/report/reproduce.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <fmt/format.h>
@@ -210,7 +211,9 @@ void add_random_dataset(const RunView& view, Tool tool, Command& out,
     out.flag("--random-prefix-len", synthetic.shared_prefix_tokens);
   }
   if (!view.workload.predecessor.empty())
-    notes.emplace_back("# sessions of several turns are sent as single requests by this benchmark");
+    notes.emplace_back(
+        "# sessions of several turns are sent as single requests by this benchmark, at the mean "
+        "rate of all turns; none finds its history cached");
 }
 
 /// A recorded trace: vLLM's BurstGPT reader takes the lengths of any CSV in that form.
@@ -250,12 +253,36 @@ double mean_rate(const Workload& workload) {
   return span_s > 0 ? static_cast<double>(workload.arrival_ns.size() - 1) / span_s : 0;
 }
 
+/// Requests a second of a synthetic load: sessions arrive, each with several turns.
+double synthetic_rate(const RunView& view) {
+  const double sessions_s = view.scenario.workload.arrival.request_rate;
+  const auto sessions = std::ranges::count(view.workload.predecessor, kNoRequest);
+  if (sessions == 0) return sessions_s;
+  return sessions_s * static_cast<double>(view.workload.size()) / static_cast<double>(sessions);
+}
+
+/// Requests that were sent: fewer than there are if a run is cut off.
+std::size_t requests_sent(const RunView& view) {
+  if (!view.scenario.workload.duration_s) return view.workload.size();
+  return view.workload.size() -
+         static_cast<std::size_t>(std::ranges::count(view.requests.arrival, kNever));
+}
+
 void add_load_flags(const RunView& view, Tool tool, Command& out, std::vector<std::string>& notes) {
   const ArrivalSpec& arrival = view.scenario.workload.arrival;
+  if (view.scenario.workload.duration_s) {
+    notes.push_back(fmt::format("# the run ends after {} s here; the benchmark waits for the last",
+                                number(*view.scenario.workload.duration_s)));
+  }
+  if (view.scenario.workload.warmup_s > 0) {
+    notes.push_back(
+        fmt::format("# requests of the first {} s do not count here; the benchmark counts all",
+                    number(view.scenario.workload.warmup_s)));
+  }
   const bool trace = view.scenario.workload.trace.has_value();
   const std::string& kind = arrival.policy.name;
-  out.flag("--num-prompts", view.workload.size());
-  const double rate = trace ? mean_rate(view.workload) : arrival.request_rate;
+  out.flag("--num-prompts", requests_sent(view));
+  const double rate = trace ? mean_rate(view.workload) : synthetic_rate(view);
   const bool at_once = !trace && (kind == "closed_loop" || kind == "all_at_once");
   out.flag("--request-rate", at_once || rate <= 0 || std::isinf(rate) ? "inf" : number(rate));
   const bool poisson = trace || at_once || kind == "poisson";

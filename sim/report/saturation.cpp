@@ -218,6 +218,7 @@ void set_rates(const RunView& view, const Load& load, double service_s, Saturati
   const double window_s = seconds(load.due[rows.back()], begin);
   if (window_s <= 0) return;
   out.offered_rps = static_cast<double>(rows.size() - 1) / window_s;
+  if (window_s < service_s) return;
   const SimTime shifted = begin + to_sim_time(Seconds(service_s));
   const SimTime shifted_end =
       std::min(shifted + to_sim_time(Seconds(window_s)), std::max(view.end_time, shifted));
@@ -265,7 +266,8 @@ SaturationSection saturation(const RunView& view, const RequestStatistics& stats
   std::copy_if(load.rows.begin(), load.rows.end(), std::back_inserter(admitted),
                [&](std::uint32_t row) { return view.requests.first_scheduled[row] != kNever; });
   const bool most_wait = 2 * admitted.size() < load.rows.size();
-  if (most_wait || (stats.completed == 0 && stats.failed > 0)) out.verdict = Verdict::kBacklogged;
+  const bool unserved = stats.still_queued + stats.still_running > 0;
+  if (most_wait || (stats.completed == 0 && unserved)) out.verdict = Verdict::kBacklogged;
   if (admitted.size() < kMinRequests) return out;
   const std::vector<Point> points = batch_means(view.requests, load.due, admitted);
   if (is_closed_loop(view.workload)) {

@@ -143,6 +143,22 @@ TEST_CASE("the benchmark sends the same load") {
   }
 }
 
+TEST_CASE("turns of sessions are sent at their own rate, and a cut-off sends what was sent") {
+  HandMadeRun run = fixed_lengths();
+  run.workload.predecessor = {kNoRequest, 0};
+  CHECK(line_with(run, "vllm bench").find("--request-rate 4 ") != std::string::npos);
+  CHECK(line_with(run, "# sessions of several turns") != "");
+  CHECK(line_with(run, "# the run ends") == "");
+  CHECK(line_with(run, "# requests of the first") == "");
+  run.workload.predecessor.clear();
+  run.requests.arrival[run.leave(5000, RequestStatus::kPending)] = kNever;
+  run.scenario.workload.duration_s = 3;
+  run.scenario.workload.warmup_s = 1;
+  CHECK(line_with(run, "vllm bench").find("--num-prompts 2 ") != std::string::npos);
+  CHECK(line_with(run, "# the run ends after 3 s") != "");
+  CHECK(line_with(run, "# requests of the first 1 s") != "");
+}
+
 TEST_CASE("lengths the benchmark cannot draw are replaced by their means, and it says so") {
   HandMadeRun run = fixed_lengths();
   run.scenario.workload.synthetic.input_tokens.kind = Distribution::Kind::kLognormal;

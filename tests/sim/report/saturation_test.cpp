@@ -104,6 +104,25 @@ TEST_CASE("under overload the waits grow with the excess of the load") {
   CHECK(*s.rate_deficit == Approx(0.2).epsilon(0.02));
 }
 
+TEST_CASE("requests that came for less than a service time have no rate of completion") {
+  std::vector<double> arrivals;
+  for (int i = 0; i < 20; ++i) arrivals.push_back(10.0 * i);
+  const SaturationSection brief = served(arrivals, 100, 1000);
+  CHECK(to_text(brief.verdict) == doctest::String("stable"));
+  CHECK(*brief.offered_rps == Approx(100));
+  CHECK_FALSE(brief.completed_rps);
+  CHECK_FALSE(brief.rate_deficit);
+  CHECK(served(arrivals, 100, 100).completed_rps);
+}
+
+TEST_CASE("a run that ends before its first request is not backlogged") {
+  HandMadeRun run;
+  run.requests.arrival[run.leave(5, RequestStatus::kPending)] = kNever;
+  run.end_time = ms(1);
+  CHECK(to_text(saturation(run.view(), request_statistics(run.view())).verdict) ==
+        doctest::String("stable"));
+}
+
 TEST_CASE("requests due at once are not a queue when all of them are served at once") {
   std::vector<double> pairs;
   for (const double at : poisson(210, 1250, 1)) pairs.insert(pairs.end(), {at, at});
