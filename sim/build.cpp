@@ -379,6 +379,10 @@ RunView World::view() const {
   for (std::size_t i = 0; i < parts_->step_times.size(); ++i) {
     const StepTime& one = *parts_->step_times[i];
     view.moe.push_back({parts_->first_priced[i], one.moe_stats(), one.placement()});
+    for (KernelOrigin& origin : one.kernel_origins()) {
+      if (std::ranges::find(view.kernels, origin) == view.kernels.end())
+        view.kernels.push_back(std::move(origin));
+    }
   }
   view.digest = simulation.digest();
   view.end_time = simulation.end_time();

@@ -6,6 +6,7 @@
 #include <boost/math/distributions/normal.hpp>
 #include <cmath>
 #include <exception>
+#include <fmt/format.h>
 #include <numeric>
 #include <thread>
 #include <tuple>
@@ -154,6 +155,10 @@ UncertaintySection summarize_replicas(const std::vector<FamilyNoise>& noise,
   UncertaintySection section;
   section.replicas = static_cast<int>(results.size());
   section.method = "replicas with a log-normal factor per operator family";
+  if (results.size() < kFewestForDrivers) {
+    section.method +=
+        fmt::format("; fewer than {} rank no drivers and bound little", kFewestForDrivers);
+  }
   if (results.empty()) return section;
   for (const auto& [headline, first] : results.front()) {
     std::vector<double> samples;

@@ -18,6 +18,7 @@
 #include "scenarios/load.h"
 #include "sim/base/files.h"
 #include "sim/build.h"
+#include "sim/cli/cases.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
 #include "sim/cli/interrupt.h"
@@ -53,14 +54,13 @@ struct Case {
 };
 
 Case load_case(const Arguments& args, const VariantSpec* variant) {
-  std::vector<Override> overrides = args.overrides;
   Case out;
   if (variant != nullptr) {
     out.name = variant->name;
-    for (const auto& [path, value] : variant->set)
-      overrides.push_back({path, value, fmt::format("variant '{}'", variant->name)});
+    out.scenario = load_variant(args, *variant);
+  } else {
+    out.scenario = load_scenario(args.inputs.front(), args.overrides);
   }
-  out.scenario = load_scenario(args.inputs.front(), overrides);
   out.deployment = lay_out(out.scenario);
   if (args.save_dir) out.save_dir = *args.save_dir / out.name;
   return out;

@@ -293,16 +293,21 @@ Json report_json(const RunResult& result) {
   if (result.uncertainty) write_uncertainty(*result.uncertainty, json);
   json["provenance"] = Json::object();
   for (const auto& [name, share] : result.provenance) json["provenance"][name] = number(share);
+  for (const KernelOrigin& origin : result.kernels) {
+    Json one = {{"operator", origin.op}, {"profile", origin.profile}, {"donor", origin.donor}};
+    if (!origin.kernel.empty()) one["kernel"] = origin.kernel;
+    if (!origin.dtype.empty()) one["dtype"] = origin.dtype;
+    json["kernels"].push_back(std::move(one));
+  }
   json["warnings"] = result.warnings;
   json["simulator"] = simulator_json(result.simulator);
   if (!result.reproduce.empty()) json["reproduce"] = result.reproduce;
   return json;
 }
 
-void write_json(const MemoryReport& report, std::ostream& out) {
-  Json json;
-  json["schema_version"] = kReportSchemaVersion;
-  json["tool_version"] = tool_version();
+namespace {
+
+void write_memory(const MemoryReport& report, Json& json) {
   json["model"] = model_json(report.model);
   json["system"] = system_json(report.nodes, report.instances);
   json["memory"] = memory_json(report.memory);
@@ -316,6 +321,23 @@ void write_json(const MemoryReport& report, std::ostream& out) {
                                             {"remedies", remedies}});
   }
   if (!report.warnings.empty()) json["warnings"] = report.warnings;
+}
+
+}  // namespace
+
+void write_json(const MemoryReport& report, std::ostream& out) {
+  write_json(report, {}, out);
+}
+
+void write_json(const MemoryReport& report, const std::vector<MemoryVariant>& variants,
+                std::ostream& out) {
+  Json json = {{"schema_version", kReportSchemaVersion}, {"tool_version", tool_version()}};
+  write_memory(report, json);
+  for (const MemoryVariant& variant : variants) {
+    Json entry = {{"name", variant.name}};
+    write_memory(variant.report, entry);
+    json["variants"].push_back(std::move(entry));
+  }
   out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 

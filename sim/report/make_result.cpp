@@ -109,7 +109,7 @@ InstanceUtilization instance_utilization(const RunView& view, const StepTotals& 
   }
   if (duration_s <= 0) return out;
   const double duration_ns = duration_s * 1e9;
-  // A step passes through all pipeline stages, one after the other.
+  // The rest of a pipeline's time is bubbles and idle stages.
   out.busy_ratio =
       std::min(1.0, static_cast<double>(steps.busy_ns) / duration_ns / info.parallel.pp);
   out.running_mean = steps.running_ns / duration_ns;
@@ -313,6 +313,7 @@ RunResult make_result(const RunView& view, const Metrics& metrics, Timings timin
   out.breakdown = phase_breakdowns(metrics);
   out.cost = make_cost(view, out.summary);
   out.provenance = make_provenance(view);
+  out.kernels = view.kernels;
   out.warnings = make_warnings(view, stats);
   out.simulator = make_simulator(view, timings);
   out.reproduce = reproduce_commands(view);

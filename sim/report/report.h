@@ -41,6 +41,10 @@ struct MemoryReport {
 };
 [[nodiscard]] MemoryReport make_memory_report(const Scenario& scenario,
                                               const Deployment& deployment);
+struct MemoryVariant {
+  std::string name;
+  MemoryReport report;
+};
 
 // Parts of a report that need no simulation.
 [[nodiscard]] ModelInfo model_info(const ModelSpec& model);
@@ -52,6 +56,9 @@ void write_json(const RunResult& result, std::ostream& out);
 /// The report of the base, with `comparison` beside its sections.
 void write_json(const RunResult& result, const Comparison& comparison, std::ostream& out);
 void write_json(const MemoryReport& report, std::ostream& out);
+/// The base, with its variants beside it if there are any.
+void write_json(const MemoryReport& report, const std::vector<MemoryVariant>& variants,
+                std::ostream& out);
 void write_json(const Comparison& comparison, std::ostream& out);
 void write_text(const RunResult& result, std::ostream& out);
 void write_text(const MemoryReport& report, std::ostream& out);

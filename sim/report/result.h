@@ -11,6 +11,7 @@
 #include "models/op.h"
 #include "scenarios/scenario.h"
 #include "sim/base/stats.h"
+#include "sim/steptime/kernel_model.h"
 
 namespace moesim {
 
@@ -98,7 +99,9 @@ struct MemorySection : KvRoom {
 
 struct InstanceUtilization {
   std::string instance;
-  double busy_ratio = 0;  ///< GPU time of steps / run time
+  double busy_ratio = 0;  ///< GPU time of steps / run time, mean over pipeline stages
+  /// In the batch, and left in the queue, after each step's scheduling: what vLLM's gauges show. A
+  /// request admitted by the next step waits, but is never left.
   double running_mean = 0, waiting_mean = 0;
   std::optional<double> kv_usage_mean_ratio, kv_usage_peak_ratio;
   std::int64_t preemptions = 0;
@@ -287,6 +290,7 @@ struct RunResult {
   std::optional<CostSection> cost;
   std::optional<UncertaintySection> uncertainty;
   std::vector<std::pair<std::string, double>> provenance;  ///< share of step time, by class
+  std::vector<KernelOrigin> kernels;                       ///< curves behind the operators
   std::vector<std::string> warnings;
   SimulatorSection simulator;
   std::vector<std::string> reproduce;    ///< commands, and notes that start with "#"

@@ -37,6 +37,7 @@ struct RunView {
   std::vector<std::string> warnings;
   bool interrupted = false;              ///< stopped by the user before its end
   std::vector<MoeOfInstances> moe = {};  ///< of all instances, in their order
+  std::vector<KernelOrigin> kernels = {};
 };
 
 /// The start of the statistics: requests that arrived before it are left out of them.

@@ -39,8 +39,9 @@ void write_throughput(const RunResult& result, std::ostream& out) {
   const SaturationSection& load = result.saturation;
   std::string text = to_text(load.verdict);
   if (load.offered_rps) {
-    text += fmt::format(": {} requests/s offered, {} completed", short_number(*load.offered_rps),
-                        optional_number(load.completed_rps));
+    text += fmt::format(": {} requests/s offered", short_number(*load.offered_rps));
+    if (load.completed_rps)
+      text += fmt::format(", {} completed", short_number(*load.completed_rps));
   }
   if (load.verdict == Verdict::kOverloaded && load.latency_trend.value_or(0) > 0)
     text += fmt::format("; waiting grows by {} s a second", short_number(*load.latency_trend));
@@ -176,6 +177,25 @@ void write_intervals(const UncertaintySection& section, std::ostream& out) {
   row(out, "P10 to P90", text);
 }
 
+/// "a100_sxm/vllm-0.14; norm, sampler from rtx_4090/vllm-0.19": whose curves, what was borrowed.
+std::string kernel_profiles(const std::vector<KernelOrigin>& kernels) {
+  std::vector<std::string> parts;
+  std::vector<std::pair<std::string, std::vector<std::string>>> borrowed;  // profile, operators
+  for (const KernelOrigin& origin : kernels) {
+    if (!origin.donor) {
+      if (std::ranges::find(parts, origin.profile) == parts.end()) parts.push_back(origin.profile);
+      continue;
+    }
+    auto from = std::ranges::find(borrowed, origin.profile, [](const auto& b) { return b.first; });
+    if (from == borrowed.end()) from = borrowed.insert(from, {origin.profile, {}});
+    const std::string& name = origin.op == "stream" ? origin.kernel : origin.op;
+    if (std::ranges::find(from->second, name) == from->second.end()) from->second.push_back(name);
+  }
+  for (const auto& [profile, names] : borrowed)
+    parts.push_back(fmt::format("{} from {}", fmt::join(names, ", "), profile));
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
 void write_origin(const RunResult& result, std::ostream& out) {
   if (!result.provenance.empty()) {
     std::vector<std::string> parts;
@@ -183,6 +203,7 @@ void write_origin(const RunResult& result, std::ostream& out) {
       parts.push_back(fmt::format("{} {}", name, percent(share)));
     out << '\n';
     row(out, "times are", fmt::format("{}", fmt::join(parts, ", ")));
+    if (!result.kernels.empty()) row(out, "kernels", kernel_profiles(result.kernels));
   }
   if (result.uncertainty) write_intervals(*result.uncertainty, out);
   const SimulatorSection& s = result.simulator;

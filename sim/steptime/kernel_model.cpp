@@ -24,4 +24,8 @@ KernelTime KernelModel::mixed_attention(const Op& prompts, const Op& decodes) co
   return together(time(prompts), time(decodes));
 }
 
+std::vector<KernelOrigin> KernelModel::origins(const ModelSpec&) const {
+  return {};
+}
+
 }  // namespace moesim

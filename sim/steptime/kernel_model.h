@@ -2,11 +2,15 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "models/op.h"
 #include "sim/base/units.h"
 
 namespace moesim {
+
+struct ModelSpec;
 
 /// Where a number came from: glossary 1. In order of falling trust.
 enum class Provenance : std::uint8_t {
@@ -45,6 +49,16 @@ inline constexpr int kFamilyCount = 6;
 /// Deviation of every family in one replica, in standard deviations of its spread; 0 is nominal.
 using FamilyNoise = std::array<double, kFamilyCount>;
 
+/// Which fitted curve answers for an operator.
+struct KernelOrigin {
+  std::string op;      ///< family of the samples: "gemm", "moe", "attention_context", ...
+  std::string kernel;  ///< "triton"; "" where there is one only
+  std::string dtype;
+  std::string profile;  ///< "a100_sxm/vllm-0.14"
+  bool donor = false;   ///< another system, framework, number format or kernel than asked for
+  friend bool operator==(const KernelOrigin&, const KernelOrigin&) = default;
+};
+
 /// How long one operator takes on one device. Pure: the same Op, the same answer.
 ///
 /// Implemented by Roofline (datasheet) and Measured (kernel profiles).
@@ -58,6 +72,8 @@ class KernelModel {
   /// Prompt chunks and decoding sequences of one layer in a step: the sum of both, unless the
   /// kernels attend them in one call.
   [[nodiscard]] virtual KernelTime mixed_attention(const Op& prompts, const Op& decodes) const;
+  /// The curves behind the operators of a model; none where no profile is.
+  [[nodiscard]] virtual std::vector<KernelOrigin> origins(const ModelSpec& model) const;
 };
 
 }  // namespace moesim

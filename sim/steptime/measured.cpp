@@ -158,6 +158,29 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
   }
 }
 
+std::vector<KernelOrigin> Measured::origins(const ModelSpec& model) const {
+  std::vector<KernelOrigin> out;
+  const auto add = [&](const ReadyCurve& ready) {
+    if (ready.found.curve == nullptr) return;
+    const KernelCurve& curve = *ready.found.curve;
+    KernelOrigin origin{curve.op, curve.kernel, curve.dtype, ready.found.profile,
+                        ready.found.donor};
+    if (std::ranges::find(out, origin) == out.end()) out.push_back(std::move(origin));
+  };
+  for (const ReadyCurve& curve : gemm_) add(curve);
+  if (model.is_moe()) add(model.expert_matrices == 3 ? experts_ : experts_ungated_);
+  const auto attention = model.is_mla()
+                             ? std::array{&mla_prefill_, &mla_decode_, &mla_absorb_, &mla_unfold_}
+                             : std::array{&prefill_, &decode_, &rotary_, &rotary_};
+  for (const ReadyCurve* curve : attention) add(*curve);
+  for (const ReadyCurve* curve : {&norm_, &activation_, &embedding_, &sampler_}) add(*curve);
+  if (tp_gpus_ > 1) {
+    add(custom_all_reduce_);
+    add(nccl_all_reduce_);
+  }
+  return out;
+}
+
 KernelTime Measured::answer(const ReadyCurve& ready, const KernelShape& shape,
                             OperatorFamily family) const {
   constexpr double kAmongData = 0.5;

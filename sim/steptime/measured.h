@@ -34,6 +34,7 @@ class Measured final : public KernelModel {
   [[nodiscard]] KernelTime time(const Op& op) const override;
   [[nodiscard]] bool attends_mixed_batches() const override { return mixes_; }
   [[nodiscard]] KernelTime mixed_attention(const Op& prompts, const Op& decodes) const override;
+  [[nodiscard]] std::vector<KernelOrigin> origins(const ModelSpec& model) const override;
 
  private:
   [[nodiscard]] KernelTime answer(const ReadyCurve& ready, const KernelShape& shape,

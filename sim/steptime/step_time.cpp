@@ -105,6 +105,16 @@ StepTime::StepTime(const ModelSpec& model, std::vector<Stage> stages, const KvLa
 
 StepTime::~StepTime() = default;
 
+std::vector<KernelOrigin> StepTime::kernel_origins() const {
+  std::vector<KernelOrigin> out;
+  for (const auto& stage : stages_) {
+    for (KernelOrigin& origin : stage->kernels->origins(*stage->shard.model)) {
+      if (std::ranges::find(out, origin) == out.end()) out.push_back(std::move(origin));
+    }
+  }
+  return out;
+}
+
 StepTime::Dispatch StepTime::dispatch(int tokens, bool uniform) const {
   const auto t = static_cast<std::size_t>(tokens);
   const EngineProfile& profile = engine_.profile;

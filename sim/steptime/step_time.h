@@ -121,6 +121,8 @@ class StepTime final : public StepPricer {
   [[nodiscard]] MoeStats moe_stats() const;
   /// Where its experts lie now; nothing where they are cut.
   [[nodiscard]] std::optional<ExpertPlacement> placement() const;
+  /// Curves behind its operators, each once.
+  [[nodiscard]] std::vector<KernelOrigin> kernel_origins() const;
   [[nodiscard]] int stages() const override { return static_cast<int>(stages_.size()); }
 
   /// Graph mode and padding of a step of `tokens` tokens (serving-semantics 1.8).

@@ -56,6 +56,8 @@ HeadlineInterval interval_with(int replicas, const Value& value) {
   const UncertaintySection section = summarize_replicas(noise, results);
   REQUIRE(section.intervals.size() == 1);
   CHECK(section.replicas == replicas);
+  CHECK((section.method.find("fewer than 8 rank no drivers") != std::string::npos) ==
+        (replicas < 8));
   return section.intervals[0];
 }
 

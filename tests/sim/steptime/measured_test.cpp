@@ -8,6 +8,7 @@
 
 #include "hardware/dtypes.h"
 #include "sim/steptime/kernel_names.h"
+#include "tests/sim/steptime/priced_steps.h"
 
 namespace moesim {
 namespace {
@@ -252,6 +253,30 @@ TEST_CASE("latent prompts pay the expansion that TensorRT-LLM's table leaves out
       CHECK(added == doctest::Approx(expected).epsilon(1e-6));
     }
   }
+}
+
+TEST_CASE("the curves behind a model's operators are named, with what was borrowed") {
+  ModelSpec model = three_layers();
+  const auto of = [&](const Measured& kernels, const std::string& op) {
+    std::vector<KernelOrigin> found;
+    for (KernelOrigin& origin : kernels.origins(model)) {
+      if (origin.op == op) found.push_back(std::move(origin));
+    }
+    return found;
+  };
+  const Measured own = kernels("h100_sxm", "vllm", all_in(NumberFormat::kBf16));
+  REQUIRE(of(own, "moe").size() == 1);
+  CHECK(of(own, "moe")[0].profile.starts_with("h100_sxm/vllm-"));
+  CHECK_FALSE(of(own, "moe")[0].donor);
+  CHECK(of(own, "nccl").empty());  // one GPU
+  CHECK(of(own, "mla_context").empty());
+  const Measured borrowed = kernels("l40s", "vllm", all_in(NumberFormat::kBf16));
+  REQUIRE(of(borrowed, "moe").size() == 1);
+  CHECK(of(borrowed, "moe")[0].donor);
+  CHECK_FALSE(of(borrowed, "moe")[0].profile.starts_with("l40s"));
+  model.mla.kv_rank = 512;
+  CHECK(of(own, "mla_context").size() == 1);
+  CHECK(of(own, "attention_context").empty());
 }
 
 TEST_CASE("noise moves a family by its spread, and no other family") {
