@@ -21,6 +21,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
+std::string lower_case(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
 // Systems as file names end: "_a100_sxm", "_b200_sxm", "_gb200".
 std::string system_in(const std::string& stem) {
   static const char* const kSystems[] = {"a100_sxm", "a100_pcie", "h100_sxm",    "h100_pcie",
@@ -81,7 +88,7 @@ const std::vector<Kind>& kinds() {
 
 KernelTable::KernelTable(CsvTable table, const fs::path& path)
     : table_(std::move(table)), path_(path) {
-  const std::string stem = path.stem().string();
+  const std::string stem = lower_case(path.stem().string());
   system_ = system_in(stem);
   family_ = system_.empty() ? stem : stem.substr(0, stem.size() - system_.size() - 1);
   if (has("system") && rows() > 0) system_ = text(0, {"system"});
@@ -325,7 +332,7 @@ std::vector<fs::path> tables_of(const fs::path& path) {
   std::vector<fs::path> files;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(path)) {
     // AIConfigurator's collectors write gemm_perf.txt and so on.
-    const std::string name = entry.path().filename().string();
+    const std::string name = lower_case(entry.path().filename().string());
     if (name.ends_with(".csv") || name.ends_with("_perf.txt")) files.push_back(entry.path());
   }
   std::ranges::sort(files);

@@ -145,6 +145,7 @@ std::string verdict(const LeftOutCurve& curve) {
   constexpr int kFewShapes = 10;  // five folds of two
   const std::optional<ErrorGoal> goal = operator_goal(curve);
   if (!goal) return "";
+  if (curve.shapes < 2) return "in sample: one shape";
   if (meets(curve, *goal)) return "met";
   if (curve.in_median_ape > goal->median || curve.in_p90_ape > goal->p90)
     return "missed, in sample too";

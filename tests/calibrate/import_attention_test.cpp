@@ -56,6 +56,15 @@ TEST_CASE("prompts: causal pairs, keys cut by a window, dtype of both formats") 
   CHECK(cut.shape_key != full.shape_key);
 }
 
+TEST_CASE("names of tables are read in any case") {
+  const KernelSamples found = read_kernel_table(
+      put("Attention_Generation_A100_SXM.CSV",
+          kHeads + "past_len,latency_us\nx,bfloat16,bfloat16,8,1,128,0,3,99,9\n"));
+  REQUIRE(found.samples.size() == 1);
+  CHECK(found.samples[0].op == "attention_generation");
+  CHECK(found.samples[0].system == "a100_sxm");
+}
+
 TEST_CASE("decode: the step's own token is read, too") {
   const KernelSamples found =
       read_kernel_table(put("attention_generation_a100_sxm.csv",
