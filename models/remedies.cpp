@@ -78,6 +78,21 @@ void try_utilization(Search& search) {
   }
 }
 
+/// The largest number up to `high` that fits, where smaller ones fit too; 0 if none.
+template <class Fits>
+int largest(int high, const Fits& fits) {
+  int low = 0;
+  while (low < high) {
+    const int middle = low + (high - low + 1) / 2;
+    if (fits(middle)) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
 // The longest context that fits, in steps of 1024 tokens; contexts below 1024 are no answer.
 void try_shorter_context(Search& search) {
   constexpr int kStep = 1024;
@@ -89,19 +104,28 @@ void try_shorter_context(Search& search) {
     inputs.max_model_len = steps * kStep;
     return plan_memory(base.model, base.parallel, inputs).feasible;
   };
-  int low = 0;
-  int high = (length - 1) / kStep;
-  while (low < high) {
-    const int middle = low + (high - low + 1) / 2;
-    if (fits(middle)) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
+  const int steps = largest((length - 1) / kStep, fits);
+  if (steps == 0) return;
+  search.try_change(fmt::format("engine.max_model_len: {}", steps * kStep),
+                    [steps](Attempt& attempt) { attempt.inputs.max_model_len = steps * kStep; });
+}
+
+void try_fewer_adapters(Search& search) {
+  const Attempt& base = search.base();
+  const int count = largest(base.inputs.lora.adapters - 1, [&base](int adapters) {
+    MemoryInputs inputs = base.inputs;
+    inputs.lora.adapters = adapters;
+    return plan_memory(base.model, base.parallel, inputs).feasible;
+  });
+  if (count > 0) {
+    search.try_change(fmt::format("lora.adapters: {}", count),
+                      [count](Attempt& attempt) { attempt.inputs.lora.adapters = count; });
   }
-  if (low == 0) return;
-  search.try_change(fmt::format("engine.max_model_len: {}", low * kStep),
-                    [low](Attempt& attempt) { attempt.inputs.max_model_len = low * kStep; });
+  if (base.inputs.lora.adapters == 0) return;
+  for (int rank = base.inputs.lora.rank / 2; rank >= 8; rank /= 2) {
+    const auto apply = [rank](Attempt& attempt) { attempt.inputs.lora.rank = rank; };
+    if (search.try_change(fmt::format("lora.rank: {}", rank), apply)) return;
+  }
 }
 
 void try_smaller_batch(Search& search) {
@@ -161,6 +185,7 @@ std::vector<Remedy> find_remedies(const ModelSpec& model, const Parallel& parall
   try_utilization(search);
   try_shorter_context(search);
   try_smaller_batch(search);
+  try_fewer_adapters(search);
   try_precision(search);
   try_more_gpus(search);
   return std::move(search).found();

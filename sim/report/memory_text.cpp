@@ -124,6 +124,10 @@ void write_text(const MemoryReport& report, std::ostream& out) {
     if (problem.shortfall > Bytes(0))
       out << fmt::format(" ({} per GPU too much)", to_gib_text(problem.shortfall));
     out << '\n';
+    if (problem.remedies.empty())
+      out << "  nothing tried makes it fit: utilisation, context, batch, adapters, formats down to "
+             "4 "
+             "bits, up to 16 times the GPUs\n";
     for (const Remedy& remedy : problem.remedies)
       out << fmt::format("  would fit with {}: {}\n", remedy.change, remedy.why);
   }

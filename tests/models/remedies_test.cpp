@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <string>
 #include <vector>
@@ -99,6 +100,24 @@ TEST_CASE("a number of blocks that cannot be is left out, or is the most that fi
   CHECK(plan_memory(model, {}, inputs).feasible);
   ++*inputs.num_gpu_blocks_override;
   CHECK_FALSE(plan_memory(model, {}, inputs).feasible);
+}
+
+TEST_CASE("adapters that are too many or too large are fewer, or of a lower rank") {
+  const ModelSpec model = shipped("Mixtral-8x7B-v0.1");
+  Parallel parallel;
+  parallel.tp = 2;
+  MemoryInputs inputs = h100();
+  inputs.lora = {.adapters = 400, .rank = 256, .targets = LoraTargets::kExperts};
+  const std::vector<std::string> list = changes(find_remedies(model, parallel, inputs));
+  REQUIRE_FALSE(list.empty());
+  REQUIRE(list[0].starts_with("lora.adapters: "));
+  inputs.lora.adapters = std::stoi(list[0].substr(15));
+  CHECK(plan_memory(model, parallel, inputs).feasible);
+  ++inputs.lora.adapters;
+  CHECK_FALSE(plan_memory(model, parallel, inputs).feasible);
+  inputs.lora = {.adapters = 12, .rank = 256, .targets = LoraTargets::kExperts};
+  CHECK(std::ranges::any_of(changes(find_remedies(model, parallel, inputs)),
+                            [](const std::string& change) { return change == "lora.rank: 128"; }));
 }
 
 TEST_CASE("a hopeless plan has no remedy, a feasible one needs none") {
