@@ -30,6 +30,17 @@ void read_parallel(Reader& in, InstanceSpec& instance) {
   instance.moe_ep = given("moe_expert_parallel_size");
 }
 
+/// Sizes that are given: a flag may have set them.
+void resolve_degrees(const Reader& in, const Parallel& parallel, LoadContext& context) {
+  const std::pair<const char*, int> degrees[] = {{"tensor_parallel_size", parallel.tp},
+                                                 {"pipeline_parallel_size", parallel.pp},
+                                                 {"data_parallel_size", parallel.dp}};
+  for (const auto& [key, degree] : degrees) {
+    if (in.has(key))
+      context.resolve(in.path(key), std::to_string(degree), context.source(in.where(key)));
+  }
+}
+
 InstanceSpec read_instance(Reader& in) {
   InstanceSpec instance;
   instance.where = in.where();
@@ -67,6 +78,7 @@ DeploymentSection read_deployment(Reader in, LoadContext& context) {
   DeploymentSection section;
   for (Reader& entry : in.maps("instances")) {
     section.instances.push_back(read_instance(entry));
+    resolve_degrees(entry, section.instances.back().parallel, context);
     Reader engine = entry.map_or_empty("engine");
     reject_scenario_wide(engine);
     section.engines.push_back(read_engine(std::move(engine), context));

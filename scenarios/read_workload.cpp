@@ -1,5 +1,6 @@
 #include <cmath>
 #include <fmt/format.h>
+#include <initializer_list>
 #include <limits>
 #include <utility>
 
@@ -58,7 +59,14 @@ double read_rate(Reader& in, const std::string& kind) {
   return infinite ? std::numeric_limits<double>::infinity() : in.number(key, kRate);
 }
 
-ArrivalSpec read_arrival(Reader in) {
+/// What a flag may have set; what is absent has no value to name.
+void resolve_given(Reader& in, std::initializer_list<const char*> keys, LoadContext& context) {
+  for (const char* key : keys) {
+    if (in.has(key)) context.resolve(in.path(key), in.raw(key), context.source(in.where(key)));
+  }
+}
+
+ArrivalSpec read_arrival(Reader in, LoadContext& context) {
   ArrivalSpec arrival;
   const std::string kind = in.choice_or("kind", Registry<Arrivals>::names(), "");
   arrival.policy = {.name = kind, .params = "{}", .where = in.where("kind")};
@@ -71,6 +79,7 @@ ArrivalSpec read_arrival(Reader in) {
     in.reject_unknown_keys();
     return arrival;
   }
+  resolve_given(in, {"kind", "request_rate", "burstiness", "max_concurrency"}, context);
   arrival.request_rate = read_rate(in, kind);
   arrival.burstiness = in.number_or("burstiness", 1, {.min = 0.01, .max = 1000});
   if (kind != "gamma" && arrival.burstiness != 1) {
@@ -100,6 +109,7 @@ Distribution read_tokens(Reader& in, const std::string& key, LoadContext& contex
 
 SyntheticSpec read_synthetic(Reader in, LoadContext& context) {
   SyntheticSpec synthetic;
+  resolve_given(in, {"num_prompts"}, context);
   synthetic.num_prompts = in.integer("num_prompts", {.min = 1, .max = 1e7});
   synthetic.input_tokens = read_tokens(in, "input_tokens", context);
   synthetic.output_tokens = read_tokens(in, "output_tokens", context);
@@ -134,7 +144,8 @@ void read_source(Reader& in, WorkloadSpec& workload, LoadContext& context) {
     in.fail("", "says no requests", "write trace: FILE, or arrival and synthetic");
     return;
   }
-  if (!workload.trace || in.has("arrival")) workload.arrival = read_arrival(in.map("arrival"));
+  if (!workload.trace || in.has("arrival"))
+    workload.arrival = read_arrival(in.map("arrival"), context);
   if (!workload.trace || in.has("synthetic"))
     workload.synthetic = read_synthetic(in.map("synthetic"), context);
 }

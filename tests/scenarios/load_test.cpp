@@ -60,6 +60,8 @@ TEST_CASE("every resolved value names its source") {
   CHECK(resolved(scenario, "engine.backend_version") == "0.21 (default)");
   CHECK(resolved(scenario, "precision.weights") == "bf16 (config.json)");
   CHECK(resolved(scenario, "precision.kv_cache") == "bf16 (config.json)");
+  CHECK(resolved(scenario, "deployment.instances.0.tensor_parallel_size") == "2 (file)");
+  CHECK(resolved(scenario, "workload.arrival.request_rate").ends_with(" (file)"));
   CHECK(resolved(scenario, "routing.kind") == "uniform (default)");
   CHECK(resolved(scenario, "placement") == "linear (default)");
 }
