@@ -31,7 +31,7 @@ field() {
   "$@" --format json | sed -n '/^  "simulator"/,$p' | sed -n "s/^ *\"$name\": \([0-9.e+-]*\),*$/\1/p" | head -n 1
 }
 # row NAME VALUE GOAL NOTE
-row() { printf '%-52s %12s  %-26s %s\n' "$1" "$2" "$3" "$4"; }
+row() { printf '%-52s %12s  %-26s %s\n' "$1" "$2" "$3" "${4:-}"; }
 # at_least VALUE GOAL TEXT, at_most VALUE GOAL TEXT: whether a goal is met.
 at_least() { awk -v v="$1" -v g="$2" -v t="$3" 'BEGIN {print "goal " t ": " (v >= g ? "met" : "missed")}'; }
 at_most() { awk -v v="$1" -v g="$2" -v t="$3" 'BEGIN {print "goal " t ": " (v <= g ? "met" : "missed")}'; }
@@ -104,7 +104,7 @@ run_row "exact, 58 x 256, top-8, 128 tokens a step" 10000 "10 k, stretch 20 k" "
 run_row "EP32 x 128, exact" 400 "400, stretch 1,000" "$(wide "$exact_floor")" tests/bench/scenarios/wide_ep.yaml
 run_row "EP32 x 128, rank_exact" 1500 "1,500, stretch 4,000" "$(wide "$rank_floor")" tests/bench/scenarios/wide_ep.yaml \
   --set routing.fidelity=rank_exact --set workload.synthetic.num_prompts=16384
-steps_row "EP32 x 128, sampled" "20 x exact" "" "$wide" \
+run_row "EP32 x 128, sampled" 8000 "8 k, 20 x exact" "$(wide "$rank_floor")" tests/bench/scenarios/wide_ep.yaml \
   --set routing.fidelity=sampled --set workload.synthetic.num_prompts=16384
 
 # Drawn steps against every token by itself: gallery scenarios that say how tokens choose, one run each, start included.
