@@ -69,8 +69,9 @@ struct SampledError {
     void add(double one_drawn, double one_exact);
     void add(const Sum& other);
     [[nodiscard]] double mean() const { return exact > 0 ? drawn / exact - 1 : 0; }
-    /// Standard error of `mean`, by its linear part, of steps that are as good as unrelated.
-    [[nodiscard]] double error(double steps) const;
+    /// Standard error of `mean`, by its linear part, of `count` steps that are as good as
+    /// unrelated.
+    [[nodiscard]] double error(double count) const;
   };
   std::uint64_t steps = 0;
   Sum active, rank_imbalance, time;  ///< time of the routed experts and their messages

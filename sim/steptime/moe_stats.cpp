@@ -151,11 +151,11 @@ void SampledError::Sum::add(const Sum& other) {
   products += other.products;
 }
 
-double SampledError::Sum::error(double steps) const {
-  if (exact <= 0 || steps < 2) return 0;
+double SampledError::Sum::error(double count) const {
+  if (exact <= 0 || count < 2) return 0;
   const double ratio = drawn / exact;
   const double squares = drawn_squares - 2 * ratio * products + ratio * ratio * exact_squares;
-  return std::sqrt(std::max(0.0, squares) / (steps * (steps - 1))) / (exact / steps);
+  return std::sqrt(std::max(0.0, squares) / (count * (count - 1))) / (exact / count);
 }
 
 }  // namespace moesim

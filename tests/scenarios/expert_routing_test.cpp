@@ -163,19 +163,22 @@ TEST_CASE("drift beside a base is the base's") {
   const RoutingShape shape{2, 64, 6, 0, 0};
   const std::string drift = "drift: {kind: step, half_life_s: 60}";
   const std::string zipf = "kind: zipf, exponent: 1";
-  const std::pair<std::string, std::string> kinds[] = {
+  struct Case {
+    std::string outer, inner;
+  };
+  const Case kinds[] = {
       {"kind: markov, persistence: 0.5", ""},
       {"kind: hot_expert, fraction: 0.5", ""},
       {"kind: markov, persistence: 0.5", "kind: hot_expert, fraction: 0.5, base: "}};
-  for (const auto& [outer, inner] : kinds) {
-    CAPTURE(outer);
-    CAPTURE(inner);
-    const std::string close = inner.empty() ? "" : "}";
-    const std::string open = inner.empty() ? "{" : "{" + inner + "{";
+  for (const Case& c : kinds) {
+    CAPTURE(c.outer);
+    CAPTURE(c.inner);
+    const std::string close = c.inner.empty() ? "" : "}";
+    const std::string open = c.inner.empty() ? "{" : "{" + c.inner + "{";
     const auto beside =
-        kind_of("{" + outer + ", " + drift + ", base: " + open + zipf + "}" + close + "}");
+        kind_of("{" + c.outer + ", " + drift + ", base: " + open + zipf + "}" + close + "}");
     const auto below =
-        kind_of("{" + outer + ", base: " + open + zipf + ", " + drift + "}" + close + "}");
+        kind_of("{" + c.outer + ", base: " + open + zipf + ", " + drift + "}" + close + "}");
     CHECK(beside->epoch_s() == 60);
     CHECK(same_rows(beside->table(shape, {4, 0, 20}, 7, 5), below->table(shape, {4, 0, 20}, 7, 5)));
   }
