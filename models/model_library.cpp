@@ -1,13 +1,13 @@
 // Shipped models and models from files: names to ModelSpecs.
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "models/hf_config.h"
 #include "sim/base/files.h"
+#include "sim/base/utf8.h"
 
 namespace moesim {
 
@@ -20,12 +20,6 @@ constexpr const char* kSlash = "__";  // a file name cannot hold the '/' of an i
 fs::path configs_dir() {
   // An installed tree has `models/configs` below the data folder, as the source tree has.
   return data_dir() / "models" / "configs";
-}
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
 }
 
 std::string last_part(const std::string& id) {
@@ -63,9 +57,9 @@ std::vector<std::string> shipped_models() {
 
 ModelSpec load_model(const std::string& name, const fs::path& relative_to, const Where& where) {
   const std::vector<std::string> shipped = shipped_models();
-  const std::string wanted = lower(name);
+  const std::string wanted = lower_case(name);
   for (const std::string& id : shipped) {
-    if (lower(id) == wanted || lower(last_part(id)) == wanted)
+    if (lower_case(id) == wanted || lower_case(last_part(id)) == wanted)
       return load_file(configs_dir() / file_of(id), id);
   }
   std::error_code error;

@@ -14,19 +14,13 @@
 #include "calibrate/import/kernel_rows.h"
 #include "sim/base/files.h"
 #include "sim/base/sha256.h"
+#include "sim/base/utf8.h"
 
 namespace moesim {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string lower_case(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
 
 // Systems as file names end: "_a100_sxm", "_b200_sxm", "_gb200".
 std::string system_in(const std::string& stem) {

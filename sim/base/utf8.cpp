@@ -81,4 +81,11 @@ std::optional<BadByte> first_bad_byte(const std::string& text) {
   return std::nullopt;
 }
 
+std::string lower_case(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
 }  // namespace moesim

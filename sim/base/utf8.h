@@ -18,4 +18,7 @@ struct BadByte {
 
 [[nodiscard]] bool is_utf8(const std::string& text);
 
+/// ASCII letters in lower case, all else as it is, whatever the locale.
+[[nodiscard]] std::string lower_case(std::string text);
+
 }  // namespace moesim

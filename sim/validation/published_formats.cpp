@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "models/hf_config.h"
+#include "sim/base/utf8.h"
 #include "sim/validation/published_names.h"
 
 namespace moesim {

@@ -11,6 +11,7 @@
 
 #include "hardware/system.h"
 #include "models/hf_config.h"
+#include "sim/base/utf8.h"
 
 namespace moesim {
 namespace {
@@ -214,13 +215,6 @@ std::string stated_release(const std::string& published) {
 }
 
 }  // namespace
-
-std::string lower_case(std::string text) {
-  std::ranges::transform(text, text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return text;
-}
 
 std::string without_marks(const std::string& published) {
   const std::size_t begin = published.find_first_not_of("~vV ");

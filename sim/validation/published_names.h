@@ -10,9 +10,6 @@ namespace moesim {
 /// Names and remarks of the measurement tables in our terms. A remark in brackets, as in
 /// "H100-SXM-80GB (assumed)", is dropped.
 
-/// ASCII letters in lower case.
-[[nodiscard]] std::string lower_case(std::string text);
-
 /// Id of the shipped checkpoint that a published model name means: the last part of the id, in any
 /// case, with or without endings that change no shape: tuning ("-Instruct"), a date ("-0324"), a
 /// format ("-FP8").

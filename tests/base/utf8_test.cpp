@@ -48,3 +48,8 @@ TEST_CASE("a bad byte is found at its line and column") {
   CHECK(first_bad_byte("a\x1b")->problem == "control character 0x1b");
   CHECK(first_bad_byte("\xef\xbb\xbf")->problem == "the file starts with a byte order mark");
 }
+
+TEST_CASE("lower case is of ASCII letters only") {
+  CHECK(lower_case("H100-SXM_[@`{Zz") == "h100-sxm_[@`{zz");
+  CHECK(lower_case("\xC3\x84") == "\xC3\x84");  // an umlaut stays
+}
