@@ -41,10 +41,11 @@ bool is_inside(const Op& op, HostCallRules rules) {
   }
 }
 
-/// The norm in the all-reduce quantises the hidden state per tensor or to NVFP4, not in blocks.
+/// The norm in the all-reduce quantises the hidden state, per tensor or to NVFP4, not in blocks.
+/// Products that lead back to it (n = hidden) read something else, however wide that is.
 bool is_quantised_by_norm(const Op& op, const Shard& shard, HostCallRules rules) {
   return rules.composite && rules.norms_in_all_reduce && op.kind == OpKind::kGemm &&
-         op.k == shard.model->hidden && op.weight_format != NumberFormat::kFp8Block;
+         op.k == shard.model->hidden && op.n != op.k && op.weight_format != NumberFormat::kFp8Block;
 }
 
 int attention_calls(const LayerSpec& layer, const Shard& shard, HostCallRules rules) {

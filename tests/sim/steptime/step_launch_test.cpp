@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "models/hf_config.h"
 #include "sim/steptime/host_calls.h"
 #include "tests/sim/steptime/priced_steps.h"
 
@@ -138,6 +139,39 @@ TEST_CASE("composite calls cover attention and routed experts, sums over ranks t
   CHECK(calls(model, {.composite = true}) == plain - inside);
   CHECK(calls(model, {.norms_in_all_reduce = true}) == plain - norms);
   CHECK(calls(model, {.composite = true, .norms_in_all_reduce = true}) == plain - inside - norms);
+}
+
+TEST_CASE("sums over ranks quantise what the next product reads, but not in blocks") {
+  ModelSpec model = three_layers();  // the attention's output is as wide as the hidden state
+  const auto calls = [&model](HostCallRules rules) {
+    const Shard shard = make_shard(model, Parallel{}, 0).shard;
+    return host_calls(*make_family(model), shard, layer_classes(shard), rules);
+  };
+  constexpr HostCallRules kBoth{.composite = true, .norms_in_all_reduce = true};
+  const double plain = calls(kBoth), no_sums = calls({.composite = true});
+  model.precisions.attention = NumberFormat::kFp8;
+  CHECK(calls(kBoth) == plain + 3);  // the products out of attention, one a layer
+  CHECK(calls({.composite = true}) == no_sums + 6);
+  model.precisions.attention = NumberFormat::kFp8Block;
+  CHECK(calls(kBoth) == plain + 6);
+}
+
+TEST_CASE("composite calls of latent attention: four more a layer for what prompts expand") {
+  const ModelSpec model = load_model("deepseek-ai/DeepSeek-V3", "", {});
+  const Shard shard = make_shard(model, Parallel{}, 0).shard;
+  const auto family = make_family(model);
+  const std::vector<LayerClass> classes = layer_classes(shard);
+  std::vector<Op> ops;
+  family->token_ops(shard, classes, 1, ops);
+  double inside = 0;
+  for (const Op& op : ops) {
+    for (const MemoryPart part : {MemoryPart::kRotary, MemoryPart::kKvWrite, MemoryPart::kRouting,
+                                  MemoryPart::kAlign, MemoryPart::kExpertSum}) {
+      inside += op.kind == OpKind::kElementwise && op.part == part ? op.repeat : 0;
+    }
+  }
+  CHECK(host_calls(*family, shard, classes, {.composite = true}) ==
+        host_calls(*family, shard, classes) - inside + 4 * 61);
 }
 
 TEST_CASE("norms of the hidden state vanish into all-reduces that are small enough") {
