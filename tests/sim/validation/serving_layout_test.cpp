@@ -5,30 +5,23 @@
 #include <string>
 
 #include "sim/validation/serving_plan.h"
+#include "tests/sim/validation/serving_support.h"
 
 using namespace moesim;
 
 namespace {
 
 ServingRow eight_gpus() {
-  ServingRow row;
-  row.id = "a";
-  row.gpu = "H100-SXM-80GB";
+  ServingRow row = closed_loop_row();
+  row.source.clear();
   row.model = "Qwen3-235B-A22B";
   row.weight_dtype = "fp8";
   row.engine = "TensorRT-LLM";
   row.version = "1.1";
-  row.moe = true;
-  row.gpus = 8;
-  row.tp = 8;
-  row.pp = row.dp = 1;
-  row.isl = 1000;
+  row.gpus = row.tp = 8;
+  row.ep.reset();
   row.osl = 20;
-  row.len_dist = "fixed";
-  row.load_mode = "closed-loop";
-  row.concurrency = 8;
   row.num_requests = 16;
-  row.measured = {{"output_tok_s", 1}};
   return row;
 }
 
@@ -49,14 +42,6 @@ ServingRow one_side(const char* rate) {
   row.notes = "in-distribution EPLB";
   row.measured = {{rate, 1}};
   return row;
-}
-
-std::string value_of(const ServingPlan& plan, const std::string& path) {
-  std::string value;
-  for (const Override& key : plan.keys.list()) {
-    if (key.path == path) value = key.value;
-  }
-  return value;
 }
 
 }  // namespace

@@ -1,10 +1,15 @@
 #include "sim/validation/serving_plan.h"
 
+#include <cmath>
 #include <doctest/doctest.h>
 #include <string>
 #include <vector>
 
+#include "scenarios/routing_load_stats.h"
+#include "scenarios/routing_stats.h"
+#include "scenarios/routing_trace.h"
 #include "sim/validation/scenario_keys.h"
+#include "tests/scenarios/routing_support.h"
 #include "tests/sim/validation/serving_support.h"
 
 using namespace moesim;
@@ -79,6 +84,20 @@ TEST_CASE("what we cannot express is refused with the reason") {
     const std::string problem = plan.problem.empty() ? carry_out(plan).run.problem : plan.problem;
     CHECK(problem.starts_with(c.problem));
   }
+}
+
+TEST_CASE("the spread of gpt-oss is that of its recorded loads") {
+  const auto path = routing_data("gpt_oss_20b_tokens.mrt");
+  if (is_missing(path)) return;
+  ServingRow row = closed_loop_row();
+  row.model = "gpt-oss-120b";
+  row.weight_dtype = "mxfp4";
+  const std::string routing = value_of(plan_of(row), "routing");
+  const std::string key = "sigma: ";
+  REQUIRE(routing.find(key) != std::string::npos);
+  const double cv = mean_of(routing_stats(read_routed_tokens(path)).load).cv;
+  CHECK(std::stod(routing.substr(routing.find(key) + key.size())) ==
+        doctest::Approx(std::sqrt(std::log(1 + cv * cv))).epsilon(0.01));
 }
 
 TEST_CASE("gpt-oss is routed as unevenly as recorded, others evenly") {

@@ -9,13 +9,8 @@
 using namespace moesim;
 
 TEST_CASE("launch scripts changed with releases") {
-  ServingRow row = closed_loop_row();
-  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-  row.model = "MiniMax-M2.5";
-  row.gpu = "B200-SXM-180GB";
-  row.weight_dtype = "fp8";
+  ServingRow row = scripted_row("vLLM", "0.17.0", "MiniMax-M2.5", "B200-SXM-180GB", "fp8");
   row.isl = 8192;
-  row.version = "0.17.0";
   CHECK(value_of(plan_of(row), "engine.max_num_batched_tokens") == "8192");
   CHECK(value_of(plan_of(row), "engine.moe_backend") == "triton");
   CHECK(plan_of(row).kv_dtype.empty());
@@ -38,8 +33,7 @@ TEST_CASE("launch scripts changed with releases") {
 }
 
 TEST_CASE("a harness's published settings hold where the row says nothing else") {
-  ServingRow row = closed_loop_row();
-  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
+  ServingRow row = scripted_row("vLLM", "0.15.1", "Mixtral-8x7B", "H100-SXM-80GB", "bf16");
   ServingPlan plan = plan_of(row);
   CHECK(value_of(plan, "workload.synthetic.input_tokens") == "{uniform: [800, 1000]}");
   CHECK(value_of(plan, "engine.max_num_seqs") == "8");
@@ -72,14 +66,7 @@ TEST_CASE("a harness's published settings hold where the row says nothing else")
 }
 
 TEST_CASE("launch scripts go by what names mean, not by how they are spelled") {
-  ServingRow row = closed_loop_row();
-  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-  row.engine = "SGLang";
-  row.version = "0.5.9";
-  row.model = "DeepSeek-R1-0528";
-  row.gpu = "B200-SXM-180GB";
-  row.weight_dtype = "nvfp4";
-  row.gpus = row.tp = 8;
+  ServingRow row = scripted_row("SGLang", "0.5.9", "DeepSeek-R1-0528", "B200-SXM-180GB", "nvfp4");
   const std::string published = plan_of(row).key();
   void (*const spellings[])(ServingRow&) = {
       [](ServingRow& r) { r.gpu = "b200_sxm"; },
@@ -150,13 +137,7 @@ TEST_CASE("launch scripts of any release give plans that load") {
       CAPTURE(std::string(launch.engine));
       CAPTURE(std::string(launch.model));
       CAPTURE(std::string(release));
-      ServingRow row = closed_loop_row();
-      row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-      row.engine = launch.engine;
-      row.model = launch.model;
-      row.gpu = launch.gpu;
-      row.weight_dtype = launch.dtype;
-      row.version = release;
+      ServingRow row = scripted_row(launch.engine, release, launch.model, launch.gpu, launch.dtype);
       row.gpus = row.tp = 4;
       row.isl = 8192;
       row.osl = 1024;
@@ -178,25 +159,15 @@ TEST_CASE("releases older than the launch scripts have the engine's defaults, an
   for (const Case& c : cases) {
     CAPTURE(c.engine);
     CAPTURE(c.version);
-    ServingRow row = closed_loop_row();
-    row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-    row.engine = c.engine;
-    row.version = c.version;
-    row.model = "Llama-3.1-70B";
+    const ServingRow row =
+        scripted_row(c.engine, c.version, "Llama-3.1-70B", "H100-SXM-80GB", "bf16");
     CHECK(assumes(plan_of(row), "the engine's defaults: launch scripts are of later releases") !=
           c.launched);
   }
 }
 
 TEST_CASE("launch scripts go by card, format and concurrency") {
-  ServingRow row = closed_loop_row();
-  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
-  row.engine = "SGLang";
-  row.version = "0.5.9";
-  row.model = "DeepSeek-R1-0528";
-  row.weight_dtype = "nvfp4";
-  row.gpu = "B200-SXM-180GB";
-  row.gpus = row.tp = 8;
+  ServingRow row = scripted_row("SGLang", "0.5.9", "DeepSeek-R1-0528", "B200-SXM-180GB", "nvfp4");
   ServingPlan plan = plan_of(row);
   CHECK(value_of(plan, "engine.scheduler_recv_interval") == "10");
   CHECK(value_of(plan, "engine.chunked_prefill_size") == "16384");

@@ -29,6 +29,21 @@ inline ServingRow closed_loop_row() {
   return row;
 }
 
+/// The same with an engine and a checkpoint on eight cards, launched by InferenceMAX's scripts.
+inline ServingRow scripted_row(const std::string& engine, const std::string& version,
+                               const std::string& model, const std::string& gpu,
+                               const std::string& weight_dtype) {
+  ServingRow row = closed_loop_row();
+  row.len_dist = "random tokens, each length uniform in 80-100% of nominal";
+  row.engine = engine;
+  row.version = version;
+  row.model = model;
+  row.gpu = gpu;
+  row.weight_dtype = weight_dtype;
+  row.gpus = row.tp = 8;
+  return row;
+}
+
 inline ServingPlan plan_of(const ServingRow& row) {
   return ServingTranslator().plan(row);
 }
