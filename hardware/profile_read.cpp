@@ -1,10 +1,13 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "hardware/profile.h"
+#include "hardware/profile_knots.h"
 #include "sim/base/diagnostic.h"
 #include "sim/base/files.h"
 #include "sim/base/reader.h"
@@ -34,6 +37,8 @@ using Json = nlohmann::json;
 class ProfileReader {
  public:
   explicit ProfileReader(std::string file) : file_(std::move(file)) {}
+  /// For a document whose knots were taken out. Its mistakes are not fit to be shown.
+  explicit ProfileReader(const std::vector<std::vector<int>>& knots) : knots_(&knots) {}
 
   KernelProfile read(const Json& root) {
     KernelProfile profile;
@@ -255,37 +260,50 @@ class ProfileReader {
     return axis;
   }
 
+  /// Thousandths; none if they are missing.
+  std::vector<int> knots(const Json& table, const std::string& path) {
+    const auto values = table.find("log_milli");
+    if (values == table.end()) return {};
+    if (knots_ != nullptr) return knots_->at(values->get<std::size_t>());
+    std::vector<int> out;
+    for (const Json& v : *values) {
+      const auto milli = v.is_number_integer() ? v.get<std::int64_t>() : kNoMilli;
+      if (!std::in_range<int>(milli)) {
+        mistake(fmt::format("{}.log_milli.{}", path, out.size()), "not a whole number",
+                "thousandths of a natural logarithm");
+        return {};
+      }
+      out.push_back(static_cast<int>(milli));
+    }
+    return out;
+  }
+
   void read_table(const Json& at, const std::string& path, KernelCurve& curve) {
     known(at, path, {"axes", "log_milli", "near"});
     if (!read_axes(at, path, curve)) return;
-    const auto values = at.find("log_milli");
     const std::size_t before = mistakes_.size();
     const std::string near = text(at, path, "near");
     if (mistakes_.size() > before) return;
     const std::size_t size = curve.table.axes.empty() ? 0 : curve.table.size();
-    if (values == at.end() || !values->is_array() || values->size() != size ||
-        near.size() != size) {
+    const std::vector<int> values = knots(at, path);
+    if (mistakes_.size() > before) return;
+    if (values.size() != size || near.size() != size) {
       mistake(path, fmt::format("log_milli and near need {} entries", size),
               "one per knot, last axis fastest");
       return;
     }
     curve.table.values.reserve(size);
-    for (std::size_t i = 0; i < size; ++i) {
-      const Json& v = (*values)[i];
-      if (!v.is_number_integer()) {
-        mistake(fmt::format("{}.log_milli.{}", path, i), "not a whole number",
-                "thousandths of a natural logarithm");
-        return;
-      }
-      curve.table.values.push_back(static_cast<float>(v.get<double>() / 1000));
-    }
+    for (const int milli : values)
+      curve.table.values.push_back(static_cast<float>(static_cast<double>(milli) / 1000));
     for (const char c : near)
       curve.table.near.push_back(static_cast<std::uint8_t>(std::clamp(c - '0', 0, 9)));
   }
 
   static constexpr std::size_t kMostAxes = 4;
   static constexpr int kMostKnots = 1000;
+  static constexpr std::int64_t kNoMilli = std::numeric_limits<std::int64_t>::max();
   std::string file_;
+  const std::vector<std::vector<int>>* knots_ = nullptr;
   std::vector<Diagnostic> mistakes_;
 };
 
@@ -297,9 +315,22 @@ Where place_of(const std::string& text, std::size_t byte, const std::string& fil
   return {file, line, static_cast<int>(before.size() - start) + 1};
 }
 
+/// A profile without mistakes.
+std::optional<KernelProfile> read_quickly(const std::string& text) {
+  const std::optional<Knots> knots = take_knots(text);
+  if (!knots) return std::nullopt;
+  const Json root = Json::parse(knots->rest, nullptr, false);
+  if (!root.is_object()) return std::nullopt;
+  ProfileReader reader(knots->lists);
+  KernelProfile profile = reader.read(root);
+  if (!reader.mistakes().empty()) return std::nullopt;
+  return profile;
+}
+
 }  // namespace
 
 KernelProfile read_profile(const std::string& text, const std::string& file) {
+  if (std::optional<KernelProfile> profile = read_quickly(text)) return *std::move(profile);
   Json root;
   try {
     root = Json::parse(text);

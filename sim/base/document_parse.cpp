@@ -335,6 +335,24 @@ void reject_bad_bytes(const ParseInput& input, const std::string& text, Mistakes
   mistakes.add({input.file_index, bad->line, bad->column}, "", bad->problem, bad->hint);
 }
 
+/// The text with the words of its comments left out, for yaml-cpp takes as long over them as over
+/// values. Places of values stay, for `#` and the end of the line do. From the first character on
+/// that may begin a text with `#` in it (a quote, a block scalar) nothing is changed.
+std::string without_comments(const std::string& text) {
+  std::string out;
+  out.reserve(text.size());
+  bool comment = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\n' || c == '\r') comment = false;
+    if (comment) continue;
+    if (c == '\'' || c == '"' || c == '|' || c == '>') return out.append(text, i);
+    comment = c == '#' && (i == 0 || text[i - 1] == '\n' || text[i - 1] == ' ');
+    out += c;
+  }
+  return out;
+}
+
 /// Reads a string without the copy that std::istringstream makes.
 class StringBuffer final : public std::streambuf {
  public:
@@ -350,10 +368,10 @@ ParsedText parse_yaml(const ParseInput& input) {
   reject_bad_bytes(input, input.text, mistakes);
   reject_bad_bytes(input, input.key, mistakes);  // it becomes a key of the tree
   mistakes.throw_if_any();
-  TreeBuilder builder(input.text, mistakes);
+  std::string text = without_comments(input.text);
+  TreeBuilder builder(text, mistakes);
   try {
-    std::string copy = input.text;
-    StringBuffer buffer(copy);
+    StringBuffer buffer(text);
     std::istream stream(&buffer);
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) continue;
@@ -365,7 +383,7 @@ ParsedText parse_yaml(const ParseInput& input) {
     const Place end = mistakes.place(error.mark);
     mistakes.add(unclosed ? builder.open_place().value_or(end) : end, "",
                  "not valid YAML: " + error.msg,
-                 hint_for(error.msg, line_at(input.text, error.mark.pos)));
+                 hint_for(error.msg, line_at(text, error.mark.pos)));
   }
   mistakes.throw_if_any();
   return {};
