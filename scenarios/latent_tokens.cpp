@@ -1,6 +1,7 @@
 #include "scenarios/latent_tokens.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -22,45 +23,80 @@ std::vector<float> scaled(const std::vector<float>& values, double factor) {
   return out;
 }
 
+constexpr std::size_t kLanes = 8;  ///< scores looked at side by side, in vector instructions
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+/// The two largest scores.
+std::pair<float, float> two_best(std::span<const float> scores) {
+  std::array<float, kLanes> first, second;
+  first.fill(kLowest);
+  second.fill(kLowest);
+  const std::size_t whole = scores.size() / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const float score = scores[i + lane], least = std::min(first[lane], score);
+      second[lane] = std::max(second[lane], least);
+      first[lane] = std::max(first[lane], score);
+    }
+  }
+  float best = kLowest, next = kLowest;
+  const auto see = [&](float score) {
+    next = std::max(next, std::min(best, score));
+    best = std::max(best, score);
+  };
+  for (const float score : scores.subspan(whole)) see(score);
+  for (std::size_t lane = 0; lane < std::min(kLanes, whole); ++lane) {
+    see(first[lane]);
+    see(second[lane]);
+  }
+  return {best, next};
+}
+
 }  // namespace
 
 TopExperts::TopExperts(const RoutingShape& shape)
-    : shape_(shape), groups_(static_cast<std::size_t>(std::max(shape.groups, 1))) {}
+    : shape_(shape),
+      groups_(static_cast<std::size_t>(std::max(shape.groups, 1))),
+      best_(static_cast<std::size_t>(shape.top_k)),
+      best_scores_(best_.size()) {}
 
 std::span<const int> TopExperts::of(std::span<const float> scores) {
-  best_.clear();
+  offered_ = 0;
   if (shape_.groups == 0) {
-    offer(scores, 0, shape_.experts);
+    offer(scores, 0, scores.size(), kLowest);
     return best_;
   }
-  const int size = shape_.experts / shape_.groups;
-  for (int g = 0; g < shape_.groups; ++g) {
-    const auto own = scores.subspan(static_cast<std::size_t>(g) * static_cast<std::size_t>(size),
-                                    static_cast<std::size_t>(size));
-    float first = own[0], second = size == 1 ? 0 : -std::numeric_limits<float>::infinity();
-    for (const float score : own.subspan(1)) {
-      second = std::max(second, std::min(first, score));
-      first = std::max(first, score);
-    }
-    groups_[static_cast<std::size_t>(g)] = {-(first + second), g};
+  const std::size_t size = scores.size() / groups_.size();
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    const auto [best, next] = two_best(scores.subspan(g * size, size));
+    groups_[g] = {-(size == 1 ? best : best + next), next, g * size};
   }
-  std::ranges::partial_sort(groups_, groups_.begin() + shape_.topk_groups);
-  for (int i = 0; i < shape_.topk_groups; ++i)
-    offer(scores, groups_[static_cast<std::size_t>(i)].second * size, size);
+  const auto kept = std::span(groups_).first(static_cast<std::size_t>(shape_.topk_groups));
+  std::ranges::partial_sort(groups_, groups_.begin() + shape_.topk_groups, {}, &Group::rank);
+  // Two scores of every kept group are at least as high as the lowest second one.
+  float floor = kLowest;
+  if (2 * kept.size() >= best_.size()) floor = std::ranges::min(kept, {}, &Group::next).next;
+  for (const Group& group : kept) offer(scores, group.first, size, floor);
   return best_;
 }
 
-void TopExperts::offer(std::span<const float> scores, int first, int count) {
-  const auto top_k = static_cast<std::size_t>(shape_.top_k);
-  const auto better = [&](int a, int b) {
-    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
-  };
-  for (int e = first; e < first + count; ++e) {
-    if (best_.size() == top_k) {
-      if (!better(e, best_.back())) continue;
-      best_.pop_back();
+void TopExperts::offer(std::span<const float> scores, std::size_t first, std::size_t count,
+                       float floor) {
+  int* const best = best_.data();
+  float* const top = best_scores_.data();
+  const std::size_t top_k = best_.size();
+  for (std::size_t e = first; e < first + count; ++e) {
+    const float score = scores[e];
+    if (score < floor) [[likely]]
+      continue;
+    if (offered_ == top_k && score <= top[top_k - 1]) continue;
+    std::size_t at = offered_ < top_k ? offered_++ : top_k - 1;
+    for (; at > 0 && top[at - 1] < score; --at) {
+      top[at] = top[at - 1];
+      best[at] = best[at - 1];
     }
-    best_.insert(std::ranges::upper_bound(best_, e, better), e);
+    top[at] = score;
+    best[at] = static_cast<int>(e);
   }
 }
 

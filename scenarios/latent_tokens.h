@@ -37,10 +37,17 @@ class TopExperts {
   std::span<const int> of(std::span<const float> scores);
 
  private:
-  void offer(std::span<const float> scores, int first, int count);
+  struct Group {
+    float rank = 0;  ///< least first: the negative score
+    float next = 0;  ///< the second best of its scores
+    std::size_t first = 0;
+  };
+  void offer(std::span<const float> scores, std::size_t first, std::size_t count, float floor);
   RoutingShape shape_;
-  std::vector<std::pair<float, int>> groups_;  ///< negative score, group
+  std::vector<Group> groups_;
   std::vector<int> best_;
+  std::vector<float> best_scores_;
+  std::size_t offered_ = 0;  ///< of `best_`, so far
 };
 
 /// Tokens of the latent-logit generator (routing-traces.md 4.1). Scores of every expert at every

@@ -52,7 +52,7 @@ double Rng::normal() {
 }
 
 double Rng::exponential() {
-  return -std::log1p(-uniform());
+  return -std::log(1 - uniform());  // exact: a multiple of 2^-53
 }
 
 double Rng::gamma(double shape) {

@@ -9,6 +9,7 @@ namespace moesim {
 namespace {
 
 constexpr double kNs = 1e9;
+constexpr std::size_t kShapes = 1024;  // of ranks and layers of a step
 
 /// Largest over mean; 1 if there is nothing.
 template <class T>
@@ -26,7 +27,8 @@ double imbalance(std::span<const T> loads) {
 MoeGroup::MoeGroup(Config config, ExpertPlacement placement)
     : config_(std::move(config)),
       whole_(config_.shard.parallel.expert_parallel),
-      needs_copies_(config_.dispatch != nullptr && config_.dispatch->needs_copies()) {
+      needs_copies_(config_.dispatch != nullptr && config_.dispatch->needs_copies()),
+      prices_(kShapes) {
   for (const int node : config_.node_of_rank) nodes_ = std::max(nodes_, node + 1);
   const auto ranks = static_cast<std::size_t>(config_.ranks);
   rank_costs_.resize(ranks);
@@ -107,9 +109,9 @@ int MoeGroup::seen(const LayerClass& layers, int tokens, std::uint64_t pairs,
 }
 
 RankCost MoeGroup::rank_cost(const LayerClass& layers, int seen,
-                             std::span<const std::uint32_t> counts) const {
+                             std::span<const std::uint32_t> counts) {
   const Op op = config_.family->experts(config_.shard, layers, seen, counts);
-  const KernelTime time = config_.kernels->time(op);
+  const KernelTime& time = prices_.of(*config_.kernels, &layers, op);
   RankCost cost;
   cost.gemm_ns = time.time.value() * kNs;
   // A shared expert in the same call is no choice of the router.

@@ -11,6 +11,7 @@
 #include "sim/steptime/expert_tier.h"
 #include "sim/steptime/kernel_model.h"
 #include "sim/steptime/replica_ranks.h"
+#include "sim/steptime/shape_prices.h"
 
 namespace moesim {
 
@@ -97,9 +98,9 @@ class MoeGroup {
   /// a step of `tokens`.
   [[nodiscard]] int seen(const LayerClass& layers, int tokens, std::uint64_t pairs,
                          std::uint32_t copies) const;
-  /// GEMM of one rank, `counts` by its slots.
+  /// GEMM of one rank, `counts` by its slots. `layers`: one of the stage's, always the same object.
   [[nodiscard]] RankCost rank_cost(const LayerClass& layers, int seen,
-                                   std::span<const std::uint32_t> counts) const;
+                                   std::span<const std::uint32_t> counts);
 
  private:
   [[nodiscard]] std::span<const std::uint32_t> rank_counts(int rank, const LayerLoad& load) const;
@@ -115,6 +116,7 @@ class MoeGroup {
   int nodes_ = 1;
   bool whole_ = false;  ///< whole experts on ranks, else every expert cut over all
   bool needs_copies_ = false;
+  ShapePrices prices_;
   std::unique_ptr<ExpertTier> tier_;        ///< null: all experts are resident
   std::vector<std::uint32_t> slot_counts_;  ///< [slot]
   std::vector<RankCost> rank_costs_;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <span>
 #include <utility>
@@ -17,7 +18,13 @@ namespace moesim {
 namespace {
 
 constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15ULL;  // 2^64 / golden ratio: SplitMix64's step
-constexpr int kDraws = 16;  ///< of every token count, each of all layers
+/// Draws of every token count, each of all layers: as many as make kLayers layers, for layers are
+/// draws, too.
+constexpr int kMinDraws = 8, kMaxDraws = 16, kLayers = 512;
+std::size_t draws_of(int layers) {
+  const auto wanted = std::bit_floor(static_cast<unsigned>(kLayers / std::max(layers, 1)));
+  return static_cast<std::size_t>(std::clamp(static_cast<int>(wanted), kMinDraws, kMaxDraws));
+}
 /// Token counts with draws of their own: all up to 64, then eight a doubling.
 constexpr CountGrid kCounts{.exact_bits = 6, .octave_bits = 3};
 
@@ -35,6 +42,7 @@ class SampledMoe final : public MoeModel {
       : stages_(std::move(setup.stages)),
         shape_(setup.shape),
         seed_(setup.seed),
+        draws_(draws_of(shape_.layers)),
         ends_(request_ends(setup)),
         tables_(std::move(setup.routing), shape_, seed_,
                 table_size(shape_, setup.mean_prompt, setup.mean_output), setup.workload),
@@ -69,7 +77,7 @@ class SampledMoe final : public MoeModel {
     const double prompts =
         one_kind_ || tokens == 0 ? 0 : static_cast<double>(step.prompt_tokens) / tokens;
     const bool checked = check_ && check_->begin(step);
-    const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % kDraws);
+    const auto draw = static_cast<std::size_t>(mix64(step.step * kGolden + seed_) % draws_);
     if (prompts < 1) add(0, tokens, draw, 1 - prompts, cost);
     if (prompts > 0) add(1, tokens, draw, prompts, cost);
     if (checked) check_->finish(step, stages_, stats_.error);
@@ -106,8 +114,8 @@ class SampledMoe final : public MoeModel {
  private:
   /// Draws of one token count.
   struct Pool {
-    std::array<std::uint32_t, kDraws> uses{};
-    std::array<double, kDraws> extent{};        ///< uses, as parts of steps that make their tokens
+    std::array<std::uint32_t, kMaxDraws> uses{};
+    std::array<double, kMaxDraws> extent{};     ///< uses, as parts of steps that make their tokens
     std::vector<MoeStageCost> costs;            ///< [draw][stage]
     std::vector<MoeLayerRecord> records;        ///< [draw][layer]
     SampledTraffic traffic;                     ///< [draw][stage][watched layer]
@@ -178,7 +186,7 @@ class SampledMoe final : public MoeModel {
     if (pool.records.empty()) return;
     for (const SampledChoice::Share& share : pool.choices) add_share(share, stats);
     const auto layers = static_cast<std::size_t>(shape_.layers);
-    for (std::size_t d = 0; d < kDraws; ++d) {
+    for (std::size_t d = 0; d < draws_; ++d) {
       if (pool.extent[d] == 0) continue;
       for (std::size_t l = 0; l < layers; ++l)
         add_record(pool.records[d * layers + l], pool.uses[d], pool.extent[d], static_cast<int>(l),
@@ -219,12 +227,14 @@ class SampledMoe final : public MoeModel {
   }
 
   /// Draws that share one of the choices of experts follow each other.
-  static std::size_t choice_of(std::uint64_t draw) { return draw * SampledChoice::kDraws / kDraws; }
+  [[nodiscard]] std::size_t choice_of(std::uint64_t draw) const {
+    return draw * SampledChoice::kDraws / draws_;
+  }
 
   void add_part(std::size_t kind, int tokens, std::size_t slot, std::size_t draw, double weight,
                 std::span<MoeStageCost> cost) {
     const Pool& pool = made(kind, tokens, slot);
-    std::size_t watched = draw * pool.traffic.size() / kDraws;
+    std::size_t watched = draw * pool.traffic.size() / draws_;
     for (std::size_t s = 0; s < cost.size(); ++s) {
       MoeStageCost one = pool.costs[draw * stages_.size() + s];
       const MoeStageSpec& stage = stages_[s];
@@ -293,19 +303,19 @@ class SampledMoe final : public MoeModel {
     for (const std::uint32_t value : values) sum += value;
     const double mean = static_cast<double>(sum) / static_cast<double>(values.size());
     for (std::uint32_t& value : values)
-      value = static_cast<std::uint32_t>(std::lround(mean + (value - mean) * scale));
+      value = static_cast<std::uint32_t>(mean + (value - mean) * scale + 0.5);
   }
 
   const Pool& made(std::size_t kind, int tokens, std::size_t slot) {
     Pool& pool = pools_[kind][slot];
     if (!pool.costs.empty()) return pool;
     std::ranges::fill(held_, holders_ * tokens / static_cast<double>(held_.size()));
-    pool.records.reserve(static_cast<std::size_t>(kDraws * shape_.layers));
+    pool.records.reserve(draws_ * static_cast<std::size_t>(shape_.layers));
     for (MoeStageSpec& stage : stages_) {
       if (stage.group.tier() != nullptr) stage.group.tier()->reset();
     }
     Rng others(seed_, "tier", kind << 32 | static_cast<std::uint64_t>(tokens));
-    for (std::uint64_t d = 0; d < kDraws; ++d) {
+    for (std::uint64_t d = 0; d < draws_; ++d) {
       use_others(kind, tokens, others);
       if (!choice_) {
         banks_[kind].draw(tokens, d, *load_);
@@ -340,7 +350,7 @@ class SampledMoe final : public MoeModel {
     constexpr int kOthers = 8;
     if (stages_.front().group.tier() == nullptr || !stages_.front().group.tier()->learns()) return;
     for (int i = 0; i < kOthers; ++i) {
-      banks_[kind].draw(tokens, rng.next() % kDraws, *load_);
+      banks_[kind].draw(tokens, rng.next() % draws_, *load_);
       for (MoeStageSpec& stage : stages_) {
         for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
           const int layer = stage.first + static_cast<int>(l);
@@ -353,6 +363,7 @@ class SampledMoe final : public MoeModel {
   std::vector<MoeStageSpec> stages_;
   RoutingShape shape_;
   std::uint64_t seed_;
+  std::size_t draws_;
   RequestEnds ends_;
   RoutingTables tables_;
   MoeStats stats_;

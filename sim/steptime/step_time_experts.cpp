@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "scenarios/step_replay.h"
 #include "sim/steptime/expert_setup.h"
+#include "sim/steptime/shape_prices.h"
 #include "sim/steptime/stage_state.h"
 #include "sim/steptime/step_time.h"
 
@@ -13,29 +13,7 @@ namespace moesim {
 
 namespace {
 
-/// Prices of the shapes met last. The draws of one token count differ in little, so most have the
-/// shape of another one.
-class ShapePrices {
- public:
-  /// `op`: always of the same layer, whose other fields follow from those compared.
-  const KernelTime& of(const KernelModel& kernels, const Op& op) {
-    const Shape shape{op.tokens,   op.m,         op.active_experts,
-                      op.above_64, op.above_256, op.padded_rows};
-    const auto mixed = static_cast<std::uint64_t>(op.active_experts + op.above_64 +
-                                                  31 * op.above_256 + 7 * op.padded_rows);
-    Entry& entry = entries_[mixed % entries_.size()];
-    if (entry.shape != shape) entry = {shape, kernels.time(op)};
-    return entry.time;
-  }
-
- private:
-  using Shape = std::array<std::int64_t, 6>;
-  struct Entry {
-    Shape shape{};  ///< zeros: none, for every draw has tokens
-    KernelTime time;
-  };
-  std::array<Entry, 64> entries_;
-};
+constexpr std::size_t kShapes = 64;  ///< of the draws of a token count
 
 }  // namespace
 
@@ -46,10 +24,10 @@ void StepTime::add_pools(StageState& stage, const ExpertRouting& routing) {
       StageState* raw = &stage;
       pool = std::make_unique<ExpertPool>(
           routing,
-          [this, raw, layers, prices = ShapePrices()](
+          [this, raw, layers, prices = ShapePrices(kShapes)](
               int tokens, std::span<const std::uint32_t> counts) mutable {
             const KernelTime& time =
-                prices.of(*raw->kernels, family_->experts(raw->shard, layers, tokens, counts));
+                prices.of(*raw->kernels, raw, family_->experts(raw->shard, layers, tokens, counts));
             raw->expert_provenance = time.provenance;
             return time.time.value() * kNs;
           },
