@@ -1,12 +1,15 @@
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <fmt/format.h>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <utility>
 
+#include "scenarios/json_place.h"
 #include "scenarios/routing_formats.h"
 #include "scenarios/routing_metadata.h"
 #include "scenarios/trace_text.h"
@@ -59,12 +62,21 @@ class JsonlReader {
   }
 
  private:
+  /// At the value of the line that `path` leads to.
+  void fail_at(std::span<const JsonStep> path, const std::string& key, std::string problem,
+               std::string hint) {
+    const int column = lines_.column(json_place(lines_.line(), path));
+    mistakes_.add({lines_.number(), column}, key, std::move(problem), std::move(hint));
+  }
   void fail(const std::string& key, std::string problem, std::string hint) {
-    mistakes_.add(lines_.number(), key, std::move(problem), std::move(hint));
+    const JsonStep path[] = {std::string_view(key)};
+    fail_at(std::span(path).first(key.empty() ? 0 : 1), key, std::move(problem), std::move(hint));
   }
   /// Of the sequence line: known to be wrong only once its rows are counted.
   void fail_sequence(const std::string& key, std::string problem, std::string hint) {
-    mistakes_.add(sequence_line_, key, std::move(problem), std::move(hint));
+    const JsonStep path[] = {std::string_view(key)};
+    const auto column = static_cast<int>(json_place(sequence_text_, path)) + 1;
+    mistakes_.add({sequence_line_, column}, key, std::move(problem), std::move(hint));
   }
   json parse_line();
   void read_header();
@@ -89,6 +101,7 @@ class JsonlReader {
   std::uint64_t announced_rows_ = 0;
   std::uint64_t number_ = 0;  ///< `seq` of the current sequence
   int sequence_line_ = 0;     ///< where it stands
+  std::string_view sequence_text_;
   bool open_ = false, decoding_ = false, contiguous_ = true;
   std::uint64_t next_position_ = 0, rows_ = 0, gaps_ = 0;
   std::vector<std::uint16_t> ids_;
@@ -96,13 +109,23 @@ class JsonlReader {
   std::map<std::pair<std::string, std::string>, std::uint16_t> domains_;
 };
 
+/// Where a line is no JSON any more, or ends too early; of another value than an object its first
+/// byte. From 0.
+std::size_t place_of_error(std::string_view line) {
+  try {
+    const json other = json::parse(line);
+    return json_place(line, {});
+  } catch (const json::parse_error& error) {
+    return std::max<std::size_t>(error.byte, 1) - 1;
+  }
+}
+
 json JsonlReader::parse_line() {
   json object = json::parse(lines_.line(), nullptr, false);
-  if (!object.is_object()) {
-    fail("", shown(lines_.line()) + " is not a JSON object", "one object a line");
-    return {};
-  }
-  return object;
+  if (object.is_object()) return object;
+  mistakes_.add({lines_.number(), lines_.column(place_of_error(lines_.line()))}, "",
+                shown(lines_.line()) + " is not a JSON object", "one object a line");
+  return {};
 }
 
 void JsonlReader::read_header() {
@@ -140,7 +163,10 @@ void JsonlReader::read_shape(const json& header) {
   shape_.top_k = count("top_k", true);
   shared_experts_ = count("n_shared_experts", false);
   const std::string problem = parse_metadata(lines_.line(), about_);
-  if (!problem.empty()) fail("", problem, "mend the header");
+  if (!problem.empty()) {
+    const JsonStep named[] = {std::string_view(problem).substr(0, problem.find_first_of(" :"))};
+    fail_at(named, "", problem, "mend the header");
+  }
   about_.domains.clear();  // the sequence lines name them
   shape_.groups = about_.groups;
   shape_.topk_groups = about_.topk_groups;
@@ -185,6 +211,7 @@ void JsonlReader::begin_sequence(const json& object) {
   sequence.domain = domain_of(text_at(object, "domain"), text_at(object, "group"));
   sequences_.push_back(sequence);
   sequence_line_ = lines_.number();
+  sequence_text_ = lines_.line();
   open_ = contiguous_ = true;
   decoding_ = false;
   next_position_ = sequence.first_position;
@@ -259,24 +286,28 @@ void JsonlReader::read_row(const json& object) {
 bool JsonlReader::read_ids(const json& layers) {
   const auto experts = static_cast<std::uint64_t>(shape_.experts);
   const auto top_k = static_cast<std::size_t>(shape_.top_k);
-  const auto bad = [&](const std::string& problem) {
-    fail("e", problem,
-         fmt::format("{} lists of {} distinct ids below {}", shape_.layers, top_k, experts));
+  JsonStep path[] = {"e", std::size_t{0}, std::size_t{0}};
+  const auto bad = [&](std::size_t depth, const std::string& problem) {
+    fail_at(std::span(path).first(depth), "e", problem,
+            fmt::format("{} lists of {} distinct ids below {}", shape_.layers, top_k, experts));
     return false;
   };
   if (!layers.is_array() || layers.size() != static_cast<std::size_t>(shape_.layers))
-    return bad(fmt::format("is not a list of {} layers", shape_.layers));
+    return bad(1, fmt::format("is not a list of {} layers", shape_.layers));
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     const json& list = layers[layer];
+    path[1] = layer;
     if (!list.is_array() || list.size() != top_k)
-      return bad(fmt::format("layer {} is not a list of {} ids", layer, top_k));
-    for (const json& id : list) {
+      return bad(2, fmt::format("layer {} is not a list of {} ids", layer, top_k));
+    for (std::size_t rank = 0; rank < top_k; ++rank) {
+      const json& id = list[rank];
+      path[2] = rank;
       if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= experts)
-        return bad(fmt::format("layer {}: {} is no expert", layer, shown(id.dump())));
+        return bad(3, fmt::format("layer {}: {} is no expert", layer, shown(id.dump())));
       const auto value = id.get<std::uint16_t>();
-      const auto begin = ids_.end() - (&id - &list.front());
+      const auto begin = ids_.end() - static_cast<std::ptrdiff_t>(rank);
       if (std::find(begin, ids_.end(), value) != ids_.end())
-        return bad(fmt::format("layer {}: expert {} twice", layer, value));
+        return bad(3, fmt::format("layer {}: expert {} twice", layer, value));
       ids_.push_back(value);
     }
   }
@@ -292,17 +323,23 @@ void JsonlReader::read_weights(const json& object) {
     if (!weights_.empty()) fail("w", "is missing", "give weights in all rows or in none");
     return;
   }
-  const auto bad = [&] {
-    fail("w", "is not a weight for every id of e, in all rows or in none",
-         "numbers from 0 on, in lists as in e");
+  JsonStep path[] = {"w", std::size_t{0}, std::size_t{0}};
+  const auto bad = [&](std::size_t depth) {
+    fail_at(std::span(path).first(depth), "w",
+            "is not a weight for every id of e, in all rows or in none",
+            "numbers from 0 on, in lists as in e");
   };
   if (!all_so_far || !at->is_array() || at->size() != static_cast<std::size_t>(shape_.layers))
-    return bad();
-  for (const json& list : *at) {
-    if (!list.is_array() || list.size() != static_cast<std::size_t>(shape_.top_k)) return bad();
-    for (const json& weight : list) {
+    return bad(1);
+  for (std::size_t layer = 0; layer < at->size(); ++layer) {
+    const json& list = (*at)[layer];
+    path[1] = layer;
+    if (!list.is_array() || list.size() != static_cast<std::size_t>(shape_.top_k)) return bad(2);
+    for (std::size_t rank = 0; rank < list.size(); ++rank) {
+      const json& weight = list[rank];
+      path[2] = rank;
       if (!weight.is_number() || !(weight.get<double>() >= 0 && weight.get<double>() < 1e30))
-        return bad();
+        return bad(3);
       weights_.push_back(weight.get<float>());
     }
   }

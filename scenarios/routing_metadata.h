@@ -21,7 +21,7 @@ struct RoutingMetadata {
   std::string rest = "{}";  ///< the other keys, as a JSON object
 };
 
-/// Reads a JSON object. Returns what is wrong, or "".
+/// Reads a JSON object. Returns what is wrong, beginning with its key, or "".
 [[nodiscard]] std::string parse_metadata(std::string_view json, RoutingMetadata& out);
 /// One line of JSON, keys sorted.
 [[nodiscard]] std::string write_metadata(const RoutingMetadata& metadata);

@@ -20,7 +20,8 @@ bool is_number_character(char c) {
 
 Lines::Lines(std::string_view text) : rest_(text) {
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
+  if (rest_.starts_with(kByteOrderMark)) mark_ = kByteOrderMark.size();
+  rest_.remove_prefix(mark_);
 }
 
 bool Lines::next() {
@@ -49,13 +50,15 @@ void refuse_file(const std::string& file, const std::string& key, const std::str
   throw InputError({diagnostic});
 }
 
-void TraceMistakes::add(int line, const std::string& key, std::string problem, std::string hint) {
+void TraceMistakes::add(TracePlace at, const std::string& key, std::string problem,
+                        std::string hint) {
   constexpr std::size_t kShown = 20;
   ++count_;
   if (list_.size() >= kShown) return;
   Diagnostic diagnostic;
   diagnostic.where.file = file_;
-  diagnostic.where.line = line;
+  diagnostic.where.line = at.line;
+  diagnostic.where.column = at.line > 0 ? at.column : 0;
   diagnostic.key = key;
   diagnostic.problem = std::move(problem);
   diagnostic.hint = std::move(hint);
@@ -67,7 +70,7 @@ void TraceMistakes::throw_if_any() {
   const std::size_t shown_count = list_.size();
   if (count_ > shown_count) {
     Diagnostic more = list_.back();
-    more.where.line = 0;
+    more.where.line = more.where.column = 0;
     more.key.clear();
     more.problem = fmt::format("{} more mistakes", count_ - shown_count);
     more.hint = "mend the first ones";
@@ -124,6 +127,11 @@ void split_csv(std::string_view line, std::vector<std::string_view>& fields) {
     if (end == line.size()) return;
     line.remove_prefix(end + 1);
   }
+}
+
+std::size_t csv_place(std::string_view line, std::string_view field) {
+  const auto at = static_cast<std::size_t>(field.data() - line.data());
+  return at > 0 && line[at - 1] == '"' ? at - 1 : at;
 }
 
 FlatObject::FlatObject(std::string_view line) : text_(line) {

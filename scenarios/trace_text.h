@@ -1,10 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sim/base/diagnostic.h"
@@ -21,10 +23,20 @@ class Lines {
   bool next();
   [[nodiscard]] std::string_view line() const { return line_; }
   [[nodiscard]] int number() const { return number_; }
+  /// In the file, of byte `at` of the line; both from their first: 1 and 0.
+  [[nodiscard]] int column(std::size_t at) const {
+    return static_cast<int>(at + 1 + (number_ == 1 ? mark_ : 0));
+  }
 
  private:
   std::string_view rest_, line_;
+  std::size_t mark_ = 0;  ///< bytes before the first line
   int number_ = 0;
+};
+
+/// A place in a file, from 1; 0: unknown.
+struct TracePlace {
+  int line = 0, column = 0;
 };
 
 /// Throws an InputError about a whole file.
@@ -35,7 +47,10 @@ class Lines {
 class TraceMistakes {
  public:
   explicit TraceMistakes(std::string file) : file_(std::move(file)) {}
-  void add(int line, const std::string& key, std::string problem, std::string hint);
+  void add(TracePlace at, const std::string& key, std::string problem, std::string hint);
+  void add(int line, const std::string& key, std::string problem, std::string hint) {
+    add(TracePlace{line, 0}, key, std::move(problem), std::move(hint));
+  }
   [[nodiscard]] bool any() const { return count_ > 0; }
   void throw_if_any();
 
@@ -53,8 +68,11 @@ class TraceMistakes {
 /// For messages: the text in quotes, cut if it is long.
 [[nodiscard]] std::string shown(std::string_view text);
 
-/// Fields of a CSV line (RFC 4180 quotes; a field keeps no quotes) into `fields`.
+/// Fields of a CSV line (RFC 4180 quotes; a field keeps no quotes) into `fields`, which point into
+/// `line`.
 void split_csv(std::string_view line, std::vector<std::string_view>& fields);
+/// Where a field of that line begins, from 0, its quote included.
+[[nodiscard]] std::size_t csv_place(std::string_view line, std::string_view field);
 
 /// The pairs of one JSON object whose values are numbers, plain texts, true, false, null, or lists
 /// of these: what the trace formats use. Nested objects and escapes are not taken.

@@ -19,7 +19,7 @@ Diagnostic mistake_in(const std::string& text) {
 /// A text that is refused: where, and why.
 struct Refused {
   std::string text;
-  int line;
+  int line, column;
   const char* key;
   const char* problem;
 };
@@ -30,6 +30,7 @@ void check(const std::vector<Refused>& cases) {
     CHECK_MESSAGE(mistake.problem.find(c.problem) != std::string::npos, mistake.problem);
     CHECK(mistake.key == c.key);
     CHECK(mistake.where.line == c.line);
+    CHECK(mistake.where.column == c.column);
   }
 }
 
@@ -58,32 +59,39 @@ TEST_CASE("JSONL needs no more than the keys the format requires") {
 }
 
 TEST_CASE("JSONL traces that are refused") {
+  // {"seq":0,"e": are 13 characters, kGood 13 more.
   check({
-      {"{\"format\":\"x\"}\n", 1, "format", "is not moe-routing-trace"},
-      {"{\"format\":\"moe-routing-trace\",\"version\":2}\n", 1, "version", "is not 1"},
-      {kHeader, 1, "", "no rows"},
-      {kHeader + "[1]\n", 2, "", "is not a JSON object"},
-      {kHeader + "{\"seq\":0\n", 2, "", "is not a JSON object"},
-      {kHeader + "{\"rows\":1}\n", 2, "seq", "is missing"},
-      {kOne + row(kGood) + "{\"seq\":0,\"rows\":1}\n", 4, "seq", "not above the one before"},
-      {kHeader + "{\"seq\":0}\n", 2, "rows", "is missing"},
-      {kHeader + row(kGood), 2, "seq", "a row before its sequence line"},
-      {kOne + "{\"seq\":1,\"e\":[[0,1],[2,3]]}\n", 3, "seq", "is not 0"},
-      {kOne + row("[[0,1]]"), 3, "e", "is not a list of 2 layers"},
-      {kOne + row("[[0,1],[2]]"), 3, "e", "layer 1 is not a list of 2 ids"},
-      {kOne + row("[[0,1],[2,4]]"), 3, "e", "layer 1: '4' is no expert"},
-      {kOne + row("[[0,1],[2,-1]]"), 3, "e", "layer 1: '-1' is no expert"},
-      {kOne + row("[[0,0],[2,1]]"), 3, "e", "layer 0: expert 0 twice"},
-      {kOne + row(kGood, ",\"w\":[[1,1],[1]]"), 3, "w", "is not a weight"},
-      {kOne + row(kGood) + row(kGood), 2, "rows", "sequence 0 has 2 rows, not 1"},
-      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":2}\n" + row(kGood), 2, "prompt_rows",
+      {"{\"format\":\"x\"}\n", 1, 11, "format", "is not moe-routing-trace"},
+      {"\xef\xbb\xbf{\"format\":\"x\"}\n", 1, 14, "format", "is not moe-routing-trace"},
+      {"{\"format\":\"moe-routing-trace\",\"version\":2}\n", 1, 41, "version", "is not 1"},
+      {R"({"format":"moe-routing-trace","version":1,"mode":"per_token","n_layers":2,"n_experts":4,"top_k":2,"layer_ids":3})",
+       1, 111, "", "layer_ids is not a list"},
+      {kHeader, 1, 1, "", "no rows"},
+      {kHeader + "\n \n", 3, 1, "", "no rows"},
+      {kHeader + "[1]\n", 2, 1, "", "is not a JSON object"},
+      {kHeader + "{\"seq\":0\n", 2, 9, "", "is not a JSON object"},
+      {kHeader + "{\"seq\":0,rows:1}\n", 2, 10, "", "is not a JSON object"},
+      {kHeader + "{\"rows\":1}\n", 2, 1, "seq", "is missing"},
+      {kOne + row(kGood) + "{\"seq\":0,\"rows\":1}\n", 4, 8, "seq", "not above the one before"},
+      {kHeader + "{\"seq\":0}\n", 2, 1, "rows", "is missing"},
+      {kHeader + row(kGood), 2, 8, "seq", "a row before its sequence line"},
+      {kOne + "{\"seq\":1,\"e\":[[0,1],[2,3]]}\n", 3, 8, "seq", "is not 0"},
+      {kOne + row("[[0,1]]"), 3, 14, "e", "is not a list of 2 layers"},
+      {kOne + row("[[0,1],[2]]"), 3, 21, "e", "layer 1 is not a list of 2 ids"},
+      {kOne + row("[[0,1],[2,4]]"), 3, 24, "e", "layer 1: '4' is no expert"},
+      {kOne + row("[[0,1],[2,-1]]"), 3, 24, "e", "layer 1: '-1' is no expert"},
+      {kOne + row("[[0,0],[2,1]]"), 3, 18, "e", "layer 0: expert 0 twice"},
+      {kOne + row(kGood, ",\"w\":[[1,1],[1]]"), 3, 39, "w", "is not a weight"},
+      {kOne + row(kGood, ",\"w\":[[1,1],[1,-1]]"), 3, 42, "w", "is not a weight"},
+      {kOne + row(kGood) + row(kGood), 2, 17, "rows", "sequence 0 has 2 rows, not 1"},
+      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":2}\n" + row(kGood), 2, 33, "prompt_rows",
        "more than the sequence has rows"},
       {kHeader + "{\"seq\":0,\"rows\":2,\"prompt_rows\":2}\n" + row(kGood, R"(,"ph":"p")") +
            row(kGood, R"(,"ph":"d")"),
-       2, "prompt_rows", "1 rows have \"ph\":\"p\", not 2"},
-      {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":4)"), 4, "pos", "4 after 4"},
-      {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":2)"), 4, "pos", "2 after 4"},
-      {kTwo + row(kGood) + row(kGood, R"(,"pos":0)"), 4, "pos", "0 after 0"},
+       2, 33, "prompt_rows", "1 rows have \"ph\":\"p\", not 2"},
+      {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":4)"), 4, 34, "pos", "4 after 4"},
+      {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":2)"), 4, 34, "pos", "2 after 4"},
+      {kTwo + row(kGood) + row(kGood, R"(,"pos":0)"), 4, 34, "pos", "0 after 0"},
   });
 }
 
@@ -142,23 +150,31 @@ TEST_CASE("CSV step loads keep numbers and times, and zero where nothing is said
 }
 
 TEST_CASE("CSV step loads that are refused") {
+  const std::string first = "# format=moe-routing-trace version=1 mode=step_load n_layers=1 ";
   check({
-      {"# format=x version=1 mode=step_load n_layers=1 n_experts=2 top_k=1\n", 1, "format",
+      {"# format=x version=1 mode=step_load n_layers=1 n_experts=2 top_k=1\n", 1, 3, "format",
        "is 'x'"},
-      {"# format=moe-routing-trace version=1 mode=step_load n_experts=2 top_k=1\n", 1, "n_layers",
-       "is missing"},
-      {"# format=moe-routing-trace version=1 mode=step_load n_layers=1 n_experts=2 top_k=3\n", 1,
-       "top_k", "top-3 of 2 experts"},
-      {kSteps, 2, "", "no steps"},
-      {kSteps + "0,0,0,1,0,0\n", 3, "", "6 columns, not 7"},
-      {kSteps + "0,0,0,1,1,0,2\n", 3, "layer", "'1' is out of range"},
-      {kSteps + "0,0,0,1,0,3,2\n", 3, "expert", "'3' is out of range"},
-      {kSteps + "0,0,0,1,0,0,-2\n", 3, "count", "'-2' is out of range"},
-      {kSteps + "0,0,0,1,0,0,1\n", 3, "count", "counts add up to 1, not to 2"},
-      {kSteps + "0,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, "expert", "expert 0 twice in step 0"},
-      {kSteps + "1,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, "step", "0 after 1"},
-      {kSteps + "0,0,1,1,0,0,4\n", 3, "count", "expert 0 has 4 of 2 tokens of step 0"},
-      {kSteps + "1,0,0,1,0,0,1\n1,0,0,2,0,1,1\n", 4, "step", "other times or tokens"},
+      {"# format=moe-routing-trace version=1 mode=step_load n_experts=2 top_k=1\n", 1, 1,
+       "n_layers", "is missing"},
+      {first + "n_experts=2 top_k=3\n", 1, 76, "top_k", "top-3 of 2 experts"},
+      {first + "n_experts=2 top_k\n", 1, 76, "", "'top_k' is not key=value"},
+      {first + "n_experts=3 top_k=2\nstep,t_us,prefill_tokens,decode_tokens,layer,count,expert\n",
+       2, 46, "", "are not the columns"},
+      {kSteps, 2, 1, "", "no steps"},
+      {kSteps + "0,0,0,1,0,0\n", 3, 12, "", "6 columns, not 7"},
+      {kSteps + "0,0,0,1,0,0,2,3\n", 3, 15, "", "8 columns, not 7"},
+      {kSteps + "0,0,0,1,1,0,2\n", 3, 9, "layer", "'1' is out of range"},
+      {kSteps + "\"0\",\"0\",0,1,\"1\",0,2\n", 3, 13, "layer", "'1' is out of range"},
+      {kSteps + "0,0,0,1, 1,0,2\n", 3, 10, "layer", "'1' is out of range"},
+      {kSteps + "0,0,0,1,0,3,2\n", 3, 11, "expert", "'3' is out of range"},
+      {kSteps + "0,0,0,1,0,0,-2\n", 3, 13, "count", "'-2' is out of range"},
+      {kSteps + "0,0,0,1,0,0,1\n", 3, 13, "count", "counts add up to 1, not to 2"},
+      {kSteps + "0,0,0,1,0,0,1\n1,0,0,1,0,0,1\n1,0,0,1,0,1,1\n", 3, 13, "count",
+       "counts add up to 1, not to 2"},
+      {kSteps + "0,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, 11, "expert", "expert 0 twice in step 0"},
+      {kSteps + "1,0,0,1,0,0,1\n0,0,0,1,0,0,1\n", 4, 1, "step", "0 after 1"},
+      {kSteps + "0,0,1,1,0,0,4\n", 3, 13, "count", "expert 0 has 4 of 2 tokens of step 0"},
+      {kSteps + "1,0,0,1,0,0,1\n1,0,0,2,0,1,1\n", 4, 1, "step", "other times or tokens"},
   });
 }
 
