@@ -105,6 +105,9 @@ NodeSpec read_node(Reader in, const std::vector<LinkSpec>& links) {
   node.pcie_efficiency = pcie.efficiency;
   if (in.has("host_mem_capacity"))
     node.host_mem_capacity = in.bytes("host_mem_capacity", {1e9, 1e14});
+  if (in.has("host_mem_bw")) node.host_mem_bw = in.bytes_per_s("host_mem_bw", kRate);
+  // From a few desktop cores to two sockets with matrix units.
+  if (in.has("host_flops")) node.host_flops = in.flops_per_s("host_flops", {1e11, 1e15});
   node.nics = static_cast<int>(in.integer("nics", {0, 128}));
   in.reject_unknown_keys();
   return node;
@@ -117,6 +120,7 @@ RooflineEfficiency read_efficiency(Reader in) {
   efficiency.attention_compute = read_ratio(in, "attention_compute");
   efficiency.memory = read_ratio(in, "memory");
   efficiency.kv_memory = read_ratio(in, "kv_memory");
+  if (in.has("host_memory")) efficiency.host_memory = read_ratio(in, "host_memory");
   efficiency.kernel_launch = read_seconds(in, "kernel_launch", 1e-7);
   efficiency.eager_launch = read_seconds(in, "eager_launch", 1e-7);
   in.reject_unknown_keys();

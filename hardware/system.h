@@ -39,6 +39,9 @@ struct NodeSpec {
   Seconds pcie_latency;        ///< between two devices of one PCIe switch
   double pcie_efficiency = 1;  ///< of pcie_bw
   Bytes host_mem_capacity;     ///< memory of the node; 0: not stated
+  /// Of the whole node, all sockets: channels x transfers x 8 bytes; 0: not stated.
+  BytesPerSecond host_mem_bw;
+  FlopsPerSecond host_flops;  ///< of its CPUs, fp32 vectors at base clock; 0: not stated
   int nics = 8;
   BytesPerSecond inter_bw;  ///< per NIC, one direction
 };
@@ -47,8 +50,9 @@ struct NodeSpec {
 /// with a source in the YAML beside it (steptime.md 2, "ceilings measured").
 struct RooflineEfficiency {
   double gemm = 0, grouped_gemm = 0, attention_compute = 0, memory = 0, kv_memory = 0;
-  Seconds kernel_launch;  ///< gap per kernel inside a CUDA graph
-  Seconds eager_launch;   ///< CPU launch cost per kernel outside a graph
+  double host_memory = 0;  ///< of the host's bandwidth, CPUs streaming weights; 0: not stated
+  Seconds kernel_launch;   ///< gap per kernel inside a CUDA graph
+  Seconds eager_launch;    ///< CPU launch cost per kernel outside a graph
 };
 
 /// Fixed cost of a collective call: software and launch latency (serving-semantics 4.4: a1 custom,

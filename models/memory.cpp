@@ -120,10 +120,15 @@ Bytes kv_budget(const GpuMemory& memory, Bytes nccl, const MemoryRules& rules) {
   return Bytes(0);
 }
 
-// Experts that lie elsewhere come off the routed ones, then off their copies.
-void take_away(const OffloadBytes& offload, GpuMemory& memory) {
+// Experts that lie elsewhere come off the routed ones, then off their copies, and their share off
+// the padding of both.
+void take_away(const OffloadBytes& offload, Bytes padding, GpuMemory& memory) {
   memory.offloaded = offload.away;
   const Bytes saved = offload.away - offload.staging;
+  const Bytes all = memory.weights.routed_experts + memory.weights.redundant_experts;
+  if (saved > Bytes(0))
+    memory.weights.other -=
+        Bytes(std::llround(static_cast<double>(padding.value()) * (saved / all)));
   const Bytes routed = std::min(saved, memory.weights.routed_experts);
   memory.weights.routed_experts -= routed;
   memory.weights.redundant_experts -= saved - routed;
@@ -138,8 +143,9 @@ StagePlan plan_stage(const Shard& shard, const MemoryInputs& inputs) {
       std::ceil(static_cast<double>(inputs.device_total.value()) * inputs.rules.utilization)));
   memory.weights = weight_bytes(shard);
   memory.weights.lora = lora_bytes(shard, inputs.lora);
-  if (inputs.rules.pad_mxfp4) memory.weights.other += mxfp4_padding(shard);
-  take_away(offload_bytes(shard, inputs.offload), memory);
+  const Bytes padding = inputs.rules.pad_mxfp4 ? mxfp4_padding(shard) : Bytes(0);
+  memory.weights.other += padding;
+  take_away(offload_bytes(shard, inputs.offload), padding, memory);
   memory.activation_peak = activation_peak(shard, inputs);
   memory.cuda_graph = graph_bytes(shard, inputs);
   stage.nccl = nccl_bytes(shard.parallel);

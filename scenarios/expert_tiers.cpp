@@ -51,6 +51,8 @@ std::optional<TierLink> tier_link(const Scenario& scenario, const Layout& layout
     link.bandwidth = node.pcie_efficiency * node.pcie_bw;
     link.latency = node.pcie_latency;
     link.room = Bytes(node.host_mem_capacity.value() / sharing);
+    link.cpu_bandwidth = system.efficiency.host_memory / sharing * node.host_mem_bw;
+    link.cpu_flops = 1.0 / sharing * node.host_flops;
   } else {
     link.bandwidth = node.intra_efficiency / sharing * node.intra_bw;
     link.latency = node.p2p_latency;

@@ -8,6 +8,22 @@
 namespace moesim {
 namespace {
 
+/// What the CPU computes is not copied.
+void check_cpu(Reader& in, const ExpertOffload& offload) {
+  if (offload.tier != OffloadTier::kHost)
+    in.fail("compute", "cpu computes experts out of host memory, and tier says peer",
+            "write tier: host, or compute: gpu");
+  if (offload.learns()) {
+    in.fail("policy",
+            fmt::format("{} has no use with compute cpu: without copies nothing becomes resident",
+                        to_text(offload.policy)),
+            "write policy: pinned_hot or whole_layers");
+  }
+  if (offload.prefetch != OffloadPrefetch::kNone)
+    in.fail("prefetch", "is not modelled together with compute cpu: experts stay where they lie",
+            "write prefetch: none");
+}
+
 ExpertOffload read_experts(Reader in, LoadContext& context) {
   const auto choice = [&](const char* key, const std::vector<std::string>& allowed) {
     const std::string value = in.choice_or(key, allowed, allowed.front());
@@ -18,21 +34,26 @@ ExpertOffload read_experts(Reader in, LoadContext& context) {
   const std::string tier = choice("tier", {"host", "peer"});
   offload.tier = tier == "host" ? OffloadTier::kHost : OffloadTier::kPeer;
   offload.resident_fraction = in.number("resident_fraction", {.min = 0, .max = 1});
-  const std::string policy = choice("policy", {"pinned_hot", "lru", "lfu"});
-  offload.policy = policy == "lru"   ? OffloadPolicy::kLru
-                   : policy == "lfu" ? OffloadPolicy::kLfu
-                                     : OffloadPolicy::kPinnedHot;
+  const std::string policy = choice("policy", {"pinned_hot", "lru", "lfu", "whole_layers"});
+  offload.policy = policy == "lru"            ? OffloadPolicy::kLru
+                   : policy == "lfu"          ? OffloadPolicy::kLfu
+                   : policy == "whole_layers" ? OffloadPolicy::kWholeLayers
+                                              : OffloadPolicy::kPinnedHot;
   const std::string prefetch = choice("prefetch", {"none", "next_layer"});
   offload.prefetch = prefetch == "none" ? OffloadPrefetch::kNone : OffloadPrefetch::kNextLayer;
+  const std::string compute = choice("compute", {"gpu", "cpu"});
+  offload.compute = compute == "gpu" ? OffloadCompute::kGpu : OffloadCompute::kCpu;
   const bool none = in.has("resident_fraction") && !offload.active();
   const std::pair<const char*, bool> others[] = {{"tier", tier != "host"},
                                                  {"policy", policy != "pinned_hot"},
-                                                 {"prefetch", prefetch != "none"}};
+                                                 {"prefetch", prefetch != "none"},
+                                                 {"compute", compute != "gpu"}};
   for (const auto& [key, given] : others) {
     if (none && given)
       in.fail(key, "has no effect: resident_fraction 1 keeps all experts on the GPU",
               "leave it out, or write a smaller fraction");
   }
+  if (!none && offload.compute == OffloadCompute::kCpu) check_cpu(in, offload);
   in.reject_unknown_keys();
   return offload;
 }
@@ -54,6 +75,23 @@ void check_combinations(const Scenario& scenario, const Given<ExpertOffload>& of
       scenario.model.num_moe_layers() < 2) {
     fail(context, offload, "prefetch next_layer has no effect: the model has one MoE layer",
          "write prefetch: none");
+  }
+}
+
+void check_host(const Scenario& scenario, const Given<ExpertOffload>& offload,
+                LoadContext& context) {
+  for (const NodeGroup& node : scenario.cluster.nodes) {
+    const SystemSpec& system = node.system;
+    const std::pair<const char*, bool> needed[] = {
+        {"node.host_mem_bw", system.node.host_mem_bw.value() > 0},
+        {"node.host_flops", system.node.host_flops.value() > 0},
+        {"efficiency.host_memory", system.efficiency.host_memory > 0}};
+    for (const auto& [key, given] : needed) {
+      if (given) continue;
+      fail(context, offload, fmt::format("compute cpu: the system {} has no {}", system.name, key),
+           fmt::format("add {} to the system's file, or write compute: gpu", key));
+      return;
+    }
   }
 }
 
@@ -105,6 +143,7 @@ void check_offload(const Scenario& scenario, const Given<ExpertOffload>& offload
         "offload.experts: resident_fraction 1 keeps all experts on the GPU: nothing is offloaded");
   check_combinations(scenario, offload, context);
   if (offload.value->tier == OffloadTier::kPeer) check_peer(scenario, offload, context);
+  if (offload.value->on_cpu()) check_host(scenario, offload, context);
   const std::string& kind = scenario.routing.policy.name;
   const bool alike = kind == "uniform" || kind == "balanced";
   if (alike && offload.value->active() && offload.value->policy == OffloadPolicy::kPinnedHot) {

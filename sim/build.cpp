@@ -10,7 +10,6 @@
 #include "hardware/collective.h"
 #include "hardware/topology.h"
 #include "scenarios/expert_routing.h"
-#include "scenarios/expert_tiers.h"
 #include "scenarios/layout.h"
 #include "scenarios/workload.h"
 #include "sim/base/check.h"
@@ -87,17 +86,6 @@ KvCache::Config kv_config(const InstanceInfo& info) {
 double host_factor(const FamilyNoise& noise) {
   constexpr double kSpread = 0.3;
   return std::exp(kSpread * noise[static_cast<std::size_t>(OperatorFamily::kHost)]);
-}
-
-ExpertTier::Config tier_config(const Scenario& scenario, const std::vector<int>& gpus) {
-  const Layout layout = moesim::lay_out(scenario.cluster, scenario.instances);
-  const auto link = tier_link(scenario, layout, gpus);
-  MOESIM_CHECK(link, "a loaded scenario has the peers it offloads to");
-  ExpertTier::Config config;
-  config.spec = *scenario.offload;
-  config.bytes_per_ns = link->bandwidth.value() * 1e-9;
-  config.latency_ns = link->latency.value() * 1e9;
-  return config;
 }
 
 }  // namespace

@@ -76,6 +76,10 @@ Json offload_json(const MoeOffload& offload) {
   if (offload.ahead_ratio) out["prefetched_ratio"] = json_value(*offload.ahead_ratio);
   out["bytes_copied"] = json_value(offload.bytes_copied);
   out["copy_ms_per_step"] = json_value(offload.copy_ms_per_step);
+  if (!offload.cpu) return out;
+  out["compute"] = "cpu";
+  out["computed_on_cpu_ratio"] = json_value(offload.cpu->ratio);
+  out["cpu_ms_per_step"] = json_value(offload.cpu->ms_per_step);
   return out;
 }
 

@@ -140,6 +140,8 @@ std::optional<MoeOffload> offload_report(const Scenario& scenario, const MoeStat
     sum.ahead += layer.tier.ahead;
     sum.bytes += layer.tier.bytes;
     sum.demand_ns += layer.tier.demand_ns + layer.tier.ahead_ns;
+    sum.computed += layer.tier.computed;
+    sum.cpu_ns += layer.tier.cpu_ns;
   }
   if (sum.looked > 0) out.hit_ratio = sum.hits / sum.looked;
   const bool guesses = spec.prefetch == OffloadPrefetch::kNextLayer;
@@ -148,6 +150,10 @@ std::optional<MoeOffload> offload_report(const Scenario& scenario, const MoeStat
   constexpr double kMsPerNs = 1e-6;
   const auto steps = static_cast<double>(stats.layers.front().steps);
   if (steps > 0) out.copy_ms_per_step = sum.demand_ns * kMsPerNs / steps;
+  if (!spec.on_cpu()) return out;
+  out.cpu.emplace();
+  if (sum.looked > 0) out.cpu->ratio = sum.computed / sum.looked;
+  if (steps > 0) out.cpu->ms_per_step = sum.cpu_ns * kMsPerNs / steps;
   return out;
 }
 

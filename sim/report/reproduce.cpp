@@ -141,14 +141,20 @@ std::vector<std::string> launch_commands(const RunView& view) {
   for (const InstanceSpec& spec : scenario.instances) {
     if (spec.engine.backend == "static_batch") continue;
     std::vector<std::string> notes;
-    Command command = launch_command(scenario, spec, notes);
-    add_precision_flags(scenario, spec.engine.backend, command, notes);
-    if (spec.engine.backend == "vllm") add_lora_flags(scenario.lora, command);
-    if (spec.count > 1)
+    std::optional<Command> command;
+    if (scenario.offload && scenario.offload->on_cpu()) {
+      command = llama_launch(scenario, spec, notes);
+    } else {
+      command = launch_command(scenario, spec, notes);
+      add_precision_flags(scenario, spec.engine.backend, *command, notes);
+      if (spec.engine.backend == "vllm") add_lora_flags(scenario.lora, *command);
+    }
+    if (command && spec.count > 1)
       notes.push_back(
           fmt::format("# {} engines like the next, each on GPUs of its own", spec.count));
     lines.insert(lines.end(), notes.begin(), notes.end());
-    lines.push_back(command.text());
+    if (!command) continue;
+    lines.push_back(command->text());
     engines += spec.count;
   }
   if (engines > 1) {
@@ -353,7 +359,9 @@ std::vector<std::string> bench_commands(const RunView& view) {
 
 std::vector<std::string> reproduce_commands(const RunView& view) {
   std::vector<std::string> lines = launch_commands(view);
-  if (lines.empty()) return lines;
+  const bool launched =
+      std::ranges::any_of(lines, [](const std::string& line) { return !line.starts_with("#"); });
+  if (!launched) return lines;
   for (std::string& line : bench_commands(view)) lines.push_back(std::move(line));
   return lines;
 }

@@ -1,4 +1,4 @@
-// Launch commands of SGLang and TensorRT-LLM.
+// Launch commands of SGLang, TensorRT-LLM and llama.cpp.
 #include <algorithm>
 #include <fmt/ranges.h>
 #include <span>
@@ -120,6 +120,34 @@ Command trtllm_launch(const Scenario& scenario, const InstanceSpec& spec,
   if (engine.num_gpu_blocks_override)
     notes.push_back(fmt::format("# and in kv_cache_config: max_tokens: {}",
                                 *engine.num_gpu_blocks_override * engine.block_size));
+  return out;
+}
+
+std::optional<Command> llama_launch(const Scenario& scenario, const InstanceSpec& spec,
+                                    std::vector<std::string>& notes) {
+  const ExpertOffload& offload = *scenario.offload;
+  if (offload.policy != OffloadPolicy::kWholeLayers || spec.parallel.moe_group() > 1 ||
+      spec.parallel.pp > 1) {
+    notes.emplace_back(
+        "# experts on the CPU: llama.cpp keeps whole layers of them there (policy: whole_layers) "
+        "and is compared with one GPU; there is no command for the rest");
+    return std::nullopt;
+  }
+  // Layers are counted over the model, dense ones included.
+  int away = scenario.model.num_moe_layers() - offload.kept(scenario.model.num_moe_layers());
+  int layers = 0;
+  while (away > 0) away -= scenario.model.layers[static_cast<std::size_t>(layers++)].moe ? 1 : 0;
+  const EngineSpec& engine = spec.engine;
+  notes.push_back(fmt::format(
+      "# MODEL.gguf: {} in the scenario's precision; steps are scheduled as {} does, not llama.cpp",
+      scenario.model.id, engine.backend));
+  Command out("llama-server --model MODEL.gguf --port 8000");
+  out.flag("--n-gpu-layers", 999);
+  out.flag("--n-cpu-moe", layers);
+  out.flag("--ctx-size", std::int64_t{engine.max_model_len} * engine.max_num_seqs);
+  out.flag("--parallel", engine.max_num_seqs);
+  out.flag("--batch-size", engine.max_num_batched_tokens);
+  out.flag("--ubatch-size", engine.max_num_batched_tokens);
   return out;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,5 +37,11 @@ class Command {
 /// `trtllm-serve` for an instance; what has no flag goes into a file that `notes` writes out.
 [[nodiscard]] Command trtllm_launch(const Scenario& scenario, const InstanceSpec& spec,
                                     std::vector<std::string>& notes);
+
+/// `llama-server` for an instance whose absent experts the CPU computes, or nothing where it cannot
+/// do what is asked; `notes` says what differs, or why not.
+[[nodiscard]] std::optional<Command> llama_launch(const Scenario& scenario,
+                                                  const InstanceSpec& spec,
+                                                  std::vector<std::string>& notes);
 
 }  // namespace moesim

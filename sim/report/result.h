@@ -169,6 +169,13 @@ struct MoeOffload {
   std::optional<double> ahead_ratio;  ///< of the others: copied beside the layer before
   double bytes_copied = 0;            ///< all ranks, whole run
   double copy_ms_per_step = 0;        ///< link time of the average rank, hidden or not
+  /// What the CPU computes of the experts with tokens, and its time on the average rank, mean over
+  /// all steps, hidden states' way included and whether or not the GPU works longer. Nothing with
+  /// compute gpu.
+  struct Cpu {
+    double ratio = 0, ms_per_step = 0;
+  };
+  std::optional<Cpu> cpu;
 };
 /// What a run of drawn steps says of its own error: drawn over exactly counted, less one.
 struct MoeSampledError {

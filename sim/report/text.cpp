@@ -272,6 +272,9 @@ void write_offload(const MoeOffload& offload, std::ostream& out) {
   if (offload.ahead_ratio)
     text +=
         fmt::format(", {} of the rest are guessed a layer before", percent(*offload.ahead_ratio));
+  if (offload.cpu)
+    text += fmt::format(", {} the CPU computes, {} ms a step", percent(offload.cpu->ratio),
+                        short_number(offload.cpu->ms_per_step));
   text += fmt::format("; {} GB copied, {} ms a step", short_number(offload.bytes_copied * 1e-9),
                       short_number(offload.copy_ms_per_step));
   row(out, "offload", text);

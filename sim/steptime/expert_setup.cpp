@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 
 #include "hardware/flows.h"
+#include "scenarios/expert_tiers.h"
 #include "scenarios/load_table.h"
 #include "scenarios/routing_counts.h"
 #include "scenarios/workload.h"
+#include "sim/base/check.h"
 #include "sim/steptime/rank_rows.h"
 
 namespace moesim {
@@ -227,6 +229,21 @@ RebalanceCost rebalance_cost(const Scenario& scenario, const Parallel& parallel,
   }
   cost.ns = std::ranges::max(stage_ns) + plan_ns(after);
   return cost;
+}
+
+ExpertTier::Config tier_config(const Scenario& scenario, std::span<const int> gpus) {
+  const Layout layout = lay_out(scenario.cluster, scenario.instances);
+  const auto link = tier_link(scenario, layout, gpus);
+  MOESIM_CHECK(link, "a loaded scenario has the peers it offloads to");
+  ExpertTier::Config config;
+  config.spec = *scenario.offload;
+  config.bytes_per_ns = link->bandwidth.value() * 1e-9;
+  config.latency_ns = link->latency.value() * 1e9;
+  if (!config.spec.on_cpu()) return config;
+  config.cpu.bytes_per_ns = link->cpu_bandwidth.value() * 1e-9;
+  config.cpu.flops_per_ns = link->cpu_flops.value() * 1e-9;
+  config.cpu.hidden_bytes = scenario.model.hidden * kHalf;
+  return config;
 }
 
 std::unique_ptr<EplbControl> make_eplb(const Scenario& scenario, const Parallel& parallel,

@@ -11,6 +11,7 @@
 #include "scenarios/expert_routing.h"
 #include "scenarios/scenario.h"
 #include "sim/steptime/eplb_control.h"
+#include "sim/steptime/expert_tier.h"
 
 namespace moesim {
 
@@ -89,6 +90,10 @@ struct RebalanceCost {
                                            const Topology& topology, const StageParts& parts,
                                            const ExpertPlacement& before,
                                            const ExpertPlacement& after);
+
+/// How the experts of an instance on `gpus` are reached where not all are resident: what
+/// StepTime::Experts::tier wants. Precondition: the scenario offloads experts.
+[[nodiscard]] ExpertTier::Config tier_config(const Scenario& scenario, std::span<const int> gpus);
 
 /// The balancer of a run, or null: experts do not move, or are cut. `topology` must
 /// outlive it.

@@ -32,6 +32,7 @@ ExpertTier::ExpertTier(Config config, const ExpertPlacement& placement)
       experts_(placement.experts),
       slots_(placement.slots),
       ranks_(placement.ranks),
+      model_layers_(placement.layers),
       first_slot_(placement.first_slot) {
   MOESIM_CHECK(config_.first_layer + layers_ <= placement.layers, "the stage is of this model");
   for (int l = 0; l < layers_; ++l) {
@@ -57,6 +58,7 @@ void ExpertTier::reset() {
 
 void ExpertTier::learn(const RoutingTable& table) {
   const bool ahead = config_.spec.prefetch == OffloadPrefetch::kNextLayer;
+  if (!ahead && config_.spec.policy == OffloadPolicy::kWholeLayers) return;
   const auto experts = static_cast<std::size_t>(experts_);
   if (ahead) follow_.assign(static_cast<std::size_t>(layers_ - 1) * experts * experts, 0.0F);
   std::vector<std::uint64_t> load(static_cast<std::size_t>(layers_) * experts, 0);
@@ -135,7 +137,8 @@ void ExpertTier::guess(std::span<const std::uint32_t> before) {
   }
 }
 
-void ExpertTier::begin_layer(int moe_layer, std::span<const std::uint32_t> counts) {
+void ExpertTier::begin_layer(int moe_layer, std::span<const std::uint32_t> counts, int tokens) {
+  tokens_ = tokens;
   const int layer = moe_layer - config_.first_layer;
   const bool follows = layer_ + 1 == layer && layer > 0;
   layer_ = layer;
@@ -155,9 +158,21 @@ double ExpertTier::link_ns(double experts) const {
   return config_.latency_ns + experts * bytes / config_.bytes_per_ns;
 }
 
+double ExpertTier::cpu_ns(double experts, double pairs) const {
+  if (experts <= 0) return 0;
+  const Config::Cpu& cpu = config_.cpu;
+  const auto layer = static_cast<std::size_t>(layer_);
+  const double hidden = std::min<double>(tokens_, pairs) * cpu.hidden_bytes;
+  const double read = experts * config_.expert_bytes[layer] / cpu.bytes_per_ns;
+  const double computed = pairs * cpu.expert_flops[layer] / cpu.flops_per_ns;
+  return 2 * (config_.latency_ns + hidden / config_.bytes_per_ns) + std::max(read, computed);
+}
+
 TierUse ExpertTier::visit(int rank, std::span<const std::uint32_t> counts) {
   TierUse use;
-  double demand = 0, fetched = 0;
+  double demand = 0, fetched = 0, pairs = 0;
+  const bool cpu = config_.spec.on_cpu() && tokens_ < kCopiedFrom;
+  if (cpu) on_gpu_.assign(counts.begin(), counts.end());
   const int first = first_slot_[static_cast<std::size_t>(rank)];
   for (std::size_t i = 0; i < counts.size(); ++i) {
     const std::size_t slot = at(layer_, first) + i;
@@ -168,6 +183,12 @@ TierUse ExpertTier::visit(int rank, std::span<const std::uint32_t> counts) {
     use.looked += 1;
     use.hits += there ? 1 : 0;
     use.ahead += guessed ? 1 : 0;
+    if (cpu && !there) {
+      use.computed += 1;
+      pairs += counts[i];
+      on_gpu_[i] = 0;
+      continue;
+    }
     demand += there || guessed ? 0 : 1;
     if (config_.spec.policy == OffloadPolicy::kLru)
       rank_[slot] = clock_ << kCountBits | std::min<std::uint64_t>(counts[i], kMostCount);
@@ -176,6 +197,7 @@ TierUse ExpertTier::visit(int rank, std::span<const std::uint32_t> counts) {
   use.bytes = (demand + fetched) * config_.expert_bytes[static_cast<std::size_t>(layer_)];
   use.demand_ns = link_ns(demand);
   use.ahead_ns = link_ns(fetched);
+  use.cpu_ns = cpu_ns(use.computed, pairs);
   // Residents that were used rise further: without a miss nothing changes places.
   if (learns() && use.hits < use.looked) choose_resident(layer_, rank);
   return use;
@@ -184,7 +206,7 @@ TierUse ExpertTier::visit(int rank, std::span<const std::uint32_t> counts) {
 void ExpertTier::choose_resident(int layer, int rank) {
   const int first = first_slot_[static_cast<std::size_t>(rank)];
   const int count = first_slot_[static_cast<std::size_t>(rank) + 1] - first;
-  const int keep = config_.spec.resident(count);
+  const int keep = config_.spec.resident(count, config_.first_layer + layer, model_layers_);
   order_.resize(static_cast<std::size_t>(count));
   std::iota(order_.begin(), order_.end(), 0);
   const std::size_t base = at(layer, first);

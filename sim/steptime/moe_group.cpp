@@ -71,7 +71,7 @@ void MoeGroup::visit(int moe_layer, const LayerLoad& load) {
   if (tier_ == nullptr) return;
   const bool placed = whole_ && config_.ranks > 1;
   if (placed) spread(moe_layer, load);
-  tier_->begin_layer(moe_layer, load.counts);
+  tier_->begin_layer(moe_layer, load.counts, 0);  // who learns computes nothing on the CPU
   for (int r = 0; r < (placed ? config_.ranks : 1); ++r)
     static_cast<void>(tier_->visit(r, rank_counts(r, load)));
 }
@@ -86,6 +86,8 @@ TierUse MoeGroup::fetch(int rank, std::span<const std::uint32_t> counts, MoeLaye
   cost.tier.bytes += use.bytes;
   cost.tier.demand_ns += use.demand_ns;
   cost.tier.ahead_ns += use.ahead_ns;
+  cost.tier.computed += use.computed;
+  cost.tier.cpu_ns += use.cpu_ns;
   cost.prefetch_ns = std::max(cost.prefetch_ns, use.ahead_ns);
   return use;
 }
@@ -121,20 +123,32 @@ RankCost MoeGroup::rank_cost(const LayerClass& layers, int seen,
   return cost;
 }
 
+/// The same with what `use` says of absent experts. Where the CPU computes some, the GPU has the
+/// rest meanwhile, and the layer waits for the later of the two.
+RankCost MoeGroup::rank_cost(const LayerClass& layers, int seen,
+                             std::span<const std::uint32_t> counts, const TierUse& use) {
+  RankCost cost;
+  const bool cpu = use.computed > 0;
+  if (!cpu || use.hits > 0 || config_.shard.parallel.fused_shared_expert)
+    cost = rank_cost(layers, seen, cpu ? tier_->on_gpu() : counts);
+  cost.active += use.computed;
+  cost.copy_ns = use.demand_ns + std::max(0.0, use.cpu_ns - cost.gemm_ns);
+  return cost;
+}
+
 void MoeGroup::price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load,
                            MoeLayerCost& cost) {
   for (int r = 0; r < config_.ranks; ++r) {
     const auto rank = static_cast<std::size_t>(r);
     const auto counts = rank_counts(r, load);
-    const double copy_ns = fetch(r, counts, cost).demand_ns;
+    const TierUse use = fetch(r, counts, cost);
     std::uint64_t pairs = 0;
     for (const std::uint32_t c : counts) pairs += c;
     slots_[rank] = static_cast<double>(pairs);
     rank_costs_[rank] = {};
     if (pairs == 0) continue;
     const std::uint32_t copies = needs_copies_ ? load.rank_copies[rank] : 0;
-    rank_costs_[rank] = rank_cost(layers, seen(layers, tokens, pairs, copies), counts);
-    rank_costs_[rank].copy_ns = copy_ns;
+    rank_costs_[rank] = rank_cost(layers, seen(layers, tokens, pairs, copies), counts, use);
   }
   meet(rank_costs_, cost);
 }
@@ -147,7 +161,7 @@ void MoeGroup::meet(std::span<const RankCost> ranks, MoeLayerCost& cost) const {
     const RankCost& one = ranks[r];
     active += one.active;
     sum += one.gemm_ns;
-    cost.provenance = one.provenance;
+    if (one.gemm_ns > 0) cost.provenance = one.provenance;
     copies += one.copy_ns;
     if (one.copy_ns + one.gemm_ns > longest) cost.straggler = static_cast<int>(r);
     longest = std::max(longest, one.copy_ns + one.gemm_ns);
@@ -185,13 +199,14 @@ MoeLayerCost MoeGroup::cost(const LayerClass& layers, int moe_layer, int tokens,
                             std::span<const double> held, const LayerLoad& load) {
   MoeLayerCost cost;
   cost.expert_imbalance = imbalance(load.counts);
-  if (tier_ != nullptr) tier_->begin_layer(moe_layer, load.counts);
+  if (tier_ != nullptr) tier_->begin_layer(moe_layer, load.counts, tokens);
   if (whole_ && config_.ranks > 1) {
     spread(moe_layer, load);
     price_ranks(layers, tokens, load, cost);
   } else {
-    cost.copy_ns = fetch(0, load.counts, cost).demand_ns;
-    const RankCost alone = rank_cost(layers, tokens, load.counts);
+    const TierUse use = fetch(0, load.counts, cost);
+    const RankCost alone = rank_cost(layers, tokens, load.counts, use);
+    cost.copy_ns = alone.copy_ns;
     cost.gemm_ns = alone.gemm_ns;
     cost.active = alone.active;
     cost.provenance = alone.provenance;

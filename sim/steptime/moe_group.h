@@ -24,7 +24,7 @@ struct LayerLoad {
 /// What the experts of one rank take in one layer of one step. Nanoseconds.
 struct RankCost {
   double gemm_ns = 0;
-  double copy_ns = 0;  ///< of absent experts, before the GEMM
+  double copy_ns = 0;  ///< of absent experts, before the GEMM, or CPU work after it
   double active = 0;   ///< experts with tokens
   Provenance provenance = Provenance::kRoofline;
 };
@@ -40,7 +40,8 @@ struct MoeLayerCost {
   double rank_imbalance = 1;    ///< most over mean assignments of a rank
   double expert_imbalance = 1;  ///< the same over logical experts
   int straggler = 0;            ///< rank whose experts take longest
-  double copy_ns = 0;           ///< of the average rank: absent experts copied before its GEMM
+  /// Of the average rank: absent experts copied before its GEMM, or the CPU waited for after it.
+  double copy_ns = 0;
   double prefetch_ns = 0;  ///< of the slowest rank: copied for this layer during the one before
   TierUse tier;            ///< over all ranks; zero if all experts are resident
   Provenance provenance = Provenance::kRoofline;
@@ -105,6 +106,8 @@ class MoeGroup {
  private:
   [[nodiscard]] std::span<const std::uint32_t> rank_counts(int rank, const LayerLoad& load) const;
   TierUse fetch(int rank, std::span<const std::uint32_t> counts, MoeLayerCost& cost);
+  [[nodiscard]] RankCost rank_cost(const LayerClass& layers, int seen,
+                                   std::span<const std::uint32_t> counts, const TierUse& use);
   void spread(int moe_layer, const LayerLoad& load);
   void price_ranks(const LayerClass& layers, int tokens, const LayerLoad& load, MoeLayerCost& cost);
   void meet(std::span<const RankCost> ranks, MoeLayerCost& cost) const;

@@ -117,7 +117,7 @@ inline void add_cost(const MoeStageCost& cost, double weight, MoeStageCost& sum)
   sum.prefetch_layers += weight * cost.prefetch_layers;
   sum.active += weight * cost.active;
   sum.rank_imbalance += weight * cost.rank_imbalance;
-  sum.provenance = cost.provenance;
+  if (cost.gemm_ns > 0) sum.provenance = cost.provenance;
 }
 [[nodiscard]] inline MoeStageCost stage_cost(const MoeLayerCost& layer) {
   return {layer.gemm_ns,

@@ -25,7 +25,9 @@ MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks, int tokens) {
           static_cast<float>(cost.gemm_ns + cost.wait_ns),
           static_cast<float>(cost.dispatch_ns),
           static_cast<float>(cost.combine_ns),
-          static_cast<float>(tokens)};
+          static_cast<float>(tokens),
+          static_cast<float>(tier.computed),
+          static_cast<float>(tier.cpu_ns / ranks)};
 }
 
 void take_since(const std::vector<double>& total, std::vector<double>& taken,
@@ -60,6 +62,8 @@ void add_record(const MoeLayerRecord& record, std::uint64_t times, double extent
   sums.tier.bytes += weight * static_cast<double>(record.copied);
   sums.tier.demand_ns += weight * static_cast<double>(record.demand_ns);
   sums.tier.ahead_ns += weight * static_cast<double>(record.ahead_ns);
+  sums.tier.computed += weight * static_cast<double>(record.computed);
+  sums.tier.cpu_ns += weight * static_cast<double>(record.cpu_ns);
   if (times == 0) return;
   sums.rank_imbalances.add(std::lround(static_cast<double>(record.rank_imbalance) * 1000),
                            static_cast<std::int64_t>(times));
@@ -92,6 +96,8 @@ void add_stats(const MoeStats& other, MoeStats& stats) {
     to.tier.bytes += from.tier.bytes;
     to.tier.demand_ns += from.tier.demand_ns;
     to.tier.ahead_ns += from.tier.ahead_ns;
+    to.tier.computed += from.tier.computed;
+    to.tier.cpu_ns += from.tier.cpu_ns;
     to.rank_imbalances.merge(from.rank_imbalances);
   }
   // Kinds without favourites do not count loads.

@@ -16,6 +16,7 @@ struct MoeLayerRecord {
   float demand_ns = 0, ahead_ns = 0;                   ///< of the average rank
   float work_ns = 0, dispatch_ns = 0, combine_ns = 0;  ///< experts of the slowest rank; messages
   float tokens = 0;                                    ///< of the step, padding included
+  float computed = 0, cpu_ns = 0;                      ///< as in TierUse, of the average rank
 };
 [[nodiscard]] MoeLayerRecord record_of(const MoeLayerCost& cost, int ranks, int tokens);
 

@@ -65,6 +65,8 @@ void StepTime::make_moe(const ModelSpec& model, Experts experts) {
       const auto at = std::ranges::find(stage->classes, layer, &LayerClass::spec);
       spec.class_of.push_back(static_cast<int>(at - stage->classes.begin()));
       tier.expert_bytes.push_back(expert_bytes(stage->shard, layer));
+      tier.cpu.expert_flops.push_back(
+          2.0 * static_cast<double>(layer_weights(stage->shard, layer).per_expert));
     }
     if (experts.tier) spec.group.set_tier(tier, setup.shape.layers, setup.shape.experts);
     first += static_cast<int>(spec.class_of.size());

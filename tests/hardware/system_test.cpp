@@ -110,6 +110,20 @@ TEST_CASE("what AIC leaves out may be left out: reported capacity, other peaks, 
   CHECK(system.nccl_mem.empty());
 }
 
+TEST_CASE("what CPUs read and compute may be stated, and is not taken for granted") {
+  const SystemSpec none = read_system(Document::parse(kGood, "x.yaml"), "x");
+  CHECK(none.node.host_mem_bw.value() == 0);
+  CHECK(none.node.host_flops.value() == 0);
+  CHECK(none.efficiency.host_memory == 0);
+  std::string text = kGood;
+  text.insert(text.find("  nics: 8"), "  host_mem_bw: 83.2e9\n  host_flops: 2.304e12\n");
+  text.insert(text.find("  kernel_launch"), "  host_memory: 0.65\n");
+  const SystemSpec desktop = read_system(Document::parse(text, "x.yaml"), "x");
+  CHECK(desktop.node.host_mem_bw.value() == 83.2e9);
+  CHECK(desktop.node.host_flops.value() == 2.304e12);
+  CHECK(desktop.efficiency.host_memory == 0.65);
+}
+
 TEST_CASE("a mistake in a system is reported at its place, with what to do") {
   const Case cases[] = {
       {"no source", "source: a datasheet, 2026\n", "",
@@ -127,6 +141,9 @@ TEST_CASE("a mistake in a system is reported at its place, with what to do") {
       {"bandwidth too large", "mem_bw: 3.35e12", "mem_bw: 3.35e15",
        "x.yaml:3:11: gpu.mem_bw: 3.35e15 is outside 1e10 to 1e14 bytes/s; write 1e10 to 1e14 "
        "bytes/s"},
+      {"the host's bandwidth in GB/s", "  nics: 8", "  nics: 8\n  host_mem_bw: 83.2",
+       "x.yaml:22:16: node.host_mem_bw: 83.2 is outside 1e9 to 1e14 bytes/s; 83.2 GB/s is written "
+       "8.32e10"},
       {"bandwidth with a unit", "mem_bw: 3.35e12", "mem_bw: 3.35 TB/s",
        "x.yaml:3:11: gpu.mem_bw: expected a number, found text '3.35 TB/s'; write a number"},
       {"no bandwidth", "  mem_bw: 3.35e12\n", "",

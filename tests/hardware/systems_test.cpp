@@ -164,5 +164,29 @@ TEST_CASE("systems whose server has a datasheet state its memory") {
   CHECK(load("l4").node.host_mem_capacity == Bytes(0));
 }
 
+// Channels x MT/s x 8 bytes, and cores x fp32 FLOPs a cycle x base clock.
+TEST_CASE("the host of every shipped system has a bandwidth and a peak") {
+  struct Row {
+    const char* name;
+    int channels;
+    double transfers, cores, flops, clock;
+  };
+  const Row rows[] = {
+      {"a100_sxm", 16, 3200e6, 128, 32, 2.25e9}, {"a100_pcie", 16, 3200e6, 128, 32, 2.25e9},
+      {"h100_sxm", 16, 4400e6, 112, 64, 2.0e9},  {"h100_pcie", 16, 4800e6, 112, 64, 2.0e9},
+      {"h200_sxm", 16, 4400e6, 112, 64, 2.0e9},  {"b200_sxm", 16, 4400e6, 112, 64, 2.1e9},
+      {"l40s", 16, 4800e6, 112, 64, 2.0e9},      {"l4", 16, 4800e6, 112, 64, 2.0e9},
+      {"rtx_4090", 2, 5200e6, 16, 32, 4.5e9},    {"rtx_pro_6000", 16, 6400e6, 128, 64, 2.4e9}};
+  CHECK(std::size(rows) == shipped_systems().size());
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    const SystemSpec system = load(row.name);
+    CHECK(system.node.host_mem_bw.value() == doctest::Approx(row.channels * row.transfers * 8));
+    CHECK(system.node.host_flops.value() ==
+          doctest::Approx(row.cores * row.flops * row.clock).epsilon(1e-3));
+    CHECK(system.efficiency.host_memory == 0.60);
+  }
+}
+
 }  // namespace
 }  // namespace moesim

@@ -34,10 +34,26 @@ TEST_CASE("experts that are cut leave slices, experts on ranks leave whole ones"
 }
 
 TEST_CASE("a fraction keeps whole experts, rounded down") {
-  CHECK(host(0.7).resident(10) == 7);
-  CHECK(host(0.99).resident(8) == 7);
-  CHECK(host(0).resident(8) == 0);
-  CHECK(host(1).resident(8) == 8);
+  CHECK(host(0.7).resident(10, 0, 4) == 7);
+  CHECK(host(0.99).resident(8, 0, 4) == 7);
+  CHECK(host(0).resident(8, 3, 4) == 0);
+  CHECK(host(1).resident(8, 0, 4) == 8);
+}
+
+TEST_CASE("whole layers: the first lose all experts, wherever the pipeline is cut") {
+  const ModelSpec mixtral = shipped("mistralai/Mixtral-8x7B-v0.1");
+  ExpertOffload offload = host(0.7);  // 22.4 of 32 layers: 22 stay
+  offload.policy = OffloadPolicy::kWholeLayers;
+  CHECK(!offload.learns());
+  CHECK(offload.resident(8, 9, 32) == 0);
+  CHECK(offload.resident(8, 10, 32) == 8);
+  const OffloadBytes one = offload_bytes(shard_of(mixtral), offload);
+  CHECK(one.away == Bytes(10 * 8 * kExpert));
+  CHECK(one.staging == Bytes(8 * kExpert));  // prompts copy a layer at a time
+  const Parallel halves{.pp = 2};
+  CHECK(offload_bytes(make_shard(mixtral, halves, 0).shard, offload).away ==
+        Bytes(10 * 8 * kExpert));
+  CHECK(offload_bytes(make_shard(mixtral, halves, 1).shard, offload).away == Bytes(0));
 }
 
 TEST_CASE("all experts resident is no offload at all") {
@@ -56,6 +72,23 @@ TEST_CASE("the GPU is relieved of what is away but for the staging room") {
   CHECK(half.feasible);
   CHECK(full.gpus[0].weights.total() - half.gpus[0].weights.total() == Bytes(31 * 4 * kExpert));
   CHECK(half.gpus[0].offloaded == Bytes(32 * 4 * kExpert));
+}
+
+// Marlin pads 2880 x 2880 to 2944 x 3072: of 128 experts in 36 layers, 4.25 bits a weight.
+TEST_CASE("experts that lie elsewhere are not padded on the GPU") {
+  const ModelSpec model = shipped("openai/gpt-oss-120b");
+  MemoryInputs inputs = h100();
+  const auto padding = [&](double fraction) {
+    inputs.offload = host(fraction);
+    inputs.rules.pad_mxfp4 = true;
+    const Bytes padded = plan_memory(model, {}, inputs).gpus[0].weights.other;
+    inputs.rules.pad_mxfp4 = false;
+    return (padded - plan_memory(model, {}, inputs).gpus[0].weights.other).value();
+  };
+  const double all = 36 * 128 * 3 * (2944.0 * 3072 - 2880.0 * 2880) * 4.25 / 8;
+  CHECK(static_cast<double>(padding(1)) == doctest::Approx(all));
+  // Half of each layer stays, and there is room for half a layer's copies.
+  CHECK(static_cast<double>(padding(0.5)) == doctest::Approx(all * 18.5 / 36));
 }
 
 TEST_CASE("what is away must fit the memory it goes to") {

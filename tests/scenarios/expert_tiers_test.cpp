@@ -1,9 +1,13 @@
 #include "scenarios/expert_tiers.h"
 
 #include <doctest/doctest.h>
+#include <fstream>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "scenarios/load.h"
+#include "tests/scenarios/scenarios_support.h"
 
 namespace moesim {
 namespace {
@@ -39,6 +43,14 @@ TEST_CASE("host memory: a PCIe link each, and an even share of the node's 2 TB")
   CHECK(link.room == Bytes(500'000'000'000));
 }
 
+// DGX H100: 563.2 GB/s, 0.60 of it, and 14.34 TFLOPS, for four busy GPUs of eight.
+TEST_CASE("the CPU's bandwidth and peak are shared by the GPUs that run an instance") {
+  const TierLink link = link_of(scenario_of(8, 2, "host"));
+  CHECK(link.cpu_bandwidth.value() == doctest::Approx(563.2e9 * 0.60 / 4));
+  CHECK(link.cpu_flops.value() == doctest::Approx(14.34e12 / 4));
+  CHECK(link_of(scenario_of(8, 2, "peer")).cpu_bandwidth.value() == 0);
+}
+
 TEST_CASE("a system that does not state its memory has no limit") {
   Scenario scenario = scenario_of(8, 2, "host");
   scenario.cluster.nodes[0].system.node.host_mem_capacity = Bytes(0);
@@ -59,6 +71,27 @@ TEST_CASE("peers: as many readers each as whole GPUs can be dealt out") {
     CHECK(link.bandwidth.value() == doctest::Approx(450e9 * 0.73 / c.readers));
     CHECK(link.room.value() ==
           scenario.cluster.nodes[0].system.gpu.reported_capacity.value() / c.readers);
+  }
+}
+
+TEST_CASE("a system that does not say how fast its host is names the key") {
+  const TempFolder folder;
+  std::ifstream file(std::string(MOESIM_ROOT) + "/hardware/systems/rtx_4090.yaml");
+  std::ostringstream shipped;
+  shipped << file.rdbuf();
+  for (const std::string key : {"host_mem_bw", "host_flops", "host_memory"}) {
+    CAPTURE(key);
+    std::string text = shipped.str();
+    const std::size_t at = text.find("  " + key + ":");
+    text.erase(at, text.find('\n', at) + 1 - at);
+    const std::string path = folder.write(key + ".yaml", text).string();
+    const std::string problem = "the system " + key +
+                                (key == "host_memory" ? " has no efficiency." : " has no node.") +
+                                key;
+    const std::vector<Diagnostic> found =
+        mistakes_of(with_line(19, "offload: {experts: {resident_fraction: 0.5, compute: cpu}}"),
+                    {{"system.nodes.0.profile", path}});
+    CHECK(compare(found, {{19, "offload.experts", problem.c_str(), "write compute: gpu"}}) == "");
   }
 }
 

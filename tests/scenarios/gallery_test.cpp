@@ -170,6 +170,7 @@ TEST_CASE("every key of the loader is in the README") {
                                "offload.experts.resident_fraction",
                                "offload.experts.policy",
                                "offload.experts.prefetch",
+                               "offload.experts.compute",
                                "slo.ttft_ms",
                                "slo.tpot_ms",
                                "slo.itl_ms",

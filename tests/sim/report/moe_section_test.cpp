@@ -192,6 +192,39 @@ TEST_CASE("what was not recorded, and how often a recording was used, is said") 
   CHECK(json().find(R"("sequence_epochs":3)") != std::string::npos);
 }
 
+TEST_CASE("what the CPU computed is told where it may compute, and only there") {
+  MoeStats stats = four_steps();
+  for (MoeLayerStats& layer : stats.layers) {
+    layer.tier.looked = 20;
+    layer.tier.hits = 5;
+    layer.tier.computed = 12;
+    layer.tier.bytes = 300;
+    layer.tier.cpu_ns = 8e6;
+    layer.tier.demand_ns = 2e6;
+  }
+  HandMadeRun run;
+  run.scenario.model = three_layers();
+  run.scenario.offload = ExpertOffload{.policy = OffloadPolicy::kWholeLayers,
+                                       .resident_fraction = 0.25,
+                                       .compute = OffloadCompute::kCpu};
+  RunView view = run.view();
+  view.moe = {{0, stats, std::nullopt}};
+  const MoeOffload offload = *make_moe(view)->offload;
+  CHECK(offload.hit_ratio == 0.25);
+  REQUIRE(offload.cpu.has_value());
+  CHECK(offload.cpu->ratio == 0.6);
+  CHECK(offload.cpu->ms_per_step == doctest::Approx(2 * 8.0 / 4));
+  const std::string json = moe_json(*make_moe(view)).dump();
+  CHECK(json.find(R"("policy":"whole_layers")") != std::string::npos);
+  CHECK(json.find(R"("compute":"cpu","computed_on_cpu_ratio":0.6,"cpu_ms_per_step":4.0)") !=
+        std::string::npos);
+  run.scenario.offload->compute = OffloadCompute::kGpu;
+  RunView copies = run.view();
+  copies.moe = {{0, stats, std::nullopt}};
+  CHECK(!make_moe(copies)->offload->cpu);
+  CHECK(moe_json(*make_moe(copies)).dump().find("cpu") == std::string::npos);
+}
+
 TEST_CASE("a dense model has no section") {
   const HandMadeRun run;
   CHECK(!make_moe(run.view()).has_value());

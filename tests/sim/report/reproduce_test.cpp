@@ -179,6 +179,24 @@ TEST_CASE("prefixes of a trace that a benchmark cannot send are said to be lost"
         std::string::npos);
 }
 
+TEST_CASE("experts on the CPU are llama.cpp's, in whole layers on one GPU") {
+  HandMadeRun run = fixed_lengths();
+  run.scenario.model.layers.resize(4, run.scenario.model.layers.front());
+  run.scenario.model.layers.front().moe = false;  // counted, too
+  run.scenario.offload = ExpertOffload{.policy = OffloadPolicy::kWholeLayers,
+                                       .resident_fraction = 0.5,
+                                       .compute = OffloadCompute::kCpu};
+  CHECK(line_with(run, "llama-server") ==
+        "llama-server --model MODEL.gguf --port 8000 --n-gpu-layers 999 --n-cpu-moe 3 --ctx-size "
+        "8192 --parallel 8 --batch-size 512 --ubatch-size 512");
+  CHECK(line_with(run, "vllm serve") == "");
+  CHECK(line_with(run, "# MODEL.gguf: test/small-moe").find("not llama.cpp") != std::string::npos);
+  CHECK(line_with(run, "vllm bench") != "");
+  run.scenario.offload->policy = OffloadPolicy::kPinnedHot;
+  CHECK(reproduce_commands(run.view()).size() == 1);
+  CHECK(line_with(run, "# experts on the CPU") != "");
+}
+
 TEST_CASE("a backend without commands of its own has none") {
   HandMadeRun run = fixed_lengths();
   run.scenario.instances[0].engine.backend = "static_batch";

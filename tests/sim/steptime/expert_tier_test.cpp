@@ -33,7 +33,7 @@ ExpertTier::Config config_of(OffloadPolicy policy, double fraction, int layers =
 TierUse use(ExpertTier& tier, int experts, std::initializer_list<int> chosen, int layer = 0) {
   std::vector<std::uint32_t> counts(static_cast<std::size_t>(experts), 0);
   for (const int e : chosen) ++counts[static_cast<std::size_t>(e)];
-  tier.begin_layer(layer, counts);
+  tier.begin_layer(layer, counts, 1);
   return tier.visit(0, counts);
 }
 
@@ -140,7 +140,7 @@ TEST_CASE("a rank keeps its own experts: half of each rank's, not half of all") 
   ExpertTier tier(config_of(OffloadPolicy::kPinnedHot, 0.5), all_of(1, 4, 2));
   tier.learn(rows_of(4, {0, 0, 0, 1, 1, 3}));
   const std::vector<std::uint32_t> counts{1, 1, 1, 1};
-  tier.begin_layer(0, counts);
+  tier.begin_layer(0, counts, 4);
   const auto all = std::span(counts);
   CHECK(tier.visit(0, all.first(2)).hits == 1);
   CHECK(tier.visit(1, all.last(2)).hits == 1);  // 3, though 1 is hotter
