@@ -103,6 +103,7 @@ struct World::Parts {
   std::vector<std::string> warnings;
 
   FamilyNoise noise{};
+  KernelLog* kernel_log = nullptr;
   std::optional<ExpertPlacement> placement;  ///< instead of the scenario's
   std::optional<std::vector<double>> loads;  ///< first_loads, once they are known
 
@@ -138,7 +139,7 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
                           kernel_choice(scenario, info, node)};
     stages.push_back(
         {make_shard(scenario.model, parallel, stage).shard,
-         make_kernels(scenario, info, std::move(place), *collectives.back(), noise),
+         make_kernels(scenario, info, std::move(place), *collectives.back(), noise, kernel_log),
          make_group_dispatch(scenario.model, parallel, info.engine.all2all_backend, site),
          system.gpu.sm_count,
          nvlink ? fused_norm_bytes(info.engine.profile, scenario.model, system.gpu.sm_version,
@@ -299,6 +300,7 @@ World::World(const Scenario& scenario, Deployment deployment, const RunOptions& 
   }
   parts_->topology = std::make_unique<Topology>(parts_->scenario.cluster);
   parts_->noise = options.noise;
+  parts_->kernel_log = options.kernel_log;
   if (options.placement != nullptr) parts_->placement = *options.placement;
   parts_->warnings = parts_->scenario.warnings;
   parts_->add_instances(options);
@@ -348,17 +350,10 @@ void add_idle_balancer(RunView& view) {
 
 RunView World::view() const {
   const Simulation& simulation = *parts_->simulation;
-  RunView view{parts_->scenario,
-               parts_->deployment,
-               simulation.workload(),
-               simulation.table(),
-               {},
-               0,
-               0,
-               0,
-               {},
-               {},
-               false};
+  RunView view{.scenario = parts_->scenario,
+               .deployment = parts_->deployment,
+               .workload = simulation.workload(),
+               .requests = simulation.table()};
   for (const auto& instance : simulation.instances()) {
     view.totals.push_back(instance->totals());
     for (std::size_t i = 0; i < view.provenance_ns.size(); ++i)

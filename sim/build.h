@@ -14,6 +14,7 @@
 
 namespace moesim {
 
+class KernelLog;
 class Simulation;
 
 struct RunOptions {
@@ -25,6 +26,7 @@ struct RunOptions {
   const ExpertPlacement* placement = nullptr;
   /// Requests instead of the scenario's, where no file can say them; copied.
   const Workload* workload = nullptr;
+  KernelLog* kernel_log = nullptr;  ///< told of every operator priced; outlives the world
 };
 
 /// A scenario made ready to run: cluster graph, step-time model, engines, requests. The only place

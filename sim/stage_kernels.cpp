@@ -51,13 +51,16 @@ double fused_norm_bytes(const EngineProfile& profile, const ModelSpec& model, in
 
 std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const InstanceInfo& info,
                                           StagePlace place, const Collectives& collectives,
-                                          const FamilyNoise& noise) {
+                                          const FamilyNoise& noise, KernelLog* log) {
   const SystemSpec& system = scenario.cluster.nodes[place.node].system;
   const int tp = static_cast<int>(place.tp_gpus.size());
   auto roofline =
       std::make_unique<Roofline>(system, collectives, std::move(place.tp_gpus), place.next_gpu);
-  return std::make_unique<Measured>(kernel_choice(scenario, info, place.node), system,
-                                    scenario.model.precisions, tp, std::move(roofline), noise);
+  auto kernels =
+      std::make_unique<Measured>(kernel_choice(scenario, info, place.node), system,
+                                 scenario.model.precisions, tp, std::move(roofline), noise);
+  if (log == nullptr) return kernels;
+  return logged(std::move(kernels), *log);
 }
 
 }  // namespace moesim

@@ -6,6 +6,7 @@
 
 #include "hardware/collective.h"
 #include "scenarios/scenario.h"
+#include "sim/kernel_log.h"
 #include "sim/report/deployment.h"
 #include "sim/steptime/kernel_model.h"
 #include "sim/steptime/measured.h"
@@ -30,10 +31,10 @@ struct StagePlace {
                                       int sm_version, const Parallel& parallel);
 
 /// The kernels of one pipeline stage: measured profiles, unless the scenario asks for the
-/// datasheet.
+/// datasheet. `log` may be null.
 [[nodiscard]] std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario,
                                                         const InstanceInfo& info, StagePlace place,
                                                         const Collectives& collectives,
-                                                        const FamilyNoise& noise);
+                                                        const FamilyNoise& noise, KernelLog* log);
 
 }  // namespace moesim

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <deque>
 #include <exception>
 #include <filesystem>
 #include <fmt/format.h>
@@ -24,6 +25,7 @@
 #include "sim/base/files.h"
 #include "sim/base/reader.h"
 #include "sim/build.h"
+#include "sim/cli/cases.h"
 #include "sim/cli/commands.h"
 #include "sim/cli/exit_codes.h"
 #include "sim/report/json_text.h"
@@ -55,17 +57,16 @@ std::string extension(const fs::path& path) {
   throw InputError({mistake});
 }
 
-void check_trace(const Scenario& scenario) {
-  if (scenario.workload.trace) static_cast<void>(make_workload(scenario.workload, scenario.seed));
-}
-
 std::string check_scenario(const std::string& text, const std::string& file) {
   const fs::path folder = file == "-" ? fs::current_path() : fs::absolute(file).parent_path();
   const Scenario scenario = load_scenario_text(text, file, folder);
   const Deployment deployment = lay_out(scenario);
-  check_trace(scenario);
+  std::deque<Scenario> variants;
+  std::vector<const Scenario*> all{&scenario};
   for (const VariantSpec& variant : scenario.variants)
-    check_trace(load_scenario_text(text, file, folder, variant_overrides(variant)));
+    all.push_back(
+        &variants.emplace_back(load_scenario_text(text, file, folder, variant_overrides(variant))));
+  static_cast<void>(Recordings(all));
   std::string what = fmt::format("scenario {}", scenario.name);
   for (const InstanceInfo& instance : deployment.instances) {
     if (!instance.memory.feasible) return what + ", which does not fit its GPUs (moesim memory)";

@@ -23,6 +23,8 @@
 #include "sim/cli/exit_codes.h"
 #include "sim/cli/interrupt.h"
 #include "sim/cli/progress.h"
+#include "sim/cli/strict.h"
+#include "sim/kernel_log.h"
 #include "sim/report/compare.h"
 #include "sim/report/report.h"
 #include "sim/report/timeline.h"
@@ -42,6 +44,7 @@ struct Case {
   std::optional<RunResult> result;
   RequestSamples samples;
   std::vector<MetricValues> replicas;
+  KernelLog kernel_log;  ///< under --strict
   bool interrupted = false;
 
   /// Why it cannot run; empty if it can.
@@ -73,6 +76,15 @@ std::vector<Case> load_cases(const Arguments& args) {
   const std::vector<VariantSpec> variants = cases.front().scenario.variants;
   for (const VariantSpec& variant : variants) cases.push_back(load_case(args, &variant));
   return cases;
+}
+
+/// What variants have recorded is read before the first case runs; a run without any reads its own.
+Recordings read_recordings(const std::vector<Case>& cases) {
+  if (cases.size() == 1) return {};
+  std::vector<const Scenario*> scenarios;
+  scenarios.reserve(cases.size());
+  for (const Case& run : cases) scenarios.push_back(&run.scenario);
+  return Recordings(scenarios);
 }
 
 /// Wall time and CPU time of this thread since construction.
@@ -150,12 +162,17 @@ struct Session {
   std::atomic<std::int64_t> completed{0}, requests{0};  ///< for the progress bar
 };
 
-/// Simulates one case and saves what it wrote.
-void simulate_case(Session& session, Case& run) {
+/// Simulates one case and saves what it wrote. `requests`: as they were read; null: read or draw
+/// them.
+void simulate_case(Session& session, Case& run, const Workload* requests) {
   const Arguments& args = session.args;
   const Stopwatch stopwatch;
   World world(run.scenario, run.deployment,
-              {.check = args.check, .stop = &stop_requested(), .completed = &session.completed});
+              {.check = args.check,
+               .stop = &stop_requested(),
+               .completed = &session.completed,
+               .workload = requests,
+               .kernel_log = args.strict ? &run.kernel_log : nullptr});
   session.requests += static_cast<std::int64_t>(world.workload().size());
   Metrics metrics(world.instance_count(), run.scenario, world.workload());
   std::optional<Timeline> timeline;
@@ -183,7 +200,7 @@ void simulate_case(Session& session, Case& run) {
 }
 
 /// Runs every case that fits, `jobs` at a time. Results do not depend on how many.
-void simulate_cases(const Arguments& args, std::vector<Case>& cases) {
+void simulate_cases(const Arguments& args, const Recordings& recordings, std::vector<Case>& cases) {
   const int replica_jobs = std::max(1, args.jobs / static_cast<int>(cases.size()));
   Session session{args, cases.size() > 1, replica_jobs, {}, {}};
   std::optional<ProgressBar> bar;
@@ -194,7 +211,7 @@ void simulate_cases(const Arguments& args, std::vector<Case>& cases) {
   const auto work = [&] {
     for (std::size_t i = next++; i < cases.size() && !stop_requested(); i = next++) {
       try {
-        if (cases[i].infeasible().empty()) simulate_case(session, cases[i]);
+        if (cases[i].infeasible().empty()) simulate_case(session, cases[i], recordings.requests(i));
       } catch (...) {
         failures[i] = std::current_exception();
       }
@@ -241,32 +258,15 @@ int report_infeasible(const Arguments& args, const Case& run) {
   return kExitNothingFeasible;
 }
 
-/// Shares of step time that are neither measured nor interpolated between measurements, by where
-/// they come from.
-std::vector<std::pair<std::string, double>> uncalibrated_shares(const RunResult& result) {
-  auto shares = result.provenance;
-  std::erase_if(shares, [](const auto& share) {
-    return share.first == "measured" || share.first == "interpolated";
-  });
-  return shares;
-}
-
-/// Under --strict: says which case leaves the calibrated range and how; whether one does.
+/// Under --strict: says which cases leave the calibrated range and how; whether one does.
 bool leaves_calibration(const std::vector<Case>& cases) {
   bool leaves = false;
   for (const Case& run : cases) {
     if (!run.result) continue;
-    double all = 0;
-    std::string parts;
-    for (const auto& [name, share] : uncalibrated_shares(*run.result)) {
-      all += share;
-      parts += fmt::format("{}{} {:.3g} %", parts.empty() ? "" : ", ", name, share * 100);
-    }
-    if (all <= 0) continue;
-    std::cerr << fmt::format(
-        "moesim: {}: {:.3g} % of the step time is not calibrated (--strict): {}\n",
-        run.name.empty() ? run.scenario.name : run.name, all * 100, parts);
-    leaves = true;
+    const std::string text = refusal(run.name.empty() ? run.scenario.name : run.name, run.scenario,
+                                     *run.result, run.kernel_log);
+    std::cerr << text;
+    leaves = leaves || !text.empty();
   }
   return leaves;
 }
@@ -289,8 +289,9 @@ void print(const Arguments& args, const RunResult& base, const Comparison* compa
 int run_command(const Arguments& args) {
   std::vector<Case> cases = load_cases(args);
   if (!cases.front().infeasible().empty()) return report_infeasible(args, cases.front());
+  const Recordings recordings = read_recordings(cases);
   catch_interrupts();
-  simulate_cases(args, cases);
+  simulate_cases(args, recordings, cases);
   if (!cases.front().result) return kExitInterrupted;
   if (args.strict && leaves_calibration(cases)) return kExitOutsideCalibration;
   if (cases.size() > 1) {

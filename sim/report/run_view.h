@@ -29,12 +29,12 @@ struct RunView {
   const Deployment& deployment;
   const Workload& workload;
   const RequestTable& requests;
-  std::vector<InstanceTotals> totals;  ///< by instance
+  std::vector<InstanceTotals> totals = {};  ///< by instance
   std::uint64_t digest = 0;
   SimTime end_time = 0;  ///< last event, or the cut-off
   std::uint64_t events = 0;
   std::array<double, kProvenanceCount> provenance_ns{};  ///< step time by class
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings = {};
   bool interrupted = false;              ///< stopped by the user before its end
   std::vector<MoeOfInstances> moe = {};  ///< of all instances, in their order
   std::vector<KernelOrigin> kernels = {};
