@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Speed of whole runs (one core, all metrics on) and of the hot paths: tests/bench/run.sh BUILD
+# Speed of whole runs (one core, all metrics on) and of the hot paths: tests/bench/run.sh BUILD [--quick]
 # Prints each figure beside its goal, and, in the same sitting, its ratio to the floor programs in ../shared/tools/floors
-# when they are there: machines drift, ratios do not.
+# when they are there: machines drift, ratios do not. --quick prints the same rows of runs too small to mean anything:
+# whether the script works, for a test.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=$1
@@ -9,6 +10,17 @@ program=$build/moesim
 traces=../shared/data/traces/requests
 floors=../shared/tools/floors
 repeats=7
+small=()       # what makes a run small
+other_model=() # and the model of our own scenarios, whose routing tables take half a second
+hot_paths=(--benchmark_min_time=0.2)
+galleries=100  # scenarios of the gallery that say how tokens choose: all
+if [ "${2:-}" = --quick ]; then
+  floors=none repeats=1 galleries=2
+  small=(--set workload.synthetic.num_prompts=4 --set workload.synthetic.input_tokens=16
+    --set workload.synthetic.output_tokens=4)
+  other_model=(--set model=Qwen/Qwen3-30B-A3B)
+  hot_paths=(--benchmark_min_time=0 '--benchmark_filter=-dispatch_setup/320|requests:1000000')
+fi
 
 # cpu_of N COMMAND...: user+system seconds of N runs, one after the other.
 cpu_of() {
@@ -20,22 +32,20 @@ cpu_of() {
 # ten runs of it, for the clock ticks in milliseconds.
 median_cpu() {
   local runs i
+  [ "$repeats" -gt 1 ] || { cpu_of 1 "$@"; return; }
   runs=$(cpu_of 1 "$@" | awk '{print ($1 < 0.1 ? 10 : 1)}')
   for ((i = 0; i < repeats; i++)); do cpu_of "$runs" "$@"; done | sort -n | sed -n "$(((repeats + 1) / 2))p" |
     awk -v n="$runs" '{print $1 / n}'
 }
-# field NAME COMMAND...: a number of the report's simulator section.
-field() {
-  local name=$1
-  shift
-  "$@" --format json | sed -n '/^  "simulator"/,$p' | sed -n "s/^ *\"$name\": \([0-9.e+-]*\),*$/\1/p" | head -n 1
-}
+# simulator COMMAND...: the report's simulator section; field NAME: a number of it, from standard input.
+simulator() { "$@" --format json | sed -n '/^  "simulator"/,$p'; }
+field() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),*$/\1/p"; }
 # row NAME VALUE GOAL NOTE
 row() { printf '%-52s %12s  %-26s %s\n' "$1" "$2" "$3" "${4:-}"; }
 # at_least VALUE GOAL TEXT, at_most VALUE GOAL TEXT: whether a goal is met.
 at_least() { awk -v v="$1" -v g="$2" -v t="$3" 'BEGIN {print "goal " t ": " (v >= g ? "met" : "missed")}'; }
 at_most() { awk -v v="$1" -v g="$2" -v t="$3" 'BEGIN {print "goal " t ": " (v <= g ? "met" : "missed")}'; }
-per() { awk -v n="$1" -v s="$2" 'BEGIN {printf "%.0f", n / s}'; }
+per() { awk -v n="$1" -v s="$2" 'BEGIN {printf "%.0f", (s > 0 ? n / s : 0)}'; }
 millions() { awk -v x="$1" 'BEGIN {printf "%.2f M", x / 1e6}'; }
 # times_floor SECONDS STEPS FLOOR_NS: how many floors a step takes.
 times_floor() {
@@ -43,12 +53,13 @@ times_floor() {
 }
 # run_row NAME GOAL_STEPS_PER_S GOAL_TEXT FLOOR_NS OPTIONS...: steps per CPU second of a run.
 run_row() {
-  local name=$1 goal=$2 text=$3 floor=$4 seconds steps plain
+  local name=$1 goal=$2 text=$3 floor=$4 seconds section steps plain
   shift 4
-  local command=("$program" run "$@" --quiet)
+  local command=("$program" run "$@" "${small[@]}" "${other_model[@]}" --quiet)
   seconds=$(median_cpu "${command[@]}")
-  steps=$(field steps "${command[@]}")
-  plain=$(field plain_step_share "${command[@]}")
+  section=$(simulator "${command[@]}")
+  steps=$(field steps <<<"$section")
+  plain=$(field plain_step_share <<<"$section")
   local rate
   rate=$(per "$steps" "$seconds")
   local shown=$rate
@@ -58,13 +69,15 @@ run_row() {
 }
 # hour_row NAME GOAL_S TEXT OPTIONS...: CPU seconds of a recorded hour.
 hour_row() {
-  local name=$1 goal=$2 text=$3 seconds steps
+  local name=$1 goal=$2 text=$3 seconds section steps
   shift 3
   local command=("$program" run "$@" --quiet)
+  [ ${#small[@]} -eq 0 ] || command+=(--set workload.trace.end_s=20)
   seconds=$(median_cpu "${command[@]}")
-  steps=$(field steps "${command[@]}")
+  section=$(simulator "${command[@]}")
+  steps=$(field steps <<<"$section")
   row "$name: CPU s" "$seconds" "$(at_most "$seconds" "$goal" "$text")" \
-    "$steps steps; plain steps $(field plain_step_share "${command[@]}"); $(times_floor "$seconds" "$steps" "$floor_ns")"
+    "$steps steps; plain steps $(field plain_step_share <<<"$section"); $(times_floor "$seconds" "$steps" "$floor_ns")"
 }
 
 floor_ns=""
@@ -107,15 +120,31 @@ run_row "EP32 x 128, rank_exact" 1500 "1,500, stretch 4,000" "$(wide "$rank_floo
 run_row "EP32 x 128, sampled" 8000 "8 k, 20 x exact" "$(wide "$rank_floor")" tests/bench/scenarios/wide_ep.yaml \
   --set routing.fidelity=sampled --set workload.synthetic.num_prompts=16384
 
-# Drawn steps against every token by itself: gallery scenarios that say how tokens choose, one run each, start included.
-for scenario in $(grep -l '^routing:' scenarios/*.yaml); do
-  one=("$program" run "$scenario" --quiet --set 'variants=[]' --set uncertainty.replicas=1)
+# Drawn steps against every token by itself, in gallery scenarios that say how tokens choose: what further steps of a run
+# four times as long cost, and whole runs, whose routing tables and pools of draws cost the same however long they are.
+for scenario in $(grep -l '^routing:' scenarios/*.yaml | head -n $galleries); do
+  one=("$program" run "$scenario" --quiet --set 'variants=[]' --set uncertainty.replicas=1 "${small[@]}")
   grep -q '^offload:' "$scenario" && continue # who is resident follows from steps in their order
-  sampled=$(field cpu_time_ms "${one[@]}" --set routing.fidelity=sampled)
-  exact=$(field cpu_time_ms "${one[@]}" --set routing.fidelity=exact)
-  row "$(basename "$scenario" .yaml): exact over sampled" \
-    "$(awk -v e="$exact" -v s="$sampled" 'BEGIN {printf "%.1f", e / s}')" \
-    "goal 20: $(awk -v e="$exact" -v s="$sampled" 'BEGIN {print (e >= 20 * s ? "met" : "missed")}'); $exact against $sampled ms of CPU"
+  prompts=$(grep -o 'num_prompts: *[0-9]*' "$scenario" | grep -o '[0-9]*$')
+  [ ${#small[@]} -eq 0 ] || prompts=4
+  figures=""
+  for fidelity in exact sampled; do
+    for factor in 1 4; do
+      section=$(simulator "${one[@]}" --set "routing.fidelity=$fidelity" \
+        --set "workload.synthetic.num_prompts=$((factor * prompts))")
+      figures+="$(field cpu_time_ms <<<"$section") $(field steps <<<"$section") "
+    done
+  done
+  # figures: ms and steps of exact runs of both lengths, then of sampled ones.
+  per_step=$(awk -v f="$figures" '
+    function more(ms, steps) {return steps > 0 && ms > 0 ? ms / steps : 0}
+    BEGIN {
+      split(f, v, " ")
+      exact = more(v[3] - v[1], v[4] - v[2]); sampled = more(v[7] - v[5], v[8] - v[6])
+      printf "%.0f", (sampled > 0 ? exact / sampled : 0)
+    }')
+  whole=$(awk -v f="$figures" 'BEGIN {split(f, v, " "); printf "%.1f, four times as long %.1f", v[1] / v[5], v[3] / v[7]}')
+  row "$(basename "$scenario" .yaml): exact over sampled, a step" "$per_step" "$(at_least "$per_step" 20 20)" "whole run $whole"
 done
 
 # Everything before the first event, and one step: a request of one token each way.
@@ -126,11 +155,15 @@ row "start to first event, and one step: CPU s" "$seconds" "$(at_most "$seconds"
 if [ -x /usr/bin/time ]; then
   for requests in 100000 200000; do
     kib=$(/usr/bin/time -f %M "$program" run "$aggregated" --quiet --set workload.synthetic.num_prompts=$requests \
-      2>&1 >/dev/null | tail -n 1)
+      "${small[@]}" 2>&1 >/dev/null | tail -n 1)
     goal=""
     [ $requests -gt 100000 ] || goal=$(at_most "$kib" 30720 "30, stretch 20")
     row "memory at $((requests / 1000)) k requests: MiB" "$((kib / 1024))" "$goal" "at most, of the whole process"
   done
 fi
 
-"$build/tests/bench/moesim_bench" --benchmark_min_time=0.2
+if [ -x "$build/tests/bench/moesim_bench" ]; then
+  "$build/tests/bench/moesim_bench" "${hot_paths[@]}"
+else
+  row "hot paths" "skipped" "" "built with MOESIM_BENCH"
+fi
