@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "reference/effort.h"
 #include "sim/report/metrics.h"
 #include "sim/report/report.h"
 #include "tests/laws/law_support.h"
@@ -288,7 +289,7 @@ void check_straggler(const nlohmann::json& moe, const Run& run) {
 // MOESIM_SEEDS sets how many instances, MOESIM_FIRST_SEED where to begin.
 TEST_CASE("steps and report of an instance are what the plain reference says, layer by layer") {
   const std::uint64_t first = environment("MOESIM_FIRST_SEED", 1);
-  const std::uint64_t seeds = environment("MOESIM_SEEDS", 150);
+  const std::uint64_t seeds = environment("MOESIM_SEEDS", some_of(150));
   for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
     CAPTURE(seed);
     const Run run(seed);
@@ -309,7 +310,7 @@ TEST_CASE("steps and report of an instance are what the plain reference says, la
 TEST_CASE("work spread evenly over layers: within 1 % of each layer's own") {
   int steps = 0, same = 0;
   double worst = 0, engine = 0, own = 0;
-  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+  for (std::uint64_t seed = 1; seed <= some_of(150); ++seed) {
     CAPTURE(seed);
     const Run run(seed, false);
     for (const auto& [told, plain] : run.pricer->totals) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "hardware/dispatch.h"
+#include "reference/effort.h"
 #include "sim/moesim.h"
 #include "tests/laws/law_support.h"
 
@@ -85,8 +86,10 @@ const char* const kTiers[] = {"exact", "rank_exact", "sampled"};
 }  // namespace
 
 TEST_CASE("every kind of routing computes every choice once, in every tier") {
+  Turns turns;
   for (const std::string kind : kEveryKind) {
     for (const std::string tier : kTiers) {
+      if (turns.skip()) continue;
       CAPTURE(kind);
       CAPTURE(tier);
       check_all_computed(counted(scenario_of(kWorkload, layout("data_parallel_size: 4", "",
@@ -97,12 +100,14 @@ TEST_CASE("every kind of routing computes every choice once, in every tier") {
 }
 
 TEST_CASE("every backend and layout computes every choice once, in every tier") {
+  Turns turns;
   for (const std::string& backend : dispatch_names()) {
     if (backend == "nccl_all_to_all") continue;  // no engine offers it
     for (const std::string degrees :
          {"data_parallel_size: 8", "tensor_parallel_size: 2, data_parallel_size: 2",
           "data_parallel_size: 2, pipeline_parallel_size: 2"}) {
       for (const std::string tier : kTiers) {
+        if (turns.skip()) continue;
         CAPTURE(backend);
         CAPTURE(degrees);
         CAPTURE(tier);
@@ -190,10 +195,12 @@ TEST_CASE("preemption, chunks and prefix caches: what is computed again is route
 }
 
 TEST_CASE("full experts: computed and dropped are all choices of all tokens, and no padding's") {
+  Turns turns;
   for (const std::string factor : {"0.5", "1.0", "1.5"}) {
     for (const std::string overflow : {"drop", "next_choice", "pad"}) {
       for (const std::string scope : {"batch", "rank"}) {
         for (const std::string backend : {"allgather_reducescatter", "deepep_high_throughput"}) {
+          if (turns.skip()) continue;
           CAPTURE(factor);
           CAPTURE(overflow);
           CAPTURE(scope);

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string>
 
+#include "reference/effort.h"
 #include "sim/moesim.h"
 #include "tests/laws/expert_support.h"
 
@@ -44,7 +45,9 @@ TEST_CASE("draws made beforehand are within 3 % on throughput and 5 % on the slo
        "kind: zipf, exponent: 0.8"},
       {"TP and EP", "tensor_parallel_size: 4", ep, "kind: dirichlet, concentration: 1.0"},
   };
+  Turns turns;
   for (const Case& c : cases) {
+    if (turns.skip()) continue;
     CAPTURE(std::string(c.why));
     const auto run = [&](const std::string& fidelity) {
       return outcome(
@@ -81,7 +84,9 @@ TEST_CASE("exact loads of ranks give exact replay's times within a few thousandt
       // 24 requests that choose as they did before: which experts those are differs by seed.
       {"steps alike", qwen, "tensor_parallel_size: 2", ep, "kind: markov, persistence: 0.5", 0.03},
   };
+  Turns turns;
   for (const Case& c : cases) {
+    if (turns.skip()) continue;
     CAPTURE(std::string(c.why));
     const auto run = [&](const std::string& fidelity) {
       return outcome(scenario_of(kBurst,
@@ -150,7 +155,9 @@ TEST_CASE("what rank_exact cannot follow runs as exact, with a warning that says
       {"offload needs to know which experts are used", "tensor_parallel_size: 4", ep, "",
        "offload: {experts: {tier: host, resident_fraction: 0.5}}\n"},
   };
+  Turns turns;
   for (const Case& c : cases) {
+    if (turns.skip()) continue;
     CAPTURE(std::string(c.why));
     World world = build(scenario_of(
         kBurst, layout(c.degrees, c.engine,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "reference/effort.h"
 #include "sim/moesim.h"
 #include "tests/laws/law_support.h"
 
@@ -46,9 +47,11 @@ nlohmann::json report(const Scenario& scenario) {
 }  // namespace
 
 TEST_CASE("instances of experts run apart do what they do on one clock") {
+  Turns turns;
   for (const std::string& routing :
        {kZipf, kDrift, kSudden, std::string("kind: balanced"), std::string("kind: latent_logit")}) {
     for (const std::string fidelity : {"exact", "sampled"}) {
+      if (turns.skip()) continue;
       CAPTURE(routing);
       CAPTURE(fidelity);
       const std::string more = two_instances(routing + ", fidelity: " + fidelity);
@@ -79,8 +82,10 @@ TEST_CASE("instances of experts run apart do what they do on one clock") {
 }
 
 TEST_CASE("what a run before has left changes nothing, balancer and tiers included") {
+  Turns turns;
   for (const std::string& routing : {kZipf, kDrift}) {
     for (const std::string fidelity : {"exact", "rank_exact", "sampled"}) {
+      if (turns.skip()) continue;
       CAPTURE(routing);
       CAPTURE(fidelity);
       const std::string eplb =

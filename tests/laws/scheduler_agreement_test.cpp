@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <string>
 
+#include "reference/effort.h"
 #include "tests/reference/engine_run.h"
 #include "tests/reference/plain_scheduler.h"
 #include "tests/reference/random_scenario.h"
@@ -30,7 +31,7 @@ extern "C" void name_seed(int) {
 // performance.md 4.1: lazy counters are an order of evaluation, not an approximation.
 // MOESIM_SEEDS sets how many scenarios, MOESIM_FIRST_SEED where to begin.
 TEST_CASE("the engine makes every call of schedule as the plain walk makes it") {
-  const std::uint64_t seeds = environment("MOESIM_SEEDS", 20'000);
+  const std::uint64_t seeds = environment("MOESIM_SEEDS", some_of(20'000));
   const std::uint64_t first = environment("MOESIM_FIRST_SEED", 1);
   int failures = 0;
   std::signal(SIGABRT, name_seed);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hardware/dispatch.h"
+#include "reference/effort.h"
 #include "sim/moesim.h"
 #include "tests/laws/law_support.h"
 
@@ -31,7 +32,9 @@ TEST_CASE("ranks with prompts beside ranks with none: draws tell what exact repl
   const std::string few =
       "arrival: {kind: closed_loop, max_concurrency: 12}, synthetic: {num_prompts: 384, "
       "input_tokens: 3000, output_tokens: {uniform: [16, 64]}}";
+  Turns turns;
   for (const std::string& backend : dispatch_names()) {
+    if (turns.skip()) continue;
     CAPTURE(backend);
     const auto run = [&](const std::string& fidelity) {
       return summary_of(scenario_of(
