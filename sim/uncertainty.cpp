@@ -119,8 +119,9 @@ std::vector<HeadlineInterval::Driver> drivers_of(const std::vector<FamilyNoise>&
 }
 
 MetricValues run_replica(const Scenario& scenario, const Deployment& deployment,
-                         const FamilyNoise& noise, const std::atomic<bool>* stop) {
-  World world(scenario, deployment, {.stop = stop, .noise = noise});
+                         const Workload& requests, const FamilyNoise& noise,
+                         const std::atomic<bool>* stop) {
+  World world(scenario, deployment, {.stop = stop, .noise = noise, .workload = &requests});
   Metrics metrics(world.instance_count(), scenario, world.workload());
   world.run(&metrics);
   return headlines(make_result(world.view(), metrics, {}));
@@ -180,7 +181,8 @@ UncertaintySection summarize_replicas(const std::vector<FamilyNoise>& noise,
 }
 
 std::optional<ReplicaStudy> estimate_uncertainty(const Scenario& scenario,
-                                                 const Deployment& deployment, int jobs,
+                                                 const Deployment& deployment,
+                                                 const Workload& requests, int jobs,
                                                  const std::atomic<bool>* stop) {
   const int replicas = scenario.uncertainty_replicas;
   if (replicas < 2) return std::nullopt;
@@ -192,7 +194,7 @@ std::optional<ReplicaStudy> estimate_uncertainty(const Scenario& scenario,
   const auto work = [&] {
     for (std::size_t i = next++; i < noise.size() && !stopped(); i = next++) {
       try {
-        results[i] = run_replica(scenario, deployment, noise[i], stop);
+        results[i] = run_replica(scenario, deployment, requests, noise[i], stop);
       } catch (...) {
         failures[i] = std::current_exception();
       }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scenarios/scenario.h"
+#include "scenarios/workload.h"
 #include "sim/report/deployment.h"
 #include "sim/report/metric_values.h"
 #include "sim/report/result.h"
@@ -35,11 +36,12 @@ struct ReplicaStudy {
   std::vector<MetricValues> replicas;  ///< headlines of each, in the order of replica_noise
 };
 
-/// Runs `scenario.uncertainty_replicas` simulations with step times moved by replica_noise, `jobs`
-/// at a time; the answer does not depend on `jobs`. Nothing for one replica, or if stopped.
+/// Runs `scenario.uncertainty_replicas` simulations of the same `requests` with step times moved by
+/// replica_noise, `jobs` at a time; the answer does not depend on `jobs`. Nothing for one replica,
+/// or if stopped.
 [[nodiscard]] std::optional<ReplicaStudy> estimate_uncertainty(const Scenario& scenario,
                                                                const Deployment& deployment,
-                                                               int jobs,
+                                                               const Workload& requests, int jobs,
                                                                const std::atomic<bool>* stop);
 
 }  // namespace moesim

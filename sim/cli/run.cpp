@@ -189,8 +189,8 @@ void simulate_case(Session& session, Case& run, const Workload* requests) {
   run.result = make_result(view, metrics, stopwatch.elapsed());
   if (session.compares) run.samples = request_samples(view);
   if (!run.interrupted) {
-    auto study =
-        estimate_uncertainty(run.scenario, run.deployment, session.replica_jobs, &stop_requested());
+    auto study = estimate_uncertainty(run.scenario, run.deployment, world.workload(),
+                                      session.replica_jobs, &stop_requested());
     if (study) {
       run.result->uncertainty = std::move(study->section);
       run.replicas = std::move(study->replicas);

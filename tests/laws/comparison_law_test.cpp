@@ -31,7 +31,8 @@ Compared run(const std::vector<Override>& overrides) {
   Metrics metrics(world.instance_count(), scenario, world.workload());
   world.run(&metrics);
   Compared out{make_result(world.view(), metrics, {}), request_samples(world.view()), {}};
-  out.replicas = estimate_uncertainty(scenario, deployment, 1, nullptr).value().replicas;
+  out.replicas =
+      estimate_uncertainty(scenario, deployment, world.workload(), 1, nullptr).value().replicas;
   return out;
 }
 
