@@ -26,7 +26,7 @@ void check_cpu(Reader& in, const ExpertOffload& offload) {
 
 ExpertOffload read_experts(Reader in, LoadContext& context) {
   const auto choice = [&](const char* key, const std::vector<std::string>& allowed) {
-    const std::string value = in.choice_or(key, allowed, allowed.front());
+    std::string value = in.choice_or(key, allowed, allowed.front());
     context.resolve(in.path(key), value, in.has(key) ? context.source(in.where(key)) : "default");
     return value;
   };

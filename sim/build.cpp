@@ -110,6 +110,8 @@ struct World::Parts {
   void add_step_time(const InstanceInfo& info);
   [[nodiscard]] StepTime::Experts experts_of(const InstanceInfo& info,
                                              const std::vector<int>& group);
+  void choose_fidelity(const Parallel& parallel, StepTime::Experts& experts);
+  [[nodiscard]] Instance::Config instance_config(std::size_t index) const;
   void add_instances(const RunOptions& options);
   void warn_about_requests();
   /// Adds a warning, unless it is there.
@@ -181,6 +183,17 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
     experts.placement =
         first_placement(scenario.model, parallel, scenario.placement, experts.node_of_rank, *loads);
   }
+  choose_fidelity(parallel, experts);
+  if (scenario.offload && scenario.offload->active())
+    experts.tier = tier_config(scenario, info.gpus);
+  experts.eplb =
+      make_eplb(scenario, parallel, *topology, stage_parts(scenario.model, parallel, info.gpus),
+                experts.placement, experts.node_of_rank);
+  return experts;
+}
+
+/// The tier of routing that shows what the scenario asks for.
+void World::Parts::choose_fidelity(const Parallel& parallel, StepTime::Experts& experts) {
   const RoutingSpec& routing = scenario.routing;
   experts.fidelity =
       routing.fidelity == RoutingFidelity::kAuto ? RoutingFidelity::kSampled : routing.fidelity;
@@ -194,8 +207,8 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
         "routing.mode: independent is the same as row where routing.fidelity is sampled: write "
         "exact to see it");
   if (routing.fidelity == RoutingFidelity::kRankExact) {
-    const std::string obstacle =
-        rank_exact_obstacle(scenario, parallel, experts.placement, *experts.routing, workload);
+    const std::string obstacle = rank_exact_obstacle(scenario, parallel, experts.placement,
+                                                     *experts.routing, *experts.workload);
     if (!obstacle.empty()) {
       experts.fidelity = RoutingFidelity::kExact;
       warn("routing.fidelity: rank_exact runs as exact: " + obstacle);
@@ -207,16 +220,26 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
     experts.capacity = {*routing.capacity_factor, routing.expert_choice, routing.overflow,
                         routing.capacity_scope};
   }
-  if (scenario.offload && scenario.offload->active()) {
-    // What was used before decides what is resident: only whole steps in their order show it.
-    if (scenario.offload->learns() && routing.fidelity != RoutingFidelity::kSampled)
-      experts.fidelity = RoutingFidelity::kExact;
-    experts.tier = tier_config(scenario, info.gpus);
-  }
-  experts.eplb =
-      make_eplb(scenario, parallel, *topology, stage_parts(scenario.model, parallel, info.gpus),
-                experts.placement, experts.node_of_rank);
-  return experts;
+  // What was used before decides what is resident: only whole steps in their order show it.
+  if (scenario.offload && scenario.offload->learns() &&
+      routing.fidelity != RoutingFidelity::kSampled)
+    experts.fidelity = RoutingFidelity::kExact;
+}
+
+Instance::Config World::Parts::instance_config(std::size_t index) const {
+  const InstanceInfo& info = deployment.instances[index];
+  Instance::Config config;
+  config.id = InstanceId{static_cast<std::uint32_t>(index)};
+  config.limits = limits_of(scenario, info);
+  config.kv = kv_config(info);
+  config.api = info.engine.profile.api;
+  config.host = info.engine.profile.host.scaled(host_factor(noise));
+  config.ranks = info.parallel.dp;
+  config.rules = rank_rules(info.engine.backend);
+  config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
+  config.always_ahead = config.limits.extra_step;
+  config.recv_interval = config.limits.sglang.scheduler_recv_interval;
+  return config;
 }
 
 void World::Parts::add_instances(const RunOptions& options) {
@@ -251,18 +274,9 @@ void World::Parts::add_instances(const RunOptions& options) {
       add_step_time(info);
       first_priced.push_back(i);
     }
-    Instance::Config config;
-    config.id = InstanceId{static_cast<std::uint32_t>(i)};
-    config.limits = limits_of(scenario, info);
-    config.kv = kv_config(info);
-    config.api = info.engine.profile.api;
-    config.host = info.engine.profile.host.scaled(host_factor(noise));
-    config.ranks = info.parallel.dp;
-    config.rules = rank_rules(info.engine.backend);
-    config.queue_depth = info.parallel.pp > 1 ? info.parallel.pp : config.limits.async ? 2 : 1;
-    config.always_ahead = config.limits.extra_step;
-    config.recv_interval = config.limits.sglang.scheduler_recv_interval;
+    const Instance::Config config = instance_config(i);
     std::vector<std::unique_ptr<Scheduler>> schedulers;
+    schedulers.reserve(static_cast<std::size_t>(config.ranks));
     for (int rank = 0; rank < config.ranks; ++rank)
       schedulers.push_back(make_known<Scheduler>(info.engine.profile.scheduler));
     simulation->add(std::make_unique<Instance>(config, simulation->workload(), simulation->table(),

@@ -151,6 +151,20 @@ std::string check_placement(const std::string& text, const std::string& file) {
                      input.layers);
 }
 
+/// A .csv or .jsonl file.
+std::string check_table(const std::string& file) {
+  std::string content = read_file(file);
+  if (is_sample_file(content)) return check_samples(content, file);
+  if (is_routing_trace(content))
+    return check_routing(parse_routing_trace(std::move(content), file));
+  if (is_blocks_file(content))
+    return fmt::format("prefix blocks of {} requests; NAME.blocks.jsonl belongs beside NAME.csv",
+                       check_blocks_file(content, file));
+  TraceSpec trace;
+  trace.path = file;
+  return fmt::format("trace of {} requests", read_request_trace(trace).size());
+}
+
 /// Loads a file as what it is; says what it was.
 std::string check_file(const std::string& named) {
   std::error_code none;
@@ -158,18 +172,7 @@ std::string check_file(const std::string& named) {
   const std::string file = folder ? (fs::path(named) / "config.json").string() : named;
   const std::string kind = extension(file);
   if (kind == ".mrt") return check_routing(read_routing_trace(file));
-  if (kind == ".csv" || kind == ".jsonl") {
-    std::string content = read_file(file);
-    if (is_sample_file(content)) return check_samples(content, file);
-    if (is_routing_trace(content))
-      return check_routing(parse_routing_trace(std::move(content), file));
-    if (is_blocks_file(content))
-      return fmt::format("prefix blocks of {} requests; NAME.blocks.jsonl belongs beside NAME.csv",
-                         check_blocks_file(content, file));
-    TraceSpec trace;
-    trace.path = file;
-    return fmt::format("trace of {} requests", read_request_trace(trace).size());
-  }
+  if (kind == ".csv" || kind == ".jsonl") return check_table(file);
   const std::string text = read_file(file);  // once: it may be standard input
   if (is_sample_file(text)) return check_samples(text, file);
   if (is_routing_trace(text)) return check_routing(parse_routing_trace(text, file));

@@ -27,12 +27,10 @@ std::string flag_value(std::string_view ours, std::span<const ExpertName> names)
 
 }  // namespace
 
-/// The sizes are always written out: their defaults depend on the card and the release.
-Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
-  const EngineSpec& engine = spec.engine;
-  Command out(fmt::format("python -m sglang.launch_server --model-path {}", scenario.model.id));
-  // SGLang's tensor parallel size counts all ranks; attention data parallelism divides it.
-  const Parallel& parallel = spec.parallel;
+namespace {
+
+// SGLang's tensor parallel size counts all ranks; attention data parallelism divides it.
+void add_sglang_ranks(const Scenario& scenario, const Parallel& parallel, Command& out) {
   if (parallel.moe_group() != 1) out.flag("--tp-size", parallel.moe_group());
   if (parallel.dp != 1) {
     out.flag("--dp-size", parallel.dp);
@@ -47,6 +45,15 @@ Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
       out.flag("--eplb-rebalance-num-iterations", placement.step_interval);
     if (placement.init_expert_location != "trivial") out.flag("--init-expert-location", "FILE");
   }
+}
+
+}  // namespace
+
+/// The sizes are always written out: their defaults depend on the card and the release.
+Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
+  const EngineSpec& engine = spec.engine;
+  Command out(fmt::format("python -m sglang.launch_server --model-path {}", scenario.model.id));
+  add_sglang_ranks(scenario, spec.parallel, out);
   out.flag("--context-length", engine.max_model_len);
   out.flag("--mem-fraction-static", number(engine.gpu_memory_utilization));
   out.flag("--chunked-prefill-size",

@@ -161,6 +161,11 @@ struct MoeRebalance {
   double copy_ms = 0, moved_bytes = 0, imbalance_before = 1, imbalance_after = 1;
   std::optional<double> imbalance_next = {};  ///< of the load that came after
 };
+/// What the CPU computes of the experts with tokens, and its time on the average rank, mean over
+/// all steps, hidden states' way included and whether or not the GPU works longer.
+struct CpuExperts {
+  double ratio = 0, ms_per_step = 0;
+};
 /// Experts outside the GPU: what was there when it was needed, and what copying took.
 struct MoeOffload {
   std::string tier, policy, prefetch;
@@ -169,13 +174,7 @@ struct MoeOffload {
   std::optional<double> ahead_ratio;  ///< of the others: copied beside the layer before
   double bytes_copied = 0;            ///< all ranks, whole run
   double copy_ms_per_step = 0;        ///< link time of the average rank, hidden or not
-  /// What the CPU computes of the experts with tokens, and its time on the average rank, mean over
-  /// all steps, hidden states' way included and whether or not the GPU works longer. Nothing with
-  /// compute gpu.
-  struct Cpu {
-    double ratio = 0, ms_per_step = 0;
-  };
-  std::optional<Cpu> cpu;
+  std::optional<CpuExperts> cpu;      ///< with compute cpu
 };
 /// What a run of drawn steps says of its own error: drawn over exactly counted, less one.
 struct MoeSampledError {

@@ -34,8 +34,8 @@ struct CountGrid {
   /// Slots of a table for every count there is.
   [[nodiscard]] std::size_t slots() const {
     constexpr int kOctaves = 31;
-    return static_cast<std::size_t>((1 << exact_bits) + ((kOctaves - exact_bits) << octave_bits) +
-                                    1);
+    const int low = 1 << exact_bits, high = (kOctaves - exact_bits) << octave_bits;
+    return static_cast<std::size_t>(low) + static_cast<std::size_t>(high) + 1;
   }
 };
 

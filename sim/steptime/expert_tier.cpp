@@ -168,6 +168,13 @@ double ExpertTier::cpu_ns(double experts, double pairs) const {
   return 2 * (config_.latency_ns + hidden / config_.bytes_per_ns) + std::max(read, computed);
 }
 
+/// An expert on the GPU, there or copied, computes `tokens`.
+void ExpertTier::note_use(std::size_t slot, std::uint32_t tokens) {
+  if (config_.spec.policy == OffloadPolicy::kLru)
+    rank_[slot] = clock_ << kCountBits | std::min<std::uint64_t>(tokens, kMostCount);
+  if (config_.spec.policy == OffloadPolicy::kLfu) rank_[slot] += tokens;
+}
+
 TierUse ExpertTier::visit(int rank, std::span<const std::uint32_t> counts) {
   TierUse use;
   double demand = 0, fetched = 0, pairs = 0;
@@ -190,9 +197,7 @@ TierUse ExpertTier::visit(int rank, std::span<const std::uint32_t> counts) {
       continue;
     }
     demand += there || guessed ? 0 : 1;
-    if (config_.spec.policy == OffloadPolicy::kLru)
-      rank_[slot] = clock_ << kCountBits | std::min<std::uint64_t>(counts[i], kMostCount);
-    if (config_.spec.policy == OffloadPolicy::kLfu) rank_[slot] += counts[i];
+    note_use(slot, counts[i]);
   }
   use.bytes = (demand + fetched) * config_.expert_bytes[static_cast<std::size_t>(layer_)];
   use.demand_ns = link_ns(demand);

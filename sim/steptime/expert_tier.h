@@ -92,6 +92,7 @@ class ExpertTier {
   [[nodiscard]] double link_ns(double experts) const;
   [[nodiscard]] double cpu_ns(double experts, double pairs) const;
   void choose_resident(int layer, int rank);
+  void note_use(std::size_t slot, std::uint32_t tokens);
   void guess(std::span<const std::uint32_t> before);
   void count_followers(const RoutingTable& table, std::uint64_t row);
   void finish_followers(const RoutingTable& table);

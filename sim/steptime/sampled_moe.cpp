@@ -302,8 +302,9 @@ class SampledMoe final : public MoeModel {
     std::uint64_t sum = 0;
     for (const std::uint32_t value : values) sum += value;
     const double mean = static_cast<double>(sum) / static_cast<double>(values.size());
+    constexpr double kRound = 0.5;  // of positive values; std::lround is a call for each
     for (std::uint32_t& value : values)
-      value = static_cast<std::uint32_t>(mean + (value - mean) * scale + 0.5);
+      value = static_cast<std::uint32_t>(mean + (value - mean) * scale + kRound);
   }
 
   const Pool& made(std::size_t kind, int tokens, std::size_t slot) {
@@ -326,21 +327,22 @@ class SampledMoe final : public MoeModel {
                                              data_ranks_, stages_.front().group.replicas(),
                                              *load_));
       }
-      for (MoeStageSpec& stage : stages_) {
-        MoeStageCost sum;
-        for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
-          const int layer = stage.first + static_cast<int>(l);
-          const LayerClass& layers = stage.classes[static_cast<std::size_t>(stage.class_of[l])];
-          const MoeLayerCost one =
-              stage.group.cost(layers, layer, tokens, held_, load_->layer(layer));
-          add_cost(stage_cost(one), 1, sum);
-          if (watched(stage, d, l)) pool.traffic.add(stage.group, one);
-          pool.records.push_back(record_of(one, stats_.ranks, tokens));
-        }
-        pool.costs.push_back(sum);
-      }
+      for (MoeStageSpec& stage : stages_) price_draw(d, tokens, stage, pool);
     }
     return pool;
+  }
+
+  void price_draw(std::size_t draw, int tokens, MoeStageSpec& stage, Pool& pool) {
+    MoeStageCost sum;
+    for (std::size_t l = 0; l < stage.class_of.size(); ++l) {
+      const int layer = stage.first + static_cast<int>(l);
+      const LayerClass& layers = stage.classes[static_cast<std::size_t>(stage.class_of[l])];
+      const MoeLayerCost one = stage.group.cost(layers, layer, tokens, held_, load_->layer(layer));
+      add_cost(stage_cost(one), 1, sum);
+      if (watched(stage, draw, l)) pool.traffic.add(stage.group, one);
+      pool.records.push_back(record_of(one, stats_.ranks, tokens));
+    }
+    pool.costs.push_back(sum);
   }
 
   /// Steps between two draws, for policies that remember: chosen at random, so that the state a
