@@ -134,8 +134,9 @@ void World::Parts::add_step_time(const InstanceInfo& info) {
     const auto first = info.gpus.begin() + std::ptrdiff_t{stage} * parallel.tp;
     const auto next = first + parallel.tp;
     const bool last = stage + 1 == parallel.pp;
-    StagePlace place{node, std::vector<int>(first, next), last ? -1 : *next};
-    const bool nvlink = topology->nvlink_connected(place.tp_gpus);
+    const std::vector<int> gpus(first, next);
+    const bool nvlink = topology->nvlink_connected(gpus);
+    StagePlace place{node, gpus, last ? -1 : *next, nvlink};
     group = stage_group(parallel, info.gpus, stage);
     const ExpertSite site{*topology, *collectives.back(), group,
                           kernel_choice(scenario, info, node)};

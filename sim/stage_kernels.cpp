@@ -53,12 +53,12 @@ std::unique_ptr<KernelModel> make_kernels(const Scenario& scenario, const Instan
                                           StagePlace place, const Collectives& collectives,
                                           const FamilyNoise& noise, KernelLog* log) {
   const SystemSpec& system = scenario.cluster.nodes[place.node].system;
-  const int tp = static_cast<int>(place.tp_gpus.size());
+  const int nvlink_gpus = place.nvlink ? static_cast<int>(place.tp_gpus.size()) : 1;
   auto roofline =
       std::make_unique<Roofline>(system, collectives, std::move(place.tp_gpus), place.next_gpu);
-  auto kernels =
-      std::make_unique<Measured>(kernel_choice(scenario, info, place.node), system,
-                                 scenario.model.precisions, tp, std::move(roofline), noise);
+  auto kernels = std::make_unique<Measured>(kernel_choice(scenario, info, place.node), system,
+                                            scenario.model.precisions, nvlink_gpus,
+                                            std::move(roofline), noise);
   if (log == nullptr) return kernels;
   return logged(std::move(kernels), *log);
 }

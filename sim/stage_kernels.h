@@ -18,6 +18,7 @@ struct StagePlace {
   std::size_t node;
   std::vector<int> tp_gpus;
   int next_gpu;  ///< of the next stage, -1 for the last
+  bool nvlink;   ///< one node's joins all of `tp_gpus`
 };
 
 /// Which measured kernels an instance on a node asks for.

@@ -90,16 +90,14 @@ KernelShape attention_shape(const Op& op) {
 }  // namespace
 
 Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
-                   const Precisions& precisions, int tp_gpus, std::unique_ptr<KernelModel> roofline,
-                   const FamilyNoise& noise)
+                   const Precisions& precisions, int nvlink_gpus,
+                   std::unique_ptr<KernelModel> roofline, const FamilyNoise& noise)
     : roofline_(std::move(roofline)),
       noise_(noise),
       framework_(choice.framework),
       tuned_(tuned_experts(choice.framework, system.name)),
       launch_(system.efficiency.kernel_launch),
-      tp_gpus_(tp_gpus),
-      node_gpus_(system.node.gpus),
-      nvlink_(system.node.nvlink),
+      nvlink_gpus_(nvlink_gpus),
       attention_format_(precisions.attention) {
   const KernelLibrary library(choice);
   const int sm = system.gpu.sm_version;
@@ -152,7 +150,7 @@ Measured::Measured(const KernelChoice& choice, const SystemSpec& system,
   activation_ = stream("activation");
   embedding_ = stream("embedding");
   sampler_ = ready(library, system, "sampler", {});
-  if (nvlink_) {
+  if (nvlink_gpus_ > 1) {
     custom_all_reduce_ = ready(library, system, "custom_allreduce", {{"graph"}, {}}, true);
     nccl_all_reduce_ = ready(library, system, "nccl", {{"all_reduce"}, {""}}, true);
   }
@@ -174,10 +172,8 @@ std::vector<KernelOrigin> Measured::origins(const ModelSpec& model) const {
                              : std::array{&prefill_, &decode_, &rotary_, &rotary_};
   for (const ReadyCurve* curve : attention) add(*curve);
   for (const ReadyCurve* curve : {&norm_, &activation_, &embedding_, &sampler_}) add(*curve);
-  if (tp_gpus_ > 1) {
-    add(custom_all_reduce_);
-    add(nccl_all_reduce_);
-  }
+  add(custom_all_reduce_);
+  add(nccl_all_reduce_);
   return out;
 }
 
@@ -353,15 +349,14 @@ KernelTime Measured::streamed(const Op& op) const {
 }
 
 // The framework's own all-reduce, its fallback to NCCL for large messages included; measured inside
-// NVLink nodes. Elsewhere the collective formulas answer.
+// NVLink nodes. Elsewhere the collective formulas answer, from the paths there are.
 KernelTime Measured::all_reduce(const Op& op) const {
-  const bool one_node = nvlink_ && tp_gpus_ > 1 && tp_gpus_ <= node_gpus_;
   const ReadyCurve& curve =
       custom_all_reduce_.found.curve != nullptr ? custom_all_reduce_ : nccl_all_reduce_;
-  if (!one_node || curve.found.curve == nullptr) return fallback(op, OperatorFamily::kCollective);
+  if (curve.found.curve == nullptr) return fallback(op, OperatorFamily::kCollective);
   KernelShape shape;
   shape.bytes = op.message_bytes;
-  shape.gpus = tp_gpus_;
+  shape.gpus = nvlink_gpus_;
   shape.nodes = 1;
   return answer(curve, shape, OperatorFamily::kCollective);
 }

@@ -28,9 +28,10 @@ struct ReadyCurve {
 class Measured final : public KernelModel {
  public:
   /// `roofline` answers what no profile can. `noise` moves every family of operators by its spread.
-  /// Curves are looked up for the number formats of `precisions` alone.
+  /// Curves are looked up for the number formats of `precisions` alone. `nvlink_gpus`: of the
+  /// tensor-parallel group, if one node's NVLink joins all of them; else 1.
   Measured(const KernelChoice& choice, const SystemSpec& system, const Precisions& precisions,
-           int tp_gpus, std::unique_ptr<KernelModel> roofline, const FamilyNoise& noise);
+           int nvlink_gpus, std::unique_ptr<KernelModel> roofline, const FamilyNoise& noise);
   [[nodiscard]] KernelTime time(const Op& op) const override;
   [[nodiscard]] bool attends_mixed_batches() const override { return mixes_; }
   [[nodiscard]] KernelTime mixed_attention(const Op& prompts, const Op& decodes) const override;
@@ -54,16 +55,14 @@ class Measured final : public KernelModel {
   std::string framework_;
   std::span<const TunedExperts> tuned_;
   Seconds launch_;  ///< between two kernels of a graph
-  int tp_gpus_;
+  int nvlink_gpus_;
   std::array<ReadyCurve, kFormats> gemm_;
   ReadyCurve experts_, experts_ungated_, decode_, prefill_, mla_decode_, mla_prefill_, mla_absorb_,
       mla_unfold_;
   ReadyCurve norm_, rotary_, activation_, embedding_, sampler_;
   ReadyCurve custom_all_reduce_, nccl_all_reduce_;
-  int node_gpus_;
   bool all_tokens_ = false;  ///< the experts' table has the tokens of all ranks
   bool mixes_ = false;       ///< batches of prompts and decodes were measured in one kernel
-  bool nvlink_;
   NumberFormat attention_format_;
   bool expands_apart_ = false;  ///< the table of latent prompts is without their expansion
 };
