@@ -51,7 +51,8 @@ void CapacityCounts::add_layer(const Tokens& part, int layer, std::uint32_t firs
     counts[e] += static_cast<std::uint32_t>(taken);
   }
   if (load.copies().empty()) return;
-  replicas.count_placed(placed_, shape_.top_k, layer, first_key, load.copies());
+  replicas.count_placed(placed_, shape_.top_k, layer, load.key() + first_key, load.copies(),
+                        load.slots());
 }
 
 }  // namespace moesim

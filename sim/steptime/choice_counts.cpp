@@ -151,7 +151,8 @@ void ChoiceCounts::place(std::size_t tokens, int layer, std::uint32_t first_key,
   const std::size_t most = *std::ranges::max_element(got_);
   placed_.assign(tokens * most, -1);
   for (const Pick& pick : picks_) placed_[pick.token * most + --got_[pick.token]] = pick.expert;
-  replicas.count_placed(placed_, static_cast<int>(most), layer, first_key, load.copies());
+  replicas.count_placed(placed_, static_cast<int>(most), layer, load.key() + first_key,
+                        load.copies(), load.slots());
 }
 
 void add_choice(const ChoiceCounts& choice, double times, double tokens, MoeStats& stats) {

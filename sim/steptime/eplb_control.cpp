@@ -17,7 +17,9 @@ double plan_ns(const ExpertPlacement& placement) {
 }
 
 EplbControl::EplbControl(Config config, ExpertPlacement first)
-    : config_(std::move(config)), placement_(std::move(first)) {}
+    : config_(std::move(config)),
+      placement_(std::move(first)),
+      due_(static_cast<std::uint64_t>(config_.spec.step_interval)) {}
 
 double EplbControl::mean_imbalance(const ExpertPlacement& placement,
                                    std::span<const double> load) const {
@@ -51,9 +53,13 @@ void EplbControl::move(const ExpertPlacement& next, MoeStats::Rebalance& done) c
 }
 
 void EplbControl::take(MoeModel& model) {
-  model.take_load(load_);
-  total_.resize(load_.size());
-  for (std::size_t i = 0; i < load_.size(); ++i) total_[i] += load_[i];
+  model.take_load(taken_);
+  load_.resize(taken_.size());
+  total_.resize(taken_.size());
+  for (std::size_t i = 0; i < taken_.size(); ++i) {
+    load_[i] += taken_[i];
+    total_[i] += taken_[i];
+  }
 }
 
 /// What the placement in force made of the load since it came into force.
@@ -68,40 +74,70 @@ void EplbControl::judge(const std::vector<double>& total, MoeStats::Rebalance& l
 std::vector<MoeStats::Rebalance> EplbControl::rebalances() const {
   std::vector<MoeStats::Rebalance> all = done_;
   if (!all.empty()) judge(model_->stats().expert_load, all.back());
+  if (pending_) all.push_back(pending_->done);
   return all;
+}
+
+/// Precondition: the load up to now is taken.
+void EplbControl::put_in_force(Pending pending, MoeModel& model) {
+  if (!done_.empty()) judge(total_, done_.back());
+  moved_at_ = total_;
+  done_.push_back(pending.done);
+  if (pending.next == placement_) return;
+  placement_ = std::move(pending.next);
+  model.set_placement(placement_);
 }
 
 double EplbControl::rebalance(std::uint64_t step, MoeModel& model) {
   take(model);
   if (std::ranges::all_of(load_, [](double load) { return load == 0; })) return 0;
-  if (!done_.empty()) judge(total_, done_.back());
-  moved_at_ = total_;
   PlacementInput input = config_.shape;
   input.loads = load_;
-  const ExpertPlacement next = keep_slots(placement_, balanced_placement(input));
-  MoeStats::Rebalance done;
+  Pending plan{keep_slots(placement_, balanced_placement(input)), {}, {}};
+  const ExpertPlacement& next = plan.next;
+  MoeStats::Rebalance& done = plan.done;
   done.step = step;
   done.imbalance_before = mean_imbalance(placement_, load_);
   done.imbalance_after = mean_imbalance(next, load_);
   move(next, done);
   done.copy_ns += plan_ns(next);
-  done_.push_back(done);
-  if (next != placement_) {
-    placement_ = next;
-    model.set_placement(next);
+  if (config_.spec.use_async) {
+    pending_ = std::move(plan);
+    return 0;
   }
-  return config_.spec.use_async ? 0 : done.copy_ns;
+  const double stop_ns = done.copy_ns;
+  put_in_force(std::move(plan), model);
+  return stop_ns;
+}
+
+void EplbControl::before_step(std::int64_t now_ns, MoeModel& model) {
+  if (!pending_ || !pending_->ready_ns || static_cast<double>(now_ns) < *pending_->ready_ns) return;
+  take(model);
+  put_in_force(std::move(*pending_), model);
+  pending_.reset();
+}
+
+void EplbControl::step_ended(std::int64_t now_ns) {
+  if (pending_ && !pending_->ready_ns)
+    pending_->ready_ns = static_cast<double>(now_ns) + pending_->done.copy_ns;
 }
 
 double EplbControl::after_step(std::uint64_t step, MoeModel& model) {
   model_ = &model;
-  const auto interval = static_cast<std::uint64_t>(config_.spec.step_interval);
   const auto window = static_cast<std::uint64_t>(config_.spec.window_size);
-  const std::uint64_t at = (step + 1) % interval;
-  if (at == 0) return rebalance(step, model);
-  // The window begins: what was counted before it is not looked at.
-  if (at + window == interval) take(model);
-  return 0;
+  const std::uint64_t steps = step + 1;
+  double stop_ns = 0;
+  if (steps >= due_) {
+    if (pending_) return 0;
+    stop_ns = rebalance(step, model);
+    due_ = steps + static_cast<std::uint64_t>(config_.spec.step_interval);
+    std::ranges::fill(load_, 0.0);
+  } else if (steps + window == due_) {
+    // The window begins: what was counted before it is not looked at.
+    take(model);
+    std::ranges::fill(load_, 0.0);
+  }
+  return stop_ns;
 }
 
 }  // namespace moesim

@@ -28,10 +28,9 @@ class ExactMoe final : public MoeModel {
     } else if (setup.capacity) {
       capacity_.emplace(*setup.capacity, shape_);
     }
-    for (const MoeStageSpec& stage : stages_) copies_ = copies_ || stage.group.needs_copies();
-    const int ranks = copies_ ? stages_.front().group.ranks() : 0;
-    const int nodes = copies_ ? stages_.front().group.nodes() : 0;
-    load_ = std::make_unique<StepLoad>(shape_.layers, shape_.experts, ranks, nodes);
+    // Experts computed up to their capacity have rows that no token was sent for.
+    const bool filled = capacity_ && setup.capacity->overflow == Overflow::kPad;
+    load_.emplace(step_load(stages_, shape_, !filled));
     learn_tiers(tables_.table(), stages_);
   }
 
@@ -41,6 +40,7 @@ class ExactMoe final : public MoeModel {
     if (tables_.advance(step.now_ns)) step_rows_.restart();
     const int tokens = step.decode_tokens + step.prompt_tokens;
     step_rows_.list(step);
+    load_->clear(static_cast<std::uint32_t>(step.step));
     count();
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       MoeStageSpec& stage = stages_[s];
@@ -74,7 +74,6 @@ class ExactMoe final : public MoeModel {
   /// Padding is computed as the router sends it, capacity or none: it takes no room from tokens of
   /// requests and is not counted as one (serving-semantics 1.8).
   void count() {
-    load_->clear();
     const bool independent = step_rows_.independent();
     if (independent) {
       mix_rows(tables_.table(), mixed_);
@@ -126,8 +125,7 @@ class ExactMoe final : public MoeModel {
   RoutingTables tables_;
   StepRows step_rows_;
   MoeStats stats_;
-  bool copies_ = false;
-  std::unique_ptr<StepLoad> load_;
+  std::optional<StepLoad> load_;
   RoutingTable mixed_, mixed_next_;  ///< replay mode `independent`
   std::vector<std::uint64_t> mixed_rows_;
   std::vector<double> taken_;

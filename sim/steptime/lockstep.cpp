@@ -1,6 +1,7 @@
 // What data-parallel ranks do to each other's steps: serving-semantics 1.10 and 3.5.
 
 #include <algorithm>
+#include <numeric>
 
 #include "hardware/overlap.h"
 #include "sim/steptime/stage_state.h"
@@ -101,6 +102,7 @@ void StepTime::price_experts(std::span<const StepWork> ranks) {
   }
   held_.resize(held_.size() / cut);
   step.held = held_;
+  if (eplb_) eplb_->before_step(step.now_ns, *moe_);
   moe_->price(step, std::span(moe_cost_).first(stages_.size()));
   if (split_) price_other_half(step);
   copy_ns_ = eplb_ ? eplb_->after_step(step.step, *moe_) : 0;
@@ -242,6 +244,10 @@ void StepTime::price_ranks(std::span<const StepWork> ranks, StepCost& cost) {
     for (std::size_t i = 0; i < sum.terms.size(); ++i) cost.terms[i] += sum.terms[i];
     for (std::size_t i = 0; i < sum.provenance.size(); ++i)
       cost.provenance_ns[i] += sum.provenance[i];
+  }
+  if (eplb_) {
+    const double ns = std::accumulate(cost.stage_ns.begin(), cost.stage_ns.end(), 0.0);
+    eplb_->step_ended(ranks.front().now_ns + static_cast<std::int64_t>(ns));
   }
 }
 

@@ -92,14 +92,32 @@ TierUse MoeGroup::fetch(int rank, std::span<const std::uint32_t> counts, MoeLaye
   return use;
 }
 
-/// Tokens per slot: the copies of an expert share its tokens equally, the first ones get the rest.
+/// Tokens per slot: those sent there or, where nobody followed single tokens, equal shares of the
+/// copies of an expert. What does not divide is dealt out in turn, going on from one expert to the
+/// next; another copy begins at every step and layer, so that none is always the fuller one.
 void MoeGroup::spread(int moe_layer, const LayerLoad& load) {
+  if (!load.slots.empty()) {
+    MOESIM_CHECK(load.slots.size() == slot_counts_.size(), "tokens were sent by this placement");
+    std::ranges::copy(load.slots, slot_counts_.begin());
+    return;
+  }
+  std::uint32_t turn = load.key + static_cast<std::uint32_t>(moe_layer);
   for (int e = 0; e < placement_.experts; ++e) {
     const std::uint32_t count = load.counts[static_cast<std::size_t>(e)];
     const auto slots = replicas_.slots(moe_layer, e);
+    if (slots.size() == 1) {
+      slot_counts_[slots.front()] = count;
+      continue;
+    }
     const auto copies = static_cast<std::uint32_t>(slots.size());
-    for (std::uint32_t c = 0; c < copies; ++c)
-      slot_counts_[slots[c]] = count / copies + (c < count % copies ? 1 : 0);
+    const std::uint32_t share = count / copies;
+    for (const std::uint16_t slot : slots) slot_counts_[slot] = share;
+    std::uint32_t next = turn % copies;
+    for (std::uint32_t rest = count % copies; rest > 0; --rest) {
+      ++slot_counts_[slots[next]];
+      next = next + 1 == copies ? 0 : next + 1;
+    }
+    turn += count;
   }
 }
 

@@ -19,6 +19,9 @@ namespace moesim {
 struct LayerLoad {
   std::span<const std::uint32_t> counts;  ///< [logical expert] tokens that chose it
   std::span<const std::uint32_t> rank_copies, node_copies;  ///< distinct tokens; only if asked for
+  /// [slot] tokens that were sent there. Empty: `counts` are dealt out to the copies of experts.
+  std::span<const std::uint32_t> slots = {};
+  std::uint32_t key = 0;  ///< of the step: says which copies begin
 };
 
 /// What the experts of one rank take in one layer of one step. Nanoseconds.

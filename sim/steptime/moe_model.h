@@ -93,7 +93,8 @@ struct MoeStats {
     double copy_ns = 0;                                ///< serving stopped, or beside it
     double moved_bytes = 0;                            ///< over all ranks
     double imbalance_before = 1, imbalance_after = 1;  ///< of the window's load, mean over layers
-    std::optional<double> imbalance_next = {};         ///< of what came until the next, or the end
+    /// Of what came while it was in force, until the next or the end; null if nothing did.
+    std::optional<double> imbalance_next = {};
   };
   std::vector<Rebalance> rebalances;
 };

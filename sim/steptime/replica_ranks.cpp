@@ -10,7 +10,7 @@
 namespace moesim {
 
 ReplicaRanks::ReplicaRanks(const ExpertPlacement& placement, std::vector<int> node_of_rank)
-    : ranks_(placement.ranks), experts_(placement.experts) {
+    : ranks_(placement.ranks), experts_(placement.experts), slots_(placement.slots) {
   const auto layers = static_cast<std::size_t>(placement.layers);
   const auto experts = static_cast<std::size_t>(experts_);
   const auto slots = static_cast<std::size_t>(placement.slots);
@@ -58,17 +58,19 @@ struct Seen {
   }
 };
 
+/// `copies` and `slots` are of the layer.
 template <class Id, class Cell>
 void count_token(const ReplicaRanks& replicas, std::span<const std::uint16_t> node_of, int layer,
-                 std::span<const Id> ids, std::uint32_t key, Cell* copies) {
+                 std::span<const Id> ids, std::uint32_t key, Cell* copies, Cell* slots) {
   Seen ranks, nodes;
   for (const Id id : ids) {
     if constexpr (std::is_signed_v<Id>) {
       if (id < 0) continue;
     }
-    const auto rank = static_cast<std::uint32_t>(replicas.rank(layer, id, key));
-    ranks.add(rank);
-    nodes.add(node_of[rank]);
+    const ReplicaRanks::Place place = replicas.place(layer, id, key);
+    ranks.add(place.rank);
+    nodes.add(node_of[place.rank]);
+    if (slots != nullptr) ++slots[place.slot];
   }
   ranks.count((replicas.ranks() + 63) / 64, copies);
   nodes.count((replicas.nodes() + 63) / 64, copies + replicas.ranks());
@@ -111,7 +113,7 @@ class BitCounter {
 template <class Id, class Cell>
 void count_few(const ReplicaRanks& replicas, std::span<const std::uint16_t> node_of,
                const RoutingTable& table, std::span<const std::uint64_t> rows, std::uint32_t key,
-               Cell* copies) {
+               Cell* copies, Cell* slots) {
   const RoutingShape& shape = table.shape();
   const auto k = static_cast<std::size_t>(shape.top_k);
   const auto cells = table.row_cells();
@@ -128,6 +130,7 @@ void count_few(const ReplicaRanks& replicas, std::span<const std::uint16_t> node
       BitCounter by_rank(replicas.ranks()), by_node(replicas.nodes());
       const std::uint8_t* const only = replicas.only(layer);
       const std::size_t at = static_cast<std::size_t>(layer) * k;
+      Cell* const computed = slots == nullptr ? nullptr : slots + layer * replicas.layer_slots();
       auto token = key + static_cast<std::uint32_t>(first);
       for (const std::uint64_t row : part) {
         const Id* const ids = base + row * cells + at;
@@ -135,8 +138,11 @@ void count_few(const ReplicaRanks& replicas, std::span<const std::uint16_t> node
         if (only != nullptr) {
           for (std::size_t i = 0; i < k; ++i) seen |= std::uint64_t{1} << only[ids[i]];
         } else {
-          for (std::size_t i = 0; i < k; ++i)
-            seen |= std::uint64_t{1} << replicas.rank(layer, ids[i], token);
+          for (std::size_t i = 0; i < k; ++i) {
+            const ReplicaRanks::Place place = replicas.place(layer, ids[i], token);
+            seen |= std::uint64_t{1} << place.rank;
+            if (computed != nullptr) ++computed[place.slot];
+          }
         }
         ++token;
         by_rank.add(seen);
@@ -156,13 +162,14 @@ void count_few(const ReplicaRanks& replicas, std::span<const std::uint16_t> node
 
 template <class Cell>
 void ReplicaRanks::count_copies(const RoutingTable& table, std::span<const std::uint64_t> rows,
-                                std::uint32_t first_key, Cell* copies) const {
+                                std::uint32_t first_key, Cell* copies, Cell* slots) const {
   MOESIM_CHECK(ranks_ <= 256, "at most 256 ranks share the experts of a layer");
+  MOESIM_CHECK(slots == nullptr || copied(), "tokens of slots are those of their experts");
   if (ranks_ <= 64) {
     if (table.cell_bytes() == 1) {
-      count_few<std::uint8_t>(*this, node_of_, table, rows, first_key, copies);
+      count_few<std::uint8_t>(*this, node_of_, table, rows, first_key, copies, slots);
     } else {
-      count_few<std::uint16_t>(*this, node_of_, table, rows, first_key, copies);
+      count_few<std::uint16_t>(*this, node_of_, table, rows, first_key, copies, slots);
     }
     return;
   }
@@ -172,30 +179,34 @@ void ReplicaRanks::count_copies(const RoutingTable& table, std::span<const std::
   for (const std::uint64_t row : rows) {
     for (std::size_t l = 0; l < static_cast<std::size_t>(shape.layers); ++l) {
       Cell* const out = copies + l * stride;
+      Cell* const computed =
+          slots == nullptr ? nullptr : slots + l * static_cast<std::size_t>(slots_);
       const int layer = static_cast<int>(l);
       if (table.cell_bytes() == 1) {
         count_token<std::uint8_t>(*this, node_of_, layer, {table.row8(row) + l * k, k}, first_key,
-                                  out);
+                                  out, computed);
       } else {
         count_token<std::uint16_t>(*this, node_of_, layer, {table.row16(row) + l * k, k}, first_key,
-                                   out);
+                                   out, computed);
       }
     }
     ++first_key;
   }
 }
 void ReplicaRanks::count_placed(std::span<const int> placed, int top_k, int layer,
-                                std::uint32_t first_key, std::span<std::uint32_t> copies) const {
+                                std::uint32_t first_key, std::span<std::uint32_t> copies,
+                                std::span<std::uint32_t> slots) const {
   const auto k = static_cast<std::size_t>(top_k);
   const auto stride = static_cast<std::size_t>(ranks_ + nodes_);
   std::uint32_t* const out = copies.data() + static_cast<std::size_t>(layer) * stride;
+  std::uint32_t* const computed = slots.empty() ? nullptr : slots.data() + layer * slots_;
   for (std::size_t at = 0; at + k <= placed.size(); at += k)
-    count_token<int>(*this, node_of_, layer, placed.subspan(at, k), first_key++, out);
+    count_token<int>(*this, node_of_, layer, placed.subspan(at, k), first_key++, out, computed);
 }
 
 template void ReplicaRanks::count_copies(const RoutingTable&, std::span<const std::uint64_t>,
-                                         std::uint32_t, std::uint16_t*) const;
+                                         std::uint32_t, std::uint16_t*, std::uint16_t*) const;
 template void ReplicaRanks::count_copies(const RoutingTable&, std::span<const std::uint64_t>,
-                                         std::uint32_t, std::uint32_t*) const;
+                                         std::uint32_t, std::uint32_t*, std::uint32_t*) const;
 
 }  // namespace moesim

@@ -28,13 +28,7 @@ bool SampledCheck::due(std::uint64_t step) {
 
 SampledCheck::SampledCheck(const RoutingTables& tables, const Workload* workload,
                            const RoutingShape& shape, std::span<const MoeStageSpec> stages)
-    : tables_(tables), shape_(shape), rows_(tables, workload) {
-  const MoeGroup& group = stages.front().group;
-  const bool copies =
-      std::ranges::any_of(stages, [](const MoeStageSpec& s) { return s.group.needs_copies(); });
-  load_ = std::make_unique<StepLoad>(shape.layers, shape.experts, copies ? group.ranks() : 0,
-                                     copies ? group.nodes() : 0);
-}
+    : tables_(tables), shape_(shape), rows_(tables, workload), load_(step_load(stages, shape)) {}
 
 bool SampledCheck::begin(const MoeStep& step) {
   layers_.clear();
@@ -59,7 +53,7 @@ void SampledCheck::add_drawn(const MoeLayerRecord& record, double weight, const 
 /// Fills `load_` for one layer.
 void SampledCheck::count(int layer, const ReplicaRanks& replicas) {
   const auto experts = static_cast<std::size_t>(shape_.experts);
-  const auto counts = load_->counts().subspan(static_cast<std::size_t>(layer) * experts, experts);
+  const auto counts = load_.counts().subspan(static_cast<std::size_t>(layer) * experts, experts);
   placed_.clear();
   for (const std::uint64_t row : rows_.rows()) {
     for (int k = 0; k < shape_.top_k; ++k) {
@@ -68,14 +62,14 @@ void SampledCheck::count(int layer, const ReplicaRanks& replicas) {
       placed_.push_back(expert);
     }
   }
-  if (!load_->copies().empty())
-    replicas.count_placed(placed_, shape_.top_k, layer, 0, load_->copies());
+  if (!load_.copies().empty())
+    replicas.count_placed(placed_, shape_.top_k, layer, load_.key(), load_.copies(), load_.slots());
 }
 
 void SampledCheck::finish(const MoeStep& step, std::span<MoeStageSpec> stages,
                           SampledError& error) {
   rows_.list(step);
-  load_->clear();
+  load_.clear(static_cast<std::uint32_t>(step.step));
   Seen exact;
   const int tokens = step.decode_tokens + step.prompt_tokens;
   for (const int layer : layers_) {
@@ -86,7 +80,7 @@ void SampledCheck::finish(const MoeStep& step, std::span<MoeStageSpec> stages,
     const auto own = static_cast<std::size_t>(layer - stage->first);
     const LayerClass& layers = stage->classes[static_cast<std::size_t>(stage->class_of[own])];
     const MoeLayerCost cost =
-        stage->group.cost(layers, layer, tokens, step.held, load_->layer(layer));
+        stage->group.cost(layers, layer, tokens, step.held, load_.layer(layer));
     exact.active += cost.active;
     exact.rank_imbalance += cost.rank_imbalance;
     exact.ns += cost.gemm_ns + cost.wait_ns + cost.dispatch_ns + cost.combine_ns;

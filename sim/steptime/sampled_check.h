@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -53,7 +52,7 @@ class SampledCheck {
   const RoutingTables& tables_;
   RoutingShape shape_;
   StepRows rows_;
-  std::unique_ptr<StepLoad> load_;
+  StepLoad load_;
   std::vector<int> layers_;
   std::vector<int> placed_;  ///< [token][top_k] of one layer
   Seen drawn_;

@@ -16,7 +16,7 @@ SampledChoice::Share SampledChoice::draw(const RowDraw& rows, int tokens, std::u
   ranks_.clear();
   for (int rank = 0; rank < ranks; ++rank)
     ranks_.push_back(static_cast<std::size_t>(tokens / ranks + (rank < tokens % ranks ? 1 : 0)));
-  load.clear();
+  load.clear(static_cast<std::uint32_t>(index));
   counts_.add({*rows.table, rows_, rows_.size(), ranks_}, replicas, load);
   Share share;
   for (const ChoiceCounts::Outcome& layer : counts_.layers()) {

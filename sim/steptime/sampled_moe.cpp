@@ -128,9 +128,7 @@ class SampledMoe final : public MoeModel {
     const ReplicaRanks* const replicas = &stages_.front().group.replicas();
     for (const auto kind : {TokenKind::kDecode, TokenKind::kPrompt})
       banks_.push_back({{row_draw(tables_, kind, ends_), copies_, seed_}, replicas});
-    const int ranks = copies_ ? stages_.front().group.ranks() : 0;
-    const int nodes = copies_ ? stages_.front().group.nodes() : 0;
-    load_ = std::make_unique<StepLoad>(shape_.layers, shape_.experts, ranks, nodes);
+    load_.emplace(step_load(stages_, shape_));
     share_[0].clear();
     share_[1].clear();
   }
@@ -287,24 +285,7 @@ class SampledMoe final : public MoeModel {
     const double bank =
         std::min<double>(tokens, RoutingBank::kBlocks * (1 << RoutingBank::kLevels));
     const double scale = std::sqrt((1.0 / tokens) / (1 / bank + 1 / rows));
-    const auto experts = static_cast<std::size_t>(shape_.experts);
-    const auto ranks = static_cast<std::size_t>(copies_ ? stages_.front().group.ranks() : 0);
-    const auto nodes = static_cast<std::size_t>(copies_ ? stages_.front().group.nodes() : 0);
-    for (std::size_t l = 0; l < static_cast<std::size_t>(shape_.layers); ++l) {
-      shrink(load_->counts().subspan(l * experts, experts), scale);
-      shrink(load_->copies().subspan(l * (ranks + nodes), ranks), scale);
-      shrink(load_->copies().subspan(l * (ranks + nodes) + ranks, nodes), scale);
-    }
-  }
-
-  static void shrink(std::span<std::uint32_t> values, double scale) {
-    if (values.empty()) return;
-    std::uint64_t sum = 0;
-    for (const std::uint32_t value : values) sum += value;
-    const double mean = static_cast<double>(sum) / static_cast<double>(values.size());
-    constexpr double kRound = 0.5;  // of positive values; std::lround is a call for each
-    for (std::uint32_t& value : values)
-      value = static_cast<std::uint32_t>(mean + (value - mean) * scale + kRound);
+    load_->even_out(scale, stages_.front().group.replicas());
   }
 
   const Pool& made(std::size_t kind, int tokens, std::size_t slot) {
@@ -371,7 +352,7 @@ class SampledMoe final : public MoeModel {
   MoeStats stats_;
   bool one_kind_ = false, copies_ = false;
   mutable std::vector<RoutingBank> banks_;  ///< decodes, prompts
-  mutable std::unique_ptr<StepLoad> load_;
+  mutable std::optional<StepLoad> load_;
   mutable std::array<std::vector<double>, 2> share_;
   std::array<std::vector<Pool>, 2> pools_;  ///< by kind: [slot]
   std::vector<double> held_;                ///< [rank] of a draw

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "scenarios/step_replay.h"
@@ -24,15 +25,10 @@ class StepMoe final : public MoeModel {
         shape_(setup.shape),
         steps_(std::move(steps)),
         stats_(empty_stats(shape_, stages_.front().group.ranks(), "steps")) {
-    bool copies = false, tiers = false;
-    for (MoeStageSpec& stage : stages_) {
-      copies = copies || stage.group.needs_copies();
-      tiers = tiers || stage.group.tier() != nullptr;
-    }
-    stats_.dispatch_estimated = copies;
-    const int ranks = copies ? stages_.front().group.ranks() : 0;
-    const int nodes = copies ? stages_.front().group.nodes() : 0;
-    load_ = std::make_unique<StepLoad>(shape_.layers, shape_.experts, ranks, nodes);
+    bool tiers = false;
+    for (MoeStageSpec& stage : stages_) tiers = tiers || stage.group.tier() != nullptr;
+    load_.emplace(step_load(stages_, shape_));
+    stats_.dispatch_estimated = !load_->copies().empty();
     if (!tiers) return;
     const TableSize size = table_size(shape_, setup.mean_prompt, setup.mean_output);
     learn_tiers(setup.routing->table(shape_, size, setup.seed, 0), stages_);
@@ -42,7 +38,7 @@ class StepMoe final : public MoeModel {
     const int tokens = step.decode_tokens + step.prompt_tokens;
     const int real = step.real_decodes + step.real_prompts;
     const double share = tokens == 0 ? 0 : static_cast<double>(real) / tokens;
-    load_->clear();
+    load_->clear(static_cast<std::uint32_t>(step.step));
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       MoeStageSpec& stage = stages_[s];
       MoeStageCost sum;
@@ -50,7 +46,8 @@ class StepMoe final : public MoeModel {
         const int layer = stage.first + static_cast<int>(l);
         count(step.step, layer, tokens);
         const LayerClass& layers = stage.classes[static_cast<std::size_t>(stage.class_of[l])];
-        const LayerLoad load = load_->layer(layer);
+        LayerLoad load = load_->layer(layer);
+        if (tokens > kDealt) load.slots = {};  // those dealt stand for others
         const MoeLayerCost one = stage.group.cost(layers, layer, tokens, step.held, load);
         add_cost(stage_cost(one), 1, sum);
         if (step.idle()) continue;
@@ -84,7 +81,8 @@ class StepMoe final : public MoeModel {
     placed_.resize(static_cast<std::size_t>(dealt) * static_cast<std::size_t>(shape_.top_k));
     steps_->deal(step, layer, fewer_, placed_);
     const ReplicaRanks& replicas = stages_.front().group.replicas();
-    replicas.count_placed(placed_, shape_.top_k, layer, 0, load_->copies());
+    replicas.count_placed(placed_, shape_.top_k, layer, load_->key(), load_->copies(),
+                          load_->slots());
     if (dealt == tokens) return;
     const auto width = static_cast<std::size_t>(replicas.ranks() + replicas.nodes());
     const double scale = static_cast<double>(tokens) / dealt;
@@ -96,7 +94,7 @@ class StepMoe final : public MoeModel {
   RoutingShape shape_;
   std::unique_ptr<StepReplay> steps_;
   MoeStats stats_;
-  std::unique_ptr<StepLoad> load_;
+  std::optional<StepLoad> load_;
   std::vector<std::uint32_t> fewer_;
   std::vector<int> placed_;  ///< [token][top_k]
   std::vector<double> taken_;

@@ -28,6 +28,17 @@ int tokens_in(const StepWork& work) {
   return tokens;
 }
 
+/// Where nobody follows single tokens: choices one by one, expert by expert, each to the copy after
+/// the one before. Experts of one copy are passed over.
+void deal(const std::vector<std::vector<int>>& slots_of, std::size_t turn,
+          const std::vector<double>& counts, std::vector<std::uint32_t>& on_slot) {
+  for (std::size_t e = 0; e < slots_of.size(); ++e) {
+    const std::vector<int>& copies = slots_of[e];
+    for (int i = 0; i < static_cast<int>(counts[e]); ++i)
+      ++on_slot[at(copies.size() == 1 ? copies[0] : copies[turn++ % copies.size()])];
+  }
+}
+
 /// The stage as if it had one layer, no embedding, and nobody to send its result to.
 Shard only_layer(Shard shard, int layer) {
   shard.first_layer = layer;
@@ -182,6 +193,8 @@ void PlainExperts::route(const std::vector<Token>& tokens, int moe_layer,
   const auto experts = parts > 1 ? place.layer(moe_layer) : std::span<const std::uint16_t>{};
   for (std::size_t s = 0; s < experts.size(); ++s)
     slots_of[experts[s]].push_back(static_cast<int>(s));
+  std::vector<std::uint32_t> on_slot(experts.size());
+  const bool followed = config_.parallel.dp > 1 && per_rank(config_.backend);
   for (const Token& token : tokens) {
     std::set<int> ranks, reached;
     for (const int e : experts_of(token, moe_layer)) {
@@ -189,7 +202,10 @@ void PlainExperts::route(const std::vector<Token>& tokens, int moe_layer,
       if (token.real) out.real_counts[at(e)] += 1;
       if (parts == 1) continue;
       const std::vector<int>& copies = slots_of[at(e)];
-      const int rank = place.rank_of(copies[token.index % copies.size()]);
+      // Copies take turns, which begin one further at every step and layer.
+      const int slot = copies[(token.step + at(moe_layer) + token.index) % copies.size()];
+      if (followed) ++on_slot[at(slot)];
+      const int rank = place.rank_of(slot);
       ranks.insert(rank);
       reached.insert(nodes[at(rank)]);
     }
@@ -197,15 +213,10 @@ void PlainExperts::route(const std::vector<Token>& tokens, int moe_layer,
     for (const int node : reached) traffic.node_copies[at(node)] += 1;
   }
   if (parts == 1) return;
-  // Copies of an expert compute equal shares of its tokens, the first ones the rest.
+  if (!followed) deal(slots_of, tokens.front().step + at(moe_layer), out.counts, on_slot);
   for (int rank = 0; rank < parts; ++rank) {
     for (int s = place.first_slot[at(rank)]; s < place.first_slot[at(rank) + 1]; ++s) {
-      const std::vector<int>& copies = slots_of[experts[at(s)]];
-      const auto which = static_cast<std::size_t>(std::ranges::find(copies, s) - copies.begin());
-      const auto tokens_there = static_cast<std::size_t>(out.counts[experts[at(s)]]);
-      const std::size_t rest = tokens_there % copies.size();
-      slot_counts[at(rank)].push_back(
-          static_cast<std::uint32_t>(tokens_there / copies.size() + (which < rest ? 1 : 0)));
+      slot_counts[at(rank)].push_back(on_slot[at(s)]);
       traffic.slots[at(rank)] += slot_counts[at(rank)].back();
     }
   }

@@ -133,15 +133,89 @@ TEST_CASE("a plan is for the load that was: when it changes, the placement is st
   CHECK_FALSE(eplb.rebalances()[1].imbalance_next.has_value());
 }
 
-TEST_CASE("asynchronous copies do not stop serving, and are reported all the same") {
+TEST_CASE("copies beside serving stop nothing; the placement is in force when they are done") {
   PlacementSpec spec = every(10, 4);
   spec.use_async = true;
   EplbControl eplb = control(spec);
   Loaded model;
   for (const double stopped : stops(eplb, model, 10, 6)) CHECK(stopped == 0);
   REQUIRE(eplb.rebalances().size() == 1);
-  CHECK(eplb.rebalances().front().copy_ns == doctest::Approx(2 * kMoveNs + kPlanNs));
+  const double copy_ns = eplb.rebalances().front().copy_ns;
+  CHECK(copy_ns == doctest::Approx(2 * kMoveNs + kPlanNs));
+  const ExpertPlacement before = eplb.placement();
+  const std::int64_t end = 1'000'000, done = end + static_cast<std::int64_t>(std::ceil(copy_ns));
+  eplb.before_step(end + 2 * done, model);  // the step has not ended: nothing is copied yet
+  CHECK(model.placements.empty());
+  eplb.step_ended(end);
+  eplb.step_ended(end + 7);  // a later one does not begin them again
+  for (const std::int64_t now : {end, done - 1}) {
+    eplb.before_step(now, model);
+    CHECK(model.placements.empty());
+    CHECK(eplb.placement() == before);
+    CHECK_FALSE(eplb.rebalances().front().imbalance_next.has_value());
+  }
+  eplb.before_step(done, model);
+  REQUIRE(model.placements.size() == 1);
+  CHECK(model.placements.front() == eplb.placement());
+  eplb.before_step(done + 1, model);
   CHECK(model.placements.size() == 1);
+  CHECK(eplb.rebalances().size() == 1);
+}
+
+TEST_CASE("a plan waits for the copies of the one before, and each is judged by its own time") {
+  PlacementSpec spec = every(4, 2);
+  spec.use_async = true;
+  EplbControl eplb = control(spec);
+  Loaded model;
+  stops(eplb, model, 4, 0);  // 0 and 1 are hot and together: they are to be parted
+  eplb.step_ended(0);
+  const ExpertPlacement first = eplb.placement();
+  // Steps 4 to 8 still run with the first placement: no plan after step 7.
+  const auto run = [&](std::uint64_t step, const std::vector<double>& load) {
+    model.add(load);
+    CHECK(eplb.after_step(step, model) == 0);
+  };
+  for (std::uint64_t step = 4; step < 9; ++step) run(step, {10, 10, 1, 1});
+  CHECK(eplb.rebalances().size() == 1);
+  CHECK(eplb.placement() == first);
+  eplb.before_step(1'000'000'000, model);
+  CHECK(eplb.placement() != first);
+  CHECK_FALSE(eplb.rebalances().front().imbalance_next.has_value());
+  // The plan put off comes at once. 0 and 2 are together now; it looks at steps 6 to 9.
+  run(9, {10, 1, 10, 1});
+  REQUIRE(eplb.rebalances().size() == 2);
+  const MoeStats::Rebalance& second = eplb.rebalances()[1];
+  CHECK(second.step == 9);
+  // 40 + 13 of 3 x 22 + 22: ranks {0, 2} and {1, 3}, or the other way round.
+  CHECK(second.imbalance_before == doctest::Approx((3 * 11 + 20) * 2 / 88.0));
+  // What came since the first was in force: one step, 20 of 22 on one rank.
+  eplb.step_ended(2'000'000'000);
+  for (std::uint64_t step = 10; step < 12; ++step) run(step, {10, 1, 10, 1});
+  eplb.before_step(3'000'000'000, model);
+  CHECK(eplb.rebalances()[0].imbalance_next.value() == doctest::Approx(20.0 * 2 / 22));
+  // The next is due four steps after the one put off; its window begins in the middle.
+  for (std::uint64_t step = 12; step < 13; ++step) run(step, {10, 1, 10, 1});
+  CHECK(eplb.rebalances().size() == 2);
+  run(13, {10, 1, 10, 1});
+  REQUIRE(eplb.rebalances().size() == 3);
+  CHECK(eplb.rebalances()[2].step == 13);
+}
+
+TEST_CASE("a placement that comes into force within a window takes nothing from its load") {
+  PlacementSpec spec = every(4, 4);
+  spec.use_async = true;
+  EplbControl eplb = control(spec);
+  Loaded model;
+  stops(eplb, model, 4, 0);
+  eplb.step_ended(0);
+  for (std::uint64_t step = 4; step < 8; ++step) {
+    model.add(step < 6 ? std::vector<double>{0, 0, 0, 30} : std::vector<double>{30, 0, 0, 0});
+    if (step == 6) eplb.before_step(1'000'000'000, model);
+    CHECK(eplb.after_step(step, model) == 0);
+  }
+  REQUIRE(eplb.rebalances().size() == 2);
+  // 0 and 3 lie apart: 60 each. Without the first half it would be 2.
+  CHECK(eplb.rebalances()[1].imbalance_before == doctest::Approx(1));
 }
 
 TEST_CASE("nothing is moved for a load of nothing") {

@@ -311,3 +311,39 @@ TEST_CASE("weights that move stop serving once, behind the step, also beside hal
     check_sums(cost);
   }
 }
+
+TEST_CASE("weights that move beside serving are in place from the first step behind the copies") {
+  EplbControl::Config config;
+  config.spec.name = "eplb";
+  config.spec.step_interval = config.spec.window_size = 2;
+  config.spec.use_async = true;
+  config.shape = {.layers = 2, .experts = 4, .ranks = 2, .nodes = 1, .groups = 0, .redundant = 0};
+  config.expert_bytes = 1;
+  config.stage_of_layer = {0, 0};
+  config.transfer_ns = [](int, const std::vector<ExpertMove>&, double) { return 1e6; };
+  const ExpertPlacement first = placed(2, 4, {{0, 1}, {2, 3}});
+  Lockstep two({.us = mixed_us, .eplb = std::make_unique<EplbControl>(std::move(config), first)});
+  std::vector<StepWork> ranks = {work(8, kNone, 8), work(8, kNone, 8)};
+  std::int64_t ends = 0;
+  const auto step = [&](std::uint64_t number, std::int64_t now_ns) {
+    for (StepWork& rank : ranks) {
+      rank.step = number;
+      rank.now_ns = now_ns;
+    }
+    const StepCost cost = two(ranks);
+    CHECK(term(cost, Term::kExpertCopy) == 0);
+    ends = now_ns + static_cast<std::int64_t>(cost.stage_ns[0]);
+    return two.step_time.placement().value() == first;
+  };
+  CHECK(step(0, 0));
+  CHECK(step(1, ends));
+  REQUIRE(two.step_time.moe_stats().rebalances.size() == 1);
+  REQUIRE(two.step_time.moe_stats().rebalances[0].moved_bytes > 0);
+  const auto done =
+      ends + static_cast<std::int64_t>(two.step_time.moe_stats().rebalances[0].copy_ns);
+  CHECK(step(2, done - 1));
+  CHECK(step(3, done - 1));  // the next plan is due, and waits
+  CHECK(two.step_time.moe_stats().rebalances.size() == 1);
+  CHECK_FALSE(step(4, done + 1));
+  CHECK(two.step_time.moe_stats().rebalances.size() == 2);
+}

@@ -24,11 +24,12 @@ struct TwoRanks {
                .ranks = whole ? 2 : 1,
                .node_of_rank = {0, 1}},
               placement) {}
-  MoeLayerCost cost(const std::vector<std::uint32_t>& counts, int tokens) {
+  MoeLayerCost cost(const std::vector<std::uint32_t>& counts, int tokens,
+                    const std::vector<std::uint32_t>& slots = {}, std::uint32_t key = 0) {
     const LayerClass layers{model.layers.back(), 2};
     const std::vector<std::uint32_t> copies = {5, 3}, nodes = {6, 7};
     const std::vector<double> held = {6, 2};
-    return group.cost(layers, 1, tokens, held, {counts, copies, nodes});
+    return group.cost(layers, 1, tokens, held, {counts, copies, nodes, slots, key});
   }
 
   ModelSpec model = three_layers();
@@ -61,14 +62,52 @@ TEST_CASE("a layer takes its slowest rank's experts, told as the mean and the wa
   CHECK(two.dispatch.seen.nodes == std::vector<double>{6, 7});
 }
 
-TEST_CASE("copies of an expert share its tokens, the first ones the rest") {
+TEST_CASE("copies of an expert share its tokens; who gets the rest changes with the step") {
   TwoRanks two(placed(2, 4, {{0, 1, 2}, {3, 0, 0}}));
-  // Expert 0: 2, 2 and 1. Rank 0 has 2 + 0 + 2, rank 1 has 1 + 2 + 1.
+  // Layer 1 of step 0 begins with the second copy of expert 0: 1, 2 and 2 of its five tokens. Rank
+  // 0 has 1 + 0 + 2, rank 1 has 1 + 2 + 2.
   const MoeLayerCost cost = two.cost({5, 0, 2, 1}, 8);
-  CHECK(two.dispatch.seen.slots == std::vector<double>{4, 4});
+  CHECK(two.dispatch.seen.slots == std::vector<double>{3, 5});
   CHECK(cost.gemm_ns == doctest::Approx(4000));
-  CHECK(cost.wait_ns == doctest::Approx(0));
-  CHECK(cost.rank_imbalance == doctest::Approx(1));
+  CHECK(cost.wait_ns == doctest::Approx(1000));
+  CHECK(cost.rank_imbalance == doctest::Approx(1.25));
+  // Step 1 begins with the third: 2, 1 and 2; step 2 with the first: 2, 2 and 1; then as before.
+  const std::vector<std::vector<double>> next = {{4, 4}, {4, 4}, {3, 5}};
+  for (std::uint32_t step = 1; step <= 3; ++step) {
+    (void)two.cost({5, 0, 2, 1}, 8, {}, step);
+    CHECK(two.dispatch.seen.slots == next[step - 1]);
+  }
+}
+
+TEST_CASE("what does not divide over copies is dealt on from one expert to the next") {
+  TwoRanks two(placed(2, 4, {{0, 1, 2, 3}, {0, 1, 2, 3}}));
+  struct Case {
+    const char* why;
+    std::vector<std::uint32_t> counts;
+    std::vector<double> even, odd;  // ranks in steps of even and odd number
+  };
+  const Case cases[] = {
+      {"one of each", {1, 1, 1, 1}, {2, 2}, {2, 2}},
+      {"one alone: layer 1 begins with rank 1", {1, 0, 0, 0}, {0, 1}, {1, 0}},
+      {"another one", {0, 0, 0, 1}, {0, 1}, {1, 0}},
+      {"three and two: rank 1, 0, 1, then 0, 1", {3, 0, 2, 0}, {2, 3}, {3, 2}},
+      {"shares of 2 and 1, the rest to rank 1, then 0", {5, 2, 1, 0}, {4, 4}, {4, 4}},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    for (std::uint32_t step = 0; step < 4; ++step) {
+      (void)two.cost(c.counts, 8, {}, step);
+      CHECK(two.dispatch.seen.slots == (step % 2 == 0 ? c.even : c.odd));
+    }
+  }
+}
+
+TEST_CASE("tokens that were followed are computed where they were sent") {
+  TwoRanks two(placed(2, 4, {{0, 1, 2}, {3, 0, 0}}));
+  const MoeLayerCost cost = two.cost({5, 0, 2, 1}, 8, {0, 0, 2, 1, 1, 4});
+  CHECK(two.dispatch.seen.slots == std::vector<double>{2, 6});
+  CHECK(cost.straggler == 1);
+  CHECK(cost.active == doctest::Approx(2));  // one expert and three
 }
 
 TEST_CASE("a new placement counts from the next layer on") {

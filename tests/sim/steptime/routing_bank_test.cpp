@@ -1,5 +1,6 @@
 #include "sim/steptime/routing_bank.h"
 
+#include <cmath>
 #include <doctest/doctest.h>
 #include <numeric>
 #include <vector>
@@ -61,15 +62,78 @@ TEST_CASE("a token counts once on every rank and node that has one of its expert
   CHECK(copies_of(load.layer(1)) == Counts{2, 2, 2, 3, 2});
 }
 
-TEST_CASE("copies of an expert take turns by the token's number") {
+TEST_CASE("copies of an expert take turns by the token's number, another first at every layer") {
   // Expert 0 on ranks 0 and 2.
-  const ReplicaRanks replicas(placed(1, 3, {{0, 1}, {2}, {0}}), {0, 0, 1});
+  const ReplicaRanks replicas(placed(2, 3, {{0, 1}, {2}, {0}}), {0, 0, 1});
+  CHECK(replicas.copied());
+  CHECK(replicas.rank(1, 0, 0) == 2);
+  CHECK(replicas.rank(1, 0, 1) == 0);
+  CHECK(replicas.place(1, 0, 0).slot == 3);
   CHECK(replicas.rank(0, 0, 0) == 0);
   CHECK(replicas.rank(0, 0, 1) == 2);
   CHECK(replicas.rank(0, 0, 2) == 0);
   CHECK(replicas.rank(0, 2, 7) == 1);
   const auto slots = replicas.slots(0, 0);
   CHECK(std::vector<int>(slots.begin(), slots.end()) == std::vector<int>{0, 3});
+}
+
+TEST_CASE("tokens are computed on the slots they are sent to, other ones first at every step") {
+  const RoutingTable table = wheel(6);
+  // Experts 0 to 2 twice: slots 0 to 2 and 6 to 8.
+  const ReplicaRanks replicas(placed(2, 6, {{0, 1, 2}, {3, 4, 5}, {0, 1, 2}}), {0, 0, 1});
+  StepLoad load(2, 6, 3, 2, 9);
+  const std::vector<std::uint64_t> rows = {0, 1, 5};  // as above
+  for (const std::uint32_t step : {4U, 7U}) {
+    CAPTURE(step);
+    load.clear(step);
+    load.add(table, rows, 0, replicas);
+    const Counts first(load.layer(0).slots.begin(), load.layer(0).slots.end());
+    const Counts second(load.layer(1).slots.begin(), load.layer(1).slots.end());
+    // Tokens 0 and 2 are on one side, token 1 on the other; layer 1 the other way round.
+    const Counts on_first = {2, 1, 0, 0, 0, 1, 0, 1, 1}, on_last = {0, 1, 1, 0, 0, 1, 2, 1, 0};
+    CHECK(first == (step == 4 ? on_first : on_last));
+    const Counts then_last = {0, 1, 0, 1, 1, 1, 1, 0, 1}, then_first = {1, 0, 1, 1, 1, 1, 0, 1, 0};
+    CHECK(second == (step == 4 ? then_last : then_first));
+    CHECK(copies_of(load.layer(0)) == (step == 4 ? Counts{2, 1, 1, 2, 1} : Counts{1, 1, 2, 2, 2}));
+    // Listed one by one they are the same.
+    std::vector<std::uint32_t> copies(10, 0), slots(18, 0);
+    const std::vector<int> chosen = {0, 3, 1, 4, 5, 2};
+    replicas.count_placed(chosen, 2, 1, step, copies, slots);
+    CHECK(Counts(slots.begin() + 9, slots.end()) == second);
+  }
+}
+
+TEST_CASE("with every expert on every rank a draw of few tokens is as even as can be") {
+  const RoutingTable table = wheel(600);
+  const RoutingReplay replay(table, {});
+  const std::vector<std::uint64_t> ends = {500};
+  const ReplicaRanks replicas(
+      placed(2, 6, {{0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}}), {0, 0, 1});
+  RoutingBank bank({{.table = &table, .replay = &replay, .ends = ends}, true}, &replicas);
+  StepLoad load(2, 6, 3, 2, 18);
+  for (const int tokens : {1, 2, 3, 7, 23, 64, 72, 1000}) {
+    std::vector<std::uint32_t> over_draws(3, 0);
+    for (std::uint64_t draw = 0; draw < 3; ++draw) {
+      bank.draw(tokens, draw, load);
+      CAPTURE(tokens);
+      CAPTURE(draw);
+      const auto slots = load.layer(1).slots;
+      const auto copies = load.layer(1).rank_copies;
+      for (std::size_t rank = 0; rank < 3; ++rank) {
+        std::uint32_t pairs = 0;
+        for (std::size_t s = 6 * rank; s < 6 * rank + 6; ++s) pairs += slots[s];
+        // A token's experts are all where the token is.
+        CHECK(pairs == 2 * copies[rank]);
+        const int apart = tokens <= RoutingBank::kFew ? 1 : 4;  // blocks begin anew
+        CHECK(std::abs(static_cast<double>(copies[rank]) - tokens / 3.0) < apart);
+        over_draws[rank] += copies[rank];
+      }
+    }
+    // Three draws begin on three ranks.
+    for (const std::uint32_t copies : over_draws) {
+      if (tokens <= RoutingBank::kFew) CHECK(copies == static_cast<std::uint32_t>(tokens));
+    }
+  }
 }
 
 TEST_CASE("choices that were dropped count nowhere") {
