@@ -21,8 +21,8 @@ struct TierLink {
 ///
 /// Host: every GPU has its own PCIe link (`pcie_bw` x the link's efficiency) and an even share of
 /// the node's memory; that the host's memory could be slower than all links together is left out.
-/// What the CPU reads and computes is shared evenly by the node's busy GPUs, whether or not all of
-/// them have work for it at the time.
+/// What the CPU reads and computes is shared evenly by the node's GPUs that may have work for it at
+/// the same time: of a pipeline as many stages as there can be batches.
 /// Peer: the idle GPUs of a node serve its busy ones, as evenly as whole GPUs can be dealt out;
 /// those that share a peer share its link and its memory. Nothing if a node has no idle GPU.
 [[nodiscard]] std::optional<TierLink> tier_link(const Scenario& scenario, const Layout& layout,

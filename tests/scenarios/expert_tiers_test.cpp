@@ -51,6 +51,20 @@ TEST_CASE("the CPU's bandwidth and peak are shared by the GPUs that run an insta
   CHECK(link_of(scenario_of(8, 2, "peer")).cpu_bandwidth.value() == 0);
 }
 
+TEST_CASE("stages of a pipeline that take turns share nothing") {
+  Scenario scenario = scenario_of(8, 1, "host");
+  InstanceSpec& spec = scenario.instances.front();
+  spec.parallel.tp = 1;
+  spec.parallel.pp = 2;
+  spec.engine.max_num_seqs = 1;
+  CHECK(link_of(scenario).cpu_bandwidth.value() == doctest::Approx(563.2e9 * 0.60));
+  spec.engine.max_num_seqs = 16;
+  scenario.workload.synthetic.num_prompts = 100;
+  CHECK(link_of(scenario).cpu_bandwidth.value() == doctest::Approx(563.2e9 * 0.60 / 2));
+  scenario.workload.arrival.max_concurrency = 1;
+  CHECK(link_of(scenario).cpu_bandwidth.value() == doctest::Approx(563.2e9 * 0.60));
+}
+
 TEST_CASE("a system that does not state its memory has no limit") {
   Scenario scenario = scenario_of(8, 2, "host");
   scenario.cluster.nodes[0].system.node.host_mem_capacity = Bytes(0);
