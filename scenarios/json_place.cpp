@@ -1,7 +1,13 @@
 #include "scenarios/json_place.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <optional>
+
+#include "scenarios/trace_text.h"
 
 namespace moesim {
 namespace {
@@ -77,7 +83,43 @@ class Walk {
   std::size_t at_ = 0;
 };
 
+/// The first number that is no double any more, as the parser reads numbers; empty if there is
+/// none.
+std::string_view number_beyond_double(std::string_view text) {
+  bool quoted = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '"') quoted = !quoted;
+    if (quoted) {
+      if (text[at] == '\\') ++at;
+      continue;
+    }
+    if ((text[at] < '0' || text[at] > '9') && text[at] != '-') continue;
+    const std::size_t end = std::min(text.find_first_not_of("0123456789+-.eE", at), text.size());
+    const std::string number(text.substr(at, end - at));
+    if (std::isinf(std::strtod(number.c_str(), nullptr))) return text.substr(at, end - at);
+    at = end - 1;
+  }
+  return {};
+}
+
 }  // namespace
+
+JsonFault json_fault(std::string_view text) {
+  JsonFault fault{0, shown(text) + " is not a JSON object", "one object a line"};
+  try {
+    const nlohmann::json other = nlohmann::json::parse(text);
+    fault.place = json_place(text, {});
+  } catch (const nlohmann::json::parse_error& error) {
+    fault.place = std::max<std::size_t>(error.byte, 1) - 1;
+  } catch (const nlohmann::json::out_of_range&) {
+    const std::string_view number = number_beyond_double(text);
+    if (number.empty()) return fault;
+    fault.place = static_cast<std::size_t>(number.data() - text.data());
+    fault.problem = shown(number) + " is beyond the largest number there is";
+    fault.hint = "write a number below 1.8e308";
+  }
+  return fault;
+}
 
 std::size_t json_place(std::string_view text, std::span<const JsonStep> path) {
   Walk walk(text);

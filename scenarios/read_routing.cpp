@@ -40,6 +40,15 @@ std::optional<Where> find_schedule(Reader& section) {
   return find_schedule(base);
 }
 
+/// When an expert of a kind, or of one it is based on, gets hot, if that is not at once.
+std::optional<double> find_hot_from(Reader& section) {
+  const double from = section.is_number("from_s") ? section.number_or("from_s", 0, {-1e300}) : 0;
+  if (from > 0) return from;
+  if (!section.is_map("base")) return std::nullopt;
+  Reader base = section.map("base");
+  return find_hot_from(base);
+}
+
 template <class Enum>
 struct Choice {
   const char* name;
@@ -144,6 +153,7 @@ RoutingSpec read_routing(Reader& root, const RoutingShape& shape, LoadContext& c
   spec.fidelity = read_choice(in, "fidelity", kFidelities);
   read_capacity(in, spec);
   spec.mix_schedule = find_schedule(in);
+  spec.hot_from_s = find_hot_from(in);
   const auto seed = in.optional_integer("seed", {.min = 0, .max = 9.2e18});
   if (seed) spec.seed = static_cast<std::uint64_t>(*seed);
   const bool sound = groups_hold_top_k(root, shape, context);

@@ -56,7 +56,7 @@ class JsonlReader {
       }
     }
     end_sequence();
-    if (rows_ == 0) fail("", "no rows", "write at least one sequence");
+    if (rows_ == 0 && !mistakes_.any()) fail("", "no rows", "write at least one sequence");
     mistakes_.throw_if_any();
     return finish();
   }
@@ -84,6 +84,7 @@ class JsonlReader {
   void begin_sequence(const json& object);
   void end_sequence();
   void read_row(const json& object);
+  void read_phase(const json& object);
   void read_position(const json& object);
   bool read_ids(const json& layers);
   void read_weights(const json& object);
@@ -102,29 +103,21 @@ class JsonlReader {
   std::uint64_t number_ = 0;  ///< `seq` of the current sequence
   int sequence_line_ = 0;     ///< where it stands
   std::string_view sequence_text_;
-  bool open_ = false, decoding_ = false, contiguous_ = true;
+  bool open_ = false, contiguous_ = true;
+  bool damaged_ = false;  ///< a line was none of JSON: rows may be missing
   std::uint64_t next_position_ = 0, rows_ = 0, gaps_ = 0;
   std::vector<std::uint16_t> ids_;
   std::vector<float> weights_;
   std::map<std::pair<std::string, std::string>, std::uint16_t> domains_;
 };
 
-/// Where a line is no JSON any more, or ends too early; of another value than an object its first
-/// byte. From 0.
-std::size_t place_of_error(std::string_view line) {
-  try {
-    const json other = json::parse(line);
-    return json_place(line, {});
-  } catch (const json::parse_error& error) {
-    return std::max<std::size_t>(error.byte, 1) - 1;
-  }
-}
-
 json JsonlReader::parse_line() {
   json object = json::parse(lines_.line(), nullptr, false);
   if (object.is_object()) return object;
-  mistakes_.add({lines_.number(), lines_.column(place_of_error(lines_.line()))}, "",
-                shown(lines_.line()) + " is not a JSON object", "one object a line");
+  damaged_ = true;
+  JsonFault fault = json_fault(lines_.line());
+  mistakes_.add({lines_.number(), lines_.column(fault.place)}, "", std::move(fault.problem),
+                std::move(fault.hint));
   return {};
 }
 
@@ -213,7 +206,6 @@ void JsonlReader::begin_sequence(const json& object) {
   sequence_line_ = lines_.number();
   sequence_text_ = lines_.line();
   open_ = contiguous_ = true;
-  decoding_ = false;
   next_position_ = sequence.first_position;
 }
 
@@ -221,17 +213,12 @@ void JsonlReader::end_sequence() {
   if (!open_) return;
   open_ = false;
   RoutedSequence& sequence = sequences_.back();
-  if (sequence.rows != announced_rows_)
+  if (sequence.rows != announced_rows_ && !damaged_)
     fail_sequence("rows",
                   fmt::format("sequence {} has {} rows, not {}", sequences_.size() - 1,
                               sequence.rows, announced_rows_),
                   "give as many rows as its line says");
   if (announced_prompt_) {
-    if (sequence.prompt_rows != 0 && sequence.prompt_rows != *announced_prompt_)
-      fail_sequence("prompt_rows",
-                    fmt::format("{} rows have \"ph\":\"p\", not {}", sequence.prompt_rows,
-                                *announced_prompt_),
-                    "count the prompt rows");
     if (*announced_prompt_ > sequence.rows)
       fail_sequence("prompt_rows", "more than the sequence has rows", "count the prompt rows");
     sequence.prompt_rows = static_cast<std::uint32_t>(*announced_prompt_);
@@ -244,13 +231,26 @@ void JsonlReader::end_sequence() {
   }
 }
 
-void JsonlReader::read_position(const json& object) {
+void JsonlReader::read_phase(const json& object) {
+  if (!object.contains("ph")) return;
   RoutedSequence& sequence = sequences_.back();
   const std::string phase = text_at(object, "ph");
-  if (phase == "p" && decoding_)
-    fail("ph", "a prompt row after decode rows", "prompt rows come first");
-  if (phase == "p") ++sequence.prompt_rows;
-  if (phase == "d") decoding_ = true;
+  if (phase != "p" && phase != "d")
+    return fail("ph", "is neither p nor d", "p is a row of the prompt, d one of the output");
+  const bool prompt = phase == "p";
+  if (announced_prompt_) {
+    if (prompt != (sequence.rows < *announced_prompt_))
+      fail("ph",
+           fmt::format("row {} of a sequence whose prompt_rows is {}", sequence.rows,
+                       *announced_prompt_),
+           "prompt rows come first; count them");
+  } else if (prompt && sequence.prompt_rows++ < sequence.rows) {
+    fail("ph", "a prompt row after others", "prompt rows come first");
+  }
+}
+
+void JsonlReader::read_position(const json& object) {
+  RoutedSequence& sequence = sequences_.back();
   if (!object.contains("pos")) {
     ++next_position_;
     return;
@@ -277,6 +277,7 @@ void JsonlReader::read_row(const json& object) {
   if (whole_at(object, "seq", ~std::uint64_t{0}) != number_)
     fail("seq", fmt::format("is not {}, the sequence above", number_),
          "rows follow the line of their sequence");
+  read_phase(object);
   read_position(object);
   ++sequences_.back().rows;
   ++rows_;
@@ -335,13 +336,22 @@ void JsonlReader::read_weights(const json& object) {
     const json& list = (*at)[layer];
     path[1] = layer;
     if (!list.is_array() || list.size() != static_cast<std::size_t>(shape_.top_k)) return bad(2);
+    double most = 0, last = 1e30;
     for (std::size_t rank = 0; rank < list.size(); ++rank) {
       const json& weight = list[rank];
       path[2] = rank;
       if (!weight.is_number() || !(weight.get<double>() >= 0 && weight.get<double>() < 1e30))
         return bad(3);
       weights_.push_back(weight.get<float>());
+      if (ranked_ && weight.get<double>() > last)
+        fail_at(path, "w", fmt::format("layer {}: {} after {}", layer, weight.dump(), last),
+                "ranked ids fall in weight: sort them, or write \"ranked\":false");
+      last = weight.get<double>();
+      most = std::max(most, last);
     }
+    if (most == 0)
+      fail_at(std::span(path).first(2), "w", fmt::format("layer {}: no weight is above 0", layer),
+              "leave w out where weights were not recorded");
   }
 }
 

@@ -43,6 +43,10 @@ std::string read_layer_ids(const json& list, std::vector<int>& out) {
     if (!is_int(id, INT32_MAX)) return "layer_ids holds something other than layer numbers";
     out.push_back(id.get<int>());
   }
+  std::vector<int> sorted = out;
+  std::sort(sorted.begin(), sorted.end());
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice != sorted.end()) return fmt::format("layer_ids names layer {} twice", *twice);
   return "";
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "scenarios/expert_routing.h"
+#include "scenarios/group_limit.h"
 #include "sim/base/random.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
@@ -29,6 +30,9 @@ struct HotSpot {
 /// base's last choice is dropped; the rest is the base's. A router that collapses, as a fine-tune
 /// without balancing loss does. With one expert a token, its load is `fraction` plus its part of
 /// the rest; with K, at most 1/K of all slots. Of several hot experts a token takes one.
+///
+/// With groups, the hot expert's group is kept, and of the base's the last that a token came to
+/// falls out if they are too many; choices in it are replaced inside the others (GroupLimit).
 class HotExpert final : public ExpertRouting {
  public:
   HotExpert(HotSpot spot, std::unique_ptr<ExpertRouting> base)
@@ -55,7 +59,8 @@ class HotExpert final : public ExpertRouting {
   [[nodiscard]] RoutingTable table(const RoutingShape& shape, const TableSize& size,
                                    std::uint64_t seed, std::uint64_t epoch) const override {
     const bool cold = spot_.from_s > 0 && static_cast<double>(epoch) * epoch_s() < spot_.from_s;
-    RoutingTable base = base_->table(shape, size, seed, std::isinf(base_->epoch_s()) ? 0 : epoch);
+    const std::uint64_t base_epoch = std::isinf(base_->epoch_s()) ? 0 : epoch;
+    RoutingTable base = base_->table(shape, size, seed, base_epoch);
     if (cold) return base;
     RoutingTable table(base.shape(), base.rows());
     table.sequences = base.sequences;
@@ -65,12 +70,14 @@ class HotExpert final : public ExpertRouting {
     for (int layer = 0; layer < base.shape().layers; ++layer)
       hot.push_back(is_hot(layer) ? hot_experts(base.shape().experts, seed, layer)
                                   : std::vector<int>());
+    GroupLimit groups(shape, *base_, seed, base_epoch);
     for (const RoutedSequence& sequence : base.sequences) {
       Rng rng(seed, "hot_tokens", sequence.source_id);
+      Draws draws{Rng(seed, "hot_groups", sequence.source_id), groups};
       for (std::uint64_t row = sequence.first_row; row < sequence.first_row + sequence.rows;
            ++row) {
         for (int layer = 0; layer < base.shape().layers; ++layer)
-          fill(table, base, {row, layer, pick(hot[static_cast<std::size_t>(layer)], rng)});
+          fill(table, base, {row, layer, pick(hot[static_cast<std::size_t>(layer)], rng)}, draws);
       }
     }
     return table;
@@ -114,19 +121,30 @@ class HotExpert final : public ExpertRouting {
     if (rng.uniform() >= spot_.fraction || hot.empty()) return -1;
     return hot[rng.below(static_cast<std::uint32_t>(hot.size()))];
   }
+  struct Draws {
+    Rng others;
+    GroupLimit& groups;
+  };
   /// The hot expert moves to the front; the choices before its old place, or before the end, move
   /// back by one.
-  static void fill(RoutingTable& table, const RoutingTable& base, const Cell& at) {
-    int next = 0;
-    for (int rank = 0; rank < base.shape().top_k; ++rank) {
-      if (rank == 0 && at.hot >= 0) {
-        table.set(at.row, at.layer, 0, at.hot);
-        continue;
-      }
-      int expert = base.expert(at.row, at.layer, next++);
-      if (expert == at.hot) expert = base.expert(at.row, at.layer, next++);
-      table.set(at.row, at.layer, rank, expert);
+  static void fill(RoutingTable& table, const RoutingTable& base, const Cell& at, Draws& draws) {
+    const int top_k = base.shape().top_k;
+    if (at.hot < 0) {
+      for (int rank = 0; rank < top_k; ++rank)
+        table.set(at.row, at.layer, rank, base.expert(at.row, at.layer, rank));
+      return;
     }
+    std::vector<int> chosen{at.hot};
+    draws.groups.start();
+    draws.groups.take(at.hot);
+    for (int next = 0; next < top_k && static_cast<int>(chosen.size()) < top_k; ++next) {
+      const int expert = base.expert(at.row, at.layer, next);
+      if (expert != at.hot && draws.groups.take(expert)) chosen.push_back(expert);
+    }
+    while (static_cast<int>(chosen.size()) < top_k)
+      chosen.push_back(draws.groups.more(at.layer, chosen, draws.others));
+    for (int rank = 0; rank < top_k; ++rank)
+      table.set(at.row, at.layer, rank, chosen[static_cast<std::size_t>(rank)]);
   }
 
   HotSpot spot_;

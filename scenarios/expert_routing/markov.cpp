@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scenarios/expert_routing.h"
+#include "scenarios/group_limit.h"
 #include "sim/base/random.h"
 #include "sim/base/reader.h"
 #include "sim/base/registry.h"
@@ -16,6 +17,10 @@ namespace {
 /// `persistence`; the other slots take the choices of `base` for this token that are not kept, best
 /// first. Shared experts of tokens n apart fall like persistence^n to those of the base: one time
 /// scale, where real models have two (routing-traces.md 4.1).
+///
+/// With groups, kept experts keep their groups and the base's choices fill up to topk_groups of
+/// them, best first; a choice outside is replaced inside (GroupLimit). Slots are kept as often as
+/// without, and loads and overlaps stay what they are (markov_test.cpp).
 class Markov final : public ExpertRouting {
  public:
   Markov(double persistence, std::unique_ptr<ExpertRouting> base)
@@ -28,11 +33,13 @@ class Markov final : public ExpertRouting {
     RoutingTable table(base.shape(), base.rows());
     table.sequences = base.sequences;
     table.domains = base.domains;
+    GroupLimit groups(shape, *base_, seed, epoch);
     for (const RoutedSequence& sequence : base.sequences) {
-      Rng rng(seed, "markov_keeps", sequence.source_id);
+      Draws draws{Rng(seed, "markov_keeps", sequence.source_id),
+                  Rng(seed, "markov_groups", sequence.source_id), groups};
       for (std::uint32_t i = 0; i < sequence.rows; ++i) {
         for (int layer = 0; layer < base.shape().layers; ++layer)
-          fill(table, base, {sequence.first_row + i, layer, i == 0}, rng);
+          fill(table, base, {sequence.first_row + i, layer, i == 0}, draws);
       }
     }
     return table;
@@ -54,20 +61,30 @@ class Markov final : public ExpertRouting {
     bool first;  ///< of its sequence
   };
 
-  void fill(RoutingTable& table, const RoutingTable& base, const Cell& at, Rng& rng) const {
+  struct Draws {
+    Rng keeps, others;
+    GroupLimit& groups;
+  };
+
+  void fill(RoutingTable& table, const RoutingTable& base, const Cell& at, Draws& draws) const {
     const int top_k = base.shape().top_k;
-    std::vector<int> kept(static_cast<std::size_t>(top_k), -1);
+    std::vector<int> chosen(static_cast<std::size_t>(top_k), -1);  // -1: free
+    draws.groups.start();
     for (int rank = 0; rank < top_k; ++rank) {
-      if (rng.uniform() < persistence_ && !at.first)
-        kept[static_cast<std::size_t>(rank)] = table.expert(at.row - 1, at.layer, rank);
+      if (draws.keeps.uniform() >= persistence_ || at.first) continue;
+      const int expert = table.expert(at.row - 1, at.layer, rank);
+      chosen[static_cast<std::size_t>(rank)] = expert;
+      draws.groups.take(expert);
     }
     int next = 0;
     for (int rank = 0; rank < top_k; ++rank) {
-      int expert = kept[static_cast<std::size_t>(rank)];
-      while (expert < 0) {
+      int& expert = chosen[static_cast<std::size_t>(rank)];
+      while (expert < 0 && next < top_k) {
         const int choice = base.expert(at.row, at.layer, next++);
-        if (std::ranges::find(kept, choice) == kept.end()) expert = choice;
+        if (std::ranges::find(chosen, choice) == chosen.end() && draws.groups.take(choice))
+          expert = choice;
       }
+      if (expert < 0) expert = draws.groups.more(at.layer, chosen, draws.others);
       table.set(at.row, at.layer, rank, expert);
     }
   }

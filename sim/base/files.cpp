@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <utility>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "sim/base/diagnostic.h"
 
@@ -95,10 +96,34 @@ class Inflater {
   bool ready_ = false;
 };
 
+constexpr std::size_t kMostUnpacked = std::size_t{16} << 30;  // beyond any trace; stops bombs
+
+constexpr const char* kZstdMagic = "\x28\xb5\x2f\xfd";  // RFC 8878, 3.1.1
+
+std::string unpack_zstd(const std::string& packed, const fs::path& path) {
+  const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(),
+                                                                          ZSTD_freeDStream);
+  if (stream == nullptr) fail(path, "cannot be unpacked", "is memory short?");
+  std::string content, block(ZSTD_DStreamOutSize(), '\0');
+  ZSTD_inBuffer in{packed.data(), packed.size(), 0};
+  for (bool more = true; more;) {
+    ZSTD_outBuffer out{block.data(), block.size(), 0};
+    const std::size_t left = ZSTD_decompressStream(stream.get(), &out, &in);
+    if (ZSTD_isError(left) != 0)
+      fail(path, fmt::format("the zstd stream is damaged at byte {}", in.pos),
+           "copy or download the file again");
+    content.append(block, 0, out.pos);
+    if (content.size() > kMostUnpacked) fail(path, "unpacks to more than 16 GiB", "split the file");
+    more = in.pos < in.size || out.pos == out.size;
+    if (!more && left != 0)
+      fail(path, "the zstd stream ends early", "copy or download the file again");
+  }
+  return content;
+}
+
 /// Unpacks the gzip member at `begin`, appends it to `content` and returns where it ends.
 std::size_t unpack_member(const std::string& packed, std::size_t begin, std::string& content,
                           const fs::path& path) {
-  constexpr std::size_t kMost = std::size_t{16} << 30;      // beyond any trace; stops a gzip bomb
   constexpr std::size_t kInputStep = std::size_t{1} << 30;  // avail_in has 32 bits
   Inflater inflater;
   if (!inflater.ready()) fail(path, "cannot be unpacked", "is memory short?");
@@ -123,7 +148,7 @@ std::size_t unpack_member(const std::string& packed, std::size_t begin, std::str
       fail(path, fmt::format("the gzip stream is damaged at byte {}", at),
            "copy or download the file again");
     }
-    if (content.size() > kMost) fail(path, "unpacks to more than 16 GiB", "split the file");
+    if (content.size() > kMostUnpacked) fail(path, "unpacks to more than 16 GiB", "split the file");
   }
 }
 
@@ -166,6 +191,7 @@ std::string read_file(const fs::path& path) {
     fail(path, "cannot be opened: " + reason(errno), "check the path and its permissions");
   }
   std::string content = read_all(descriptor.value(), path);
+  if (content.starts_with(kZstdMagic)) return unpack_zstd(content, path);
   if (!content.starts_with(kGzipMagic)) return content;
   return unpack(content, path);
 }

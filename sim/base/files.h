@@ -5,9 +5,9 @@
 
 namespace moesim {
 
-/// Whole content of a file; gzip is recognised by its magic bytes and unpacked. "-" is standard
-/// input. Throws InputError when the file cannot be read or its gzip stream is damaged or ends
-/// early.
+/// Whole content of a file; gzip and zstd are recognised by their magic bytes and unpacked. "-" is
+/// standard input. Throws InputError when the file cannot be read or its packed stream is damaged
+/// or ends early.
 [[nodiscard]] std::string read_file(const std::filesystem::path& path);
 
 /// Writes to a temporary file beside `path`, then renames: a reader sees the old file or the new

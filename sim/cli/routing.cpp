@@ -108,16 +108,29 @@ int routing_command(const Arguments& args) {
 std::filesystem::path routing_output(const Arguments& args) {
   std::filesystem::path out = args.out.value_or("");
   const std::string ending = out.extension().string();
-  if (ending != ".mrt" && ending != ".jsonl" && ending != ".csv")
+  if (out != "-" && ending != ".mrt" && ending != ".jsonl" && ending != ".csv")
     throw UsageError(
-        fmt::format("routing {}: -o names the file to write; it ends in .mrt, .jsonl or .csv",
+        fmt::format("routing {}: -o names the file to write; it ends in .mrt, .jsonl or .csv, or "
+                    "is - for text on standard output",
                     args.inputs.front()));
   return out;
 }
 
 void write_routing_trace(const RoutingTrace& trace, const std::filesystem::path& path,
                          const RoutingArguments& args) {
-  write_file(path, content_of(trace, path.extension().string(), args));
+  const bool tokens = std::holds_alternative<RoutingTable>(trace);
+  const std::string text = tokens ? ".jsonl" : ".csv";
+  write_file(path, content_of(trace, path == "-" ? text : path.extension().string(), args));
+}
+
+void warn_of_batch(const Arguments& args, const StepLoads& loads, int steps) {
+  const std::uint32_t batch = loads.steps.front().decode_tokens;
+  if (args.quiet || !args.routing.lockstep ||
+      batch >= static_cast<std::uint32_t>(*args.routing.lockstep))
+    return;
+  std::cerr << fmt::format(
+      "moesim: --lockstep {}: only {} sequences have {} output tokens; steps are of these\n",
+      *args.routing.lockstep, batch, steps);
 }
 
 int routing_convert_command(const Arguments& args) {
@@ -140,9 +153,12 @@ int routing_convert_command(const Arguments& args) {
           "moesim: {} sequences leave out positions, which are not kept: their rows are written as "
           "following each other\n",
           table->sequences_with_gaps);
-    if (args.routing.lockstep)
-      trace = lockstep_loads(*table, *args.routing.lockstep,
-                             args.routing.steps.value_or(kLockstepSteps));
+    if (args.routing.lockstep) {
+      const int steps = args.routing.steps.value_or(kLockstepSteps);
+      StepLoads loads = lockstep_loads(*table, *args.routing.lockstep, steps);
+      warn_of_batch(args, loads, steps);
+      trace = std::move(loads);
+    }
   } else if (args.routing.lockstep) {
     throw UsageError("routing convert: --lockstep has no effect on step loads");
   }

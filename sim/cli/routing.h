@@ -26,6 +26,9 @@ namespace moesim {
 void write_routing_trace(const RoutingTrace& trace, const std::filesystem::path& path,
                          const RoutingArguments& args);
 
+/// Says on standard error that a batch is smaller than --lockstep asks for.
+void warn_of_batch(const Arguments& args, const StepLoads& loads, int steps);
+
 /// Sequences a batch is made of, and tokens of each, unless the command line says otherwise: as in
 /// the statistics published with the real trace.
 inline constexpr int kLockstepSequences = 64, kLockstepSteps = 200;
@@ -39,7 +42,7 @@ struct RoutingDescription {
   ReachStats reach, node_reach;            ///< how many ranks and nodes a token reaches
   std::vector<std::vector<double>> loads;  ///< [layer][expert] of all rows or steps
   std::size_t batch = 0;                   ///< sequences in lockstep; 0: recorded steps
-  StepStats steps;
+  std::optional<StepStats> steps;          ///< none without output tokens
   std::vector<Drift> drift;
 };
 [[nodiscard]] std::string routing_table_text(const RoutingDescription& description);

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -42,7 +44,9 @@ void check_shape(const RoutingShape& shape) {
   if (shape.top_k < 1 || shape.top_k > shape.experts)
     throw UsageError(fmt::format("routing generate: a token cannot choose {} of {} experts",
                                  shape.top_k, shape.experts));
-  if (shape.groups == 0) return;
+  if (shape.groups == 0 && shape.topk_groups == 0) return;
+  if (shape.groups == 0)
+    throw UsageError("routing generate: --topk-groups has no effect without --groups");
   const bool even = shape.experts % shape.groups == 0;
   if (!even || shape.topk_groups < 1 || shape.topk_groups > shape.groups ||
       shape.experts / shape.groups * shape.topk_groups < shape.top_k)
@@ -79,21 +83,63 @@ Document section_of(const Arguments& args) {
   return section;
 }
 
-std::uint64_t seed_of(const Arguments& args) {
-  std::uint64_t seed = 1;
+/// With the range of a scenario's.
+std::uint64_t read_seed(const Arguments& args, Diagnostics& diagnostics) {
+  Document given = Document::parse("{}", "--seed");
   for (const Override& change : args.overrides) {
-    if (change.path == "seed") seed = std::stoull(change.value);
+    if (change.path == "seed") given.set("seed", change.value, {change.origin, 0, 0});
   }
-  return seed;
+  Reader in(given, diagnostics);
+  return static_cast<std::uint64_t>(in.integer_or("seed", 1, {.min = 0, .max = 9.2e18}));
 }
 
-std::unique_ptr<ExpertRouting> routing_of(const Document& section, const RoutingShape& shape) {
-  Diagnostics diagnostics;
+/// Fields of kinds that say when, or how rows are replayed: a trace is rows alone, those of the
+/// start.
+struct LaterField {
+  const char* name;
+  const char* problem;
+};
+constexpr std::array kLater{
+    LaterField{"drift", "has no effect: rows of a trace have no time, and loads are those of 0 s"},
+    LaterField{"mode", "has no effect: it says how rows are replayed"},
+    LaterField{"replace", "has no effect: it says how rows are replayed"},
+    LaterField{"order", "has no effect: it says how steps are replayed"},
+    LaterField{"scaling", "has no effect: it says how steps are replayed"},
+};
+
+/// Requests are drawn by the mix when a trace is replayed; a trace has its domains alike.
+void refuse_mix(Reader& in) {
+  bool named = in.is_map("domain_mix") && in.text_or("kind", "") != "trace";
+  if (named) {
+    Reader mix = in.map("domain_mix");
+    for (const std::string& name : mix.keys())
+      named = named && mix.number(name, {}) == mix.number(mix.keys().front(), {});
+  }
+  if (in.has("domain_mix") && !named)
+    in.fail("domain_mix", "has no effect: requests are drawn by it when the trace is replayed",
+            "leave it out; equal shares name the domains of latent_logit");
+}
+
+void refuse_later_fields(Reader& in) {
+  for (const LaterField& field : kLater) {
+    if (in.has(field.name))
+      in.fail(field.name, field.problem, "leave it out; scenarios that replay the trace have it");
+  }
+  if (in.has("from_s") && in.number("from_s", {}) > 0)
+    in.fail("from_s", "has no effect: rows of a trace have no time, and none would be hot",
+            "leave it out for heat in all rows");
+  refuse_mix(in);
+  if (!in.is_map("base")) return;
+  Reader base = in.map("base");
+  refuse_later_fields(base);
+}
+
+std::unique_ptr<ExpertRouting> read_kind(const Document& section, Diagnostics& diagnostics) {
   Reader in(section, diagnostics);
+  const std::size_t before = diagnostics.size();
   std::unique_ptr<ExpertRouting> routing = read_expert_routing(in);
   in.reject_unknown_keys();
-  diagnostics.throw_if_any();
-  routing->check(shape);
+  if (diagnostics.size() == before) refuse_later_fields(in);
   return routing;
 }
 
@@ -107,6 +153,23 @@ TableSize size_of(const RoutingArguments& args) {
   return size;
 }
 
+/// A recording has its own sequences, whatever is asked for.
+void check_layout(const RoutingTable& table, const TableSize& size, const Arguments& args) {
+  const auto as_asked = [&](const RoutedSequence& one) {
+    return one.prompt_rows == static_cast<std::uint32_t>(size.prompt_rows) &&
+           one.rows - one.prompt_rows == static_cast<std::uint32_t>(size.decode_rows);
+  };
+  if (table.sequences.size() == static_cast<std::size_t>(size.sequences) &&
+      std::ranges::all_of(table.sequences, as_asked))
+    return;
+  for (const char* const option : {"sequences", "tokens", "prompt-tokens"}) {
+    if (std::ranges::find(args.given, option) != args.given.end())
+      throw UsageError(fmt::format(
+          "routing generate: --{} has no effect: the recorded trace has its own sequences",
+          option));
+  }
+}
+
 }  // namespace
 
 int routing_generate_command(const Arguments& args) {
@@ -115,8 +178,14 @@ int routing_generate_command(const Arguments& args) {
   check_shape(target.shape);
   const TableSize size = size_of(args.routing);
   const Document section = section_of(args);
-  const std::uint64_t seed = seed_of(args);
-  RoutingTable table = routing_of(section, target.shape)->table(target.shape, size, seed, 0);
+  Diagnostics diagnostics;
+  const std::uint64_t seed = read_seed(args, diagnostics);
+  const std::unique_ptr<ExpertRouting> routing = read_kind(section, diagnostics);
+  diagnostics.throw_if_any();
+  routing->check(target.shape);
+  RoutingTable table = routing->table(target.shape, size, seed, 0);
+  check_layout(table, size, args);
+  table.check_all_rows();
   table.model = target.model;
   table.layer_ids = target.layer_ids;
   const nlohmann::ordered_json about = {

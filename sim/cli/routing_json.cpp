@@ -83,15 +83,16 @@ ordered_json tokens_json(const RoutingDescription& about) {
 }
 
 ordered_json steps_json(const RoutingDescription& about) {
-  ordered_json json = {{"steps", about.steps.steps}};
+  const StepStats& steps = *about.steps;
+  ordered_json json = {{"steps", steps.steps}};
   if (about.batch > 0) json["lockstep_sequences"] = about.batch;
-  json["expert_cv"] = json_of(about.steps.expert_cv);
-  json["expert_max_over_mean"] = json_of(about.steps.expert_max_over_mean);
-  json["expert_min_over_mean"] = json_of(about.steps.expert_min_over_mean);
-  json["distinct_experts"] = json_of(about.steps.distinct);
-  json["rank_max_over_mean"] = json_of(about.steps.rank_max_over_mean);
-  json["balancedness_sglang"] = about.steps.balancedness_sglang;
-  json["balancedness_vllm"] = about.steps.balancedness_vllm;
+  json["expert_cv"] = json_of(steps.expert_cv);
+  json["expert_max_over_mean"] = json_of(steps.expert_max_over_mean);
+  json["expert_min_over_mean"] = json_of(steps.expert_min_over_mean);
+  json["distinct_experts"] = json_of(steps.distinct);
+  json["rank_max_over_mean"] = json_of(steps.rank_max_over_mean);
+  json["balancedness_sglang"] = steps.balancedness_sglang;
+  json["balancedness_vllm"] = steps.balancedness_vllm;
   for (const Drift& drift : about.drift)
     json["drift"].push_back({{"steps", drift.lag * static_cast<std::size_t>(about.window)},
                              {"pairs", drift.pairs},
@@ -112,7 +113,7 @@ std::string routing_json_text(const RoutingDescription& about) {
                        {"nodes", about.nodes},
                        {"load", load_json(about)}};
   if (about.tokens) json["tokens"] = tokens_json(about);
-  json["steps"] = steps_json(about);
+  if (about.steps) json["steps"] = steps_json(about);
   return json.dump(2) + "\n";
 }
 

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "scenarios/group_limit.h"
 #include "sim/base/diagnostic.h"
 #include "sim/cli/exit_codes.h"
 #include "sim/cli/routing.h"
@@ -14,7 +15,7 @@ namespace {
 /// Decode rows of the longest sequence that is no repetition loop.
 int longest_decode(const RoutingTable& table) {
   constexpr std::uint16_t kLoop = 2;
-  std::uint32_t longest = 1;
+  std::uint32_t longest = 0;
   for (const RoutedSequence& sequence : table.sequences) {
     if ((sequence.flags & kLoop) == 0)
       longest = std::max(longest, sequence.rows - sequence.prompt_rows);
@@ -22,21 +23,37 @@ int longest_decode(const RoutingTable& table) {
   return static_cast<int>(std::min<std::uint32_t>(longest, 1'000'000));
 }
 
-/// What the tokens tell; returns the steps of a batch of them.
-StepLoads describe_tokens(const RoutingTable& table, const Arguments& args,
-                          RoutingDescription& out) {
+/// Steps of a batch of the sequences; none if they have no output tokens.
+std::optional<StepLoads> steps_of(const RoutingTable& table, const Arguments& args) {
+  const int longest = longest_decode(table);
+  if (longest == 0) {
+    for (const char* const option : {"lockstep", "steps", "window"}) {
+      if (std::find(args.given.begin(), args.given.end(), option) != args.given.end())
+        throw UsageError(fmt::format(
+            "routing stats: --{} has no effect: no sequence has output tokens", option));
+    }
+    return std::nullopt;
+  }
+  const int steps = args.routing.steps.value_or(std::min(kLockstepSteps, longest));
+  StepLoads loads =
+      lockstep_loads(table, args.routing.lockstep.value_or(kLockstepSequences), steps);
+  warn_of_batch(args, loads, steps);
+  return loads;
+}
+
+void describe_tokens(const RoutingTable& table, const Arguments& args, RoutingDescription& out) {
   const bool loops = args.routing.with_loops;
   out.model = table.model;
   out.shape = table.shape();
   out.tokens = routing_stats(table, loops);
+  out.loads = out.tokens->counts;
+  if (out.tokens->rows == 0)
+    throw UsageError("routing stats: all sequences are repetition loops; --with-loops takes them");
   out.reach = reach_stats(table, linear_places(out.shape.experts, out.ranks, out.ranks), loops);
   out.node_reach = with_matrix_of(
       out.reach, reach_stats(table, linear_places(out.shape.experts, out.ranks, out.nodes), loops));
-  const int steps = args.routing.steps.value_or(std::min(kLockstepSteps, longest_decode(table)));
-  StepLoads loads =
-      lockstep_loads(table, args.routing.lockstep.value_or(kLockstepSequences), steps);
-  out.batch = loads.steps.front().decode_tokens;
-  return loads;
+  const std::string remark = args.quiet ? "" : groups_remark(table);
+  if (!remark.empty()) std::cerr << fmt::format("{}: warning: {}\n", args.inputs[1], remark);
 }
 
 int checked_ranks(const Arguments& args, const RoutingShape& shape) {
@@ -132,20 +149,19 @@ std::string reach_rows(const RoutingDescription& about) {
 }
 
 std::string step_rows(const RoutingDescription& about) {
-  std::string text =
-      about.batch > 0
-          ? fmt::format("\n{:<36} {:>9} {:>9} {:>9}\n",
-                        fmt::format("{} steps of {} sequences", about.steps.steps, about.batch),
-                        "mean", "p50", "max")
-          : fmt::format("\n{:<36} {:>9} {:>9} {:>9}\n",
-                        fmt::format("{} recorded steps", about.steps.steps), "mean", "p50", "max");
-  text += row("expert CV", about.steps.expert_cv);
-  text += row("expert max / mean", about.steps.expert_max_over_mean);
-  text += row("experts in use", about.steps.distinct);
-  text += row(fmt::format("rank max / mean, {} ranks", about.ranks).c_str(),
-              about.steps.rank_max_over_mean);
-  text += line("balancedness as SGLang logs it", about.steps.balancedness_sglang);
-  text += line("balancedness as vLLM logs it", about.steps.balancedness_vllm);
+  if (!about.steps) return "\nno steps: no sequence has output tokens to advance in lockstep\n";
+  const StepStats& steps = *about.steps;
+  const std::string title = about.batch > 0
+                                ? fmt::format("{} steps of {} sequences", steps.steps, about.batch)
+                                : fmt::format("{} recorded steps", steps.steps);
+  std::string text = fmt::format("\n{:<36} {:>9} {:>9} {:>9}\n", title, "mean", "p50", "max");
+  text += row("expert CV", steps.expert_cv);
+  text += row("expert max / mean", steps.expert_max_over_mean);
+  text += row("experts in use", steps.distinct);
+  text +=
+      row(fmt::format("rank max / mean, {} ranks", about.ranks).c_str(), steps.rank_max_over_mean);
+  text += line("balancedness as SGLang logs it", steps.balancedness_sglang);
+  text += line("balancedness as vLLM logs it", steps.balancedness_vllm);
   for (const Drift& drift : about.drift)
     text += line(
         fmt::format("drift over {} steps, JS", drift.lag * static_cast<std::size_t>(about.window)),
@@ -190,8 +206,11 @@ RoutingDescription describe(const Arguments& args) {
     out.drift = drift_of(loads, static_cast<std::size_t>(out.window));
   };
   if (const auto* const table = std::get_if<RoutingTable>(&trace)) {
-    summarise(describe_tokens(*table, args, out));
-    out.loads = out.tokens->counts;
+    describe_tokens(*table, args, out);
+    if (const std::optional<StepLoads> loads = steps_of(*table, args)) {
+      out.batch = loads->steps.front().decode_tokens;
+      summarise(*loads);
+    }
     return out;
   }
   for (const char* const option : {"lockstep", "steps", "with-loops", "nodes"}) {

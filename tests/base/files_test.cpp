@@ -139,6 +139,33 @@ TEST_CASE("a gzip stream cut anywhere says that it ends early") {
   }
 }
 
+/// What zstd(1) writes for "hello" and for "a\n".
+const std::string kHello("\x28\xb5\x2f\xfd\x04\x58\x29\0\0hello\xa3\x6d\x9f\x88", 18);
+const std::string kLetter("\x28\xb5\x2f\xfd\x04\x58\x11\0\0a\n\x55\xc8\xcc\x1e", 15);
+
+TEST_CASE("zstd is recognised by its first bytes, and damage to it is told") {
+  const Folder folder;
+  const auto stored = [&](const std::string& content) {
+    put(folder / "f.zst", content);
+    return folder / "f.zst";
+  };
+  CHECK(read_file(stored(kHello)) == "hello");
+  CHECK(read_file(stored(kHello + kLetter)) == "helloa\n");
+  for (std::size_t length = 4; length < kHello.size(); ++length) {
+    CAPTURE(length);
+    CHECK(read_error(stored(kHello.substr(0, length))) ==
+          (folder / "f.zst").string() +
+              ": the zstd stream ends early; copy or download the file again");
+  }
+  for (std::size_t at = 9; at < kHello.size(); ++at) {
+    CAPTURE(at);
+    std::string damaged = kHello;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
+    CHECK(read_error(stored(damaged)).find("the zstd stream is damaged") != std::string::npos);
+  }
+  CHECK(read_error(stored(kHello + "rubbish")).find("is damaged") != std::string::npos);
+}
+
 TEST_CASE("a damaged gzip stream never passes for data") {
   const Folder folder;
   const std::string content = "a trace with one wrong bit somewhere on its way";

@@ -12,6 +12,7 @@ seeds() {  # seeds TARGET: a folder of good inputs, if there are any
     fuzz_hf_config) echo "$root/models/configs" ;;
     fuzz_system | fuzz_reader) echo "$root/hardware/systems" ;;
     fuzz_scenario) echo "$root/tests/fuzz/seeds" ;;
+    fuzz_routing_trace) echo "$root/tests/fuzz/seeds/routing" ;;
   esac
 }
 

@@ -38,5 +38,30 @@ TEST_CASE("a value of a line of JSON is found where it begins") {
   }
 }
 
+TEST_CASE("what is no JSON object is told where it stops being one") {
+  struct Case {
+    const char* why;
+    std::string text;
+    std::size_t place;
+    std::string problem;
+  };
+  const Case cases[] = {
+      {"another value", " [1]", 1, "' [1]' is not a JSON object"},
+      {"cut", R"({"a":1)", 6, R"('{"a":1' is not a JSON object)"},
+      {"a number beyond any double", R"({"a":[1,1e999]})", 8, "'1e999' is beyond the largest"},
+      {"below any", R"({"a": -2.5E+400})", 6, "'-2.5E+400' is beyond the largest"},
+      {"not the one in a text", R"({"\"1e999":"1e999","b":1e888})", 23, "'1e888' is beyond"},
+      {"digits alone", "{\"a\":" + std::string(400, '9') + "}", 5, "is beyond the largest"},
+      {"the fault before it", R"({"a":x,"b":1e999})", 5, "is not a JSON object"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    const JsonFault fault = json_fault(c.text);
+    CHECK(fault.place == c.place);
+    CHECK_MESSAGE(fault.problem.find(c.problem) != std::string::npos, fault.problem);
+    CHECK_FALSE(fault.hint.empty());
+  }
+}
+
 }  // namespace
 }  // namespace moesim

@@ -88,11 +88,58 @@ TEST_CASE("JSONL traces that are refused") {
        "more than the sequence has rows"},
       {kHeader + "{\"seq\":0,\"rows\":2,\"prompt_rows\":2}\n" + row(kGood, R"(,"ph":"p")") +
            row(kGood, R"(,"ph":"d")"),
-       2, 33, "prompt_rows", "1 rows have \"ph\":\"p\", not 2"},
+       4, 33, "ph", "row 1 of a sequence whose prompt_rows is 2"},
+      {kHeader + "{\"seq\":0,\"rows\":1,\"prompt_rows\":0}\n" + row(kGood, R"(,"ph":"p")"), 3, 33,
+       "ph", "row 0 of a sequence whose prompt_rows is 0"},
+      {kOne + row(kGood, R"(,"ph":"x")"), 3, 33, "ph", "is neither p nor d"},
+      {kOne + row(kGood, R"(,"ph":1)"), 3, 33, "ph", "is neither p nor d"},
+      {kTwo + row(kGood) + row(kGood, R"(,"ph":"p")"), 4, 33, "ph", "a prompt row after others"},
       {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":4)"), 4, 34, "pos", "4 after 4"},
       {kTwo + row(kGood, R"(,"pos":4)") + row(kGood, R"(,"pos":2)"), 4, 34, "pos", "2 after 4"},
       {kTwo + row(kGood) + row(kGood, R"(,"pos":0)"), 4, 34, "pos", "0 after 0"},
   });
+}
+
+TEST_CASE("JSONL weights that cannot be a router's are refused") {
+  check({
+      {kOne + row(kGood, ",\"w\":[[0,0],[1,1]]"), 3, 33, "w", "layer 0: no weight is above 0"},
+      {kOne + row(kGood, ",\"w\":[[1,1e999],[1,1]]"), 3, 36, "", "'1e999' is beyond the largest"},
+      {kOne + row(kGood, ",\"w\":[[1,1e30],[1,1]]"), 3, 36, "w", "is not a weight"},
+  });
+  // "ranked":true promises falling weights; equal ones are fine.
+  std::string ranked = kOne;
+  ranked.replace(ranked.find("\"ids\""), 5, "\"ranked\":true,\"ids\"");
+  check({{ranked + row(kGood, ",\"w\":[[3,3],[1,2]]"), 3, 42, "w", "layer 1: 2 after 1"}});
+  const auto table =
+      std::get<RoutingTable>(parse_routing_trace(ranked + row(kGood, ",\"w\":[[3,3],[2,0]]"), "x"));
+  CHECK(table.weights == std::vector<float>{3, 3, 2, 0});
+  CHECK_NOTHROW(parse_routing_trace(kOne + row(kGood, ",\"w\":[[1,2],[1,2]]"), "x"));
+}
+
+TEST_CASE("a number beyond any double is a mistake at its place, wherever it stands") {
+  std::string header = kHeader;
+  header.replace(header.find("\"tiny\""), 6, "1e999");
+  const int at = static_cast<int>(header.find("1e999")) + 1;
+  check({
+      {header, 1, at, "", "'1e999' is beyond the largest"},
+      {kHeader + "{\"seq\":0,\"rows\":1e999}\n", 2, 17, "", "'1e999' is beyond the largest"},
+      {kOne + row(kGood, ",\"pos\":-1e999"), 3, 34, "", "'-1e999' is beyond the largest"},
+      {kOne + row("[[0,1],[2,1e999]]"), 3, 24, "", "'1e999' is beyond the largest"},
+      {kOne + row(kGood, ",\"more\":[{\"x\":1e999}]"), 3, 41, "", "'1e999' is beyond"},
+  });
+  // One mistake, one message: the row that could not be read is not missed, too.
+  try {
+    static_cast<void>(parse_routing_trace(kOne + row("[[0,1],[2,1e999]]"), "x"));
+  } catch (const InputError& error) {
+    CHECK(error.diagnostics().size() == 1);
+  }
+}
+
+TEST_CASE("a layer is named once") {
+  std::string header = kHeader;
+  header.replace(header.find("\"ids\""), 5, "\"layer_ids\":[3,3],\"ids\"");
+  const int at = static_cast<int>(header.find("[3,3]")) + 1;
+  check({{header, 1, at, "", "layer_ids names layer 3 twice"}});
 }
 
 TEST_CASE("JSONL keeps the order of positions, and says where some are left out") {

@@ -69,3 +69,14 @@ TEST_CASE("hot_expert: what the model does not have is a mistake at its key") {
         "experts: 9 hot experts in a layer of 8; write fewer");
   CHECK(mistake_of("{kind: hot_expert, fraction: 1.5}", shape).starts_with("fraction: "));
 }
+
+TEST_CASE("hot_expert: with groups as many tokens get the hot expert, and the rest is as even") {
+  const auto routing = kind_of("{kind: hot_expert, fraction: 0.9}");
+  const RoutingTable table = routing->table({1, 256, 8, 8, 4}, {100, 0, 200}, 3, 0);
+  std::vector<double> counts = counts_of(table, 0);
+  std::ranges::sort(counts);
+  CHECK(counts.back() / 20'000 == doctest::Approx(0.9 + 0.1 * 8 / 256).epsilon(0.01));
+  // Its 31 neighbours come with it more often: their group is in (nearly) every token's four.
+  CHECK(counts[254] / mean(counts) < 2.5);
+  CHECK(counts[0] / mean(counts) > 0.6);
+}

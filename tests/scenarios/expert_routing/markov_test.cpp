@@ -74,3 +74,32 @@ TEST_CASE("markov: the ends are the base and a frozen token") {
   for (std::uint64_t row = 1; row < 20; ++row) CHECK(overlap(all, 0, row, 1) == 1);
   CHECK(overlap(all, 0, 20, 1) < 1);  // the next sequence starts anew
 }
+
+TEST_CASE("markov: groups change neither what is kept nor who is loaded") {
+  const double p = 0.3;
+  for (const std::string base : {"{kind: uniform}", "{kind: zipf, exponent: 0.7}"}) {
+    CAPTURE(base);
+    const auto overlap_of = [&](double persistence, int groups) {
+      const auto routing = kind_of("{kind: markov, persistence: " + std::to_string(persistence) +
+                                   ", base: " + base + "}");
+      const RoutingTable table =
+          routing->table({1, 256, 8, groups, groups / 2}, {100, 0, 200}, 3, 0);
+      double sum = 0, pairs = 0;
+      for (const RoutedSequence& sequence : table.sequences) {
+        for (std::uint64_t i = 0; i + 1 < sequence.rows; ++i, ++pairs)
+          sum += overlap(table, sequence.first_row + i, sequence.first_row + i + 1, 0);
+      }
+      return std::pair(sum / pairs, counts_of(table, 0));
+    };
+    const auto [grouped, grouped_counts] = overlap_of(p, 8);
+    const auto [free, free_counts] = overlap_of(p, 0);
+    CHECK(grouped == doctest::Approx(free).epsilon(0.02));
+    const auto base_counts = overlap_of(0, 8).second;
+    if (base != "{kind: uniform}") {
+      CHECK(correlation(grouped_counts, base_counts) > 0.99);
+      CHECK(cv(grouped_counts) == doctest::Approx(cv(base_counts)).epsilon(0.06));
+    } else {
+      CHECK(cv(grouped_counts) < 0.08);  // of counts of 625: 0.04 by chance, and tokens repeat
+    }
+  }
+}
