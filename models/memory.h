@@ -138,6 +138,7 @@ struct MemoryPlan {
 struct Remedy {
   std::string change;  ///< scenario path and value
   std::string why;     ///< one sentence with the numbers
+  Parallel parallel;   ///< with it: more GPUs than before may be more than there are
 };
 [[nodiscard]] std::vector<Remedy> find_remedies(const ModelSpec& model, const Parallel& parallel,
                                                 const MemoryInputs& inputs);

@@ -30,7 +30,8 @@ class Search {
     found_.push_back(Remedy{
         .change = change,
         .why = fmt::format("{} of weights per GPU, room for {} tokens of KV",
-                           to_gib_text(plan.gpus.front().weights.total()), plan.num_kv_tokens)});
+                           to_gib_text(plan.gpus.front().weights.total()), plan.num_kv_tokens),
+        .parallel = attempt.parallel});
     return true;
   }
 

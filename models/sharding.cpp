@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <utility>
 
 namespace moesim {
 
@@ -58,88 +59,101 @@ std::int64_t norm_weights(const ModelSpec& model, const LayerSpec& layer) {
   return weights;
 }
 
-std::string divides(const char* what, int width, const char* flag, int parts) {
-  if (width % parts == 0) return "";
-  return fmt::format("{} {} cannot be cut over {} {}", width, what, flag, parts);
+constexpr const char* kTensor = "tensor_parallel_size";
+constexpr const char* kData = "data_parallel_size";
+constexpr const char* kPipeline = "pipeline_parallel_size";
+constexpr const char* kHint = "choose a power of two that divides the model";
+
+/// Why a layout does not divide the model: nothing if `problem` is empty.
+struct Misfit {
+  std::string problem{};
+  const char* key = kTensor;
+  std::string hint = kHint;
+};
+
+Misfit divides(const char* what, int width, const char* degree, int parts,
+               const char* key = kTensor) {
+  if (width % parts == 0) return {};
+  return {fmt::format("{} {} cannot be cut over {} {}", width, what, degree, parts), key};
 }
 
-std::string attention_problem(const ModelSpec& model, const LayerSpec& layer, int tp) {
-  if (layer.attention == AttentionKind::kLinear) return "";
+Misfit attention_problem(const ModelSpec& model, const LayerSpec& layer, int tp) {
+  if (layer.attention == AttentionKind::kLinear) return {};
   const AttentionShape shape = model.attention_shape(layer);
-  if (std::string problem = divides("query heads", shape.heads, "tensor_parallel_size", tp);
-      !problem.empty()) {
-    return problem;
-  }
-  if (model.is_mla() || shape.kv_heads % tp == 0 || tp % shape.kv_heads == 0) return "";
-  return fmt::format("{} KV heads can neither be cut nor replicated over tensor_parallel_size {}",
-                     shape.kv_heads, tp);
+  Misfit heads = divides("query heads", shape.heads, kTensor, tp);
+  if (!heads.problem.empty()) return heads;
+  if (model.is_mla() || shape.kv_heads % tp == 0 || tp % shape.kv_heads == 0) return {};
+  return {fmt::format("{} KV heads can neither be cut nor replicated over tensor_parallel_size {}",
+                      shape.kv_heads, tp)};
 }
 
-std::string expert_problem(const ModelSpec& model, const LayerSpec& layer,
-                           const Parallel& parallel) {
+/// The larger of the two degrees that experts are spread over.
+const char* group_key(const Parallel& parallel) {
+  return parallel.dp > 1 && parallel.dp >= parallel.tp ? kData : kTensor;
+}
+
+Misfit whole_expert_problem(const LayerSpec& layer, const Parallel& parallel) {
+  const int copies = layer.num_experts + parallel.redundant_experts;
+  const int parts = parallel.moe_ep();
+  const char* key = group_key(parallel);
+  if (parts > copies) {
+    return {fmt::format("{} experts cannot be spread over {} GPUs (tensor x data parallel)", copies,
+                        parts),
+            key,
+            fmt::format("write placement.eplb.num_redundant_experts: {}, or a smaller {}",
+                        parts - layer.num_experts, key)};
+  }
+  Misfit columns = divides("columns of an expert", layer.expert_intermediate,
+                           "moe_tensor_parallel_size", parallel.moe_tp, "moe_tensor_parallel_size");
+  if (!columns.problem.empty() || parallel.redundant_experts == 0) return columns;
+  return divides("experts with their copies", copies, "expert parallel size", parts, key);
+}
+
+Misfit expert_problem(const ModelSpec& model, const LayerSpec& layer, const Parallel& parallel) {
+  if (parallel.expert_parallel) return whole_expert_problem(layer, parallel);
   const int group = parallel.moe_group();
-  if (parallel.expert_parallel) {
-    const int copies = layer.num_experts + parallel.redundant_experts;
-    const int parts = parallel.moe_ep();
-    if (parts > copies) {
-      return fmt::format("{} experts cannot be spread over {} GPUs (tensor x data parallel)",
-                         copies, parts);
-    }
-    if (std::string problem = divides("columns of an expert", layer.expert_intermediate,
-                                      "moe_tensor_parallel_size", parallel.moe_tp);
-        !problem.empty()) {
-      return problem;
-    }
-    if (parallel.redundant_experts == 0) return "";
-    return divides("experts with their copies", copies, "expert parallel size", parts);
-  }
-  if (std::string problem = divides("columns of an expert", layer.expert_intermediate,
-                                    "tensor x data parallel size", group);
-      !problem.empty()) {
-    return problem;
-  }
+  const char* key = group_key(parallel);
+  Misfit columns = divides("columns of an expert", layer.expert_intermediate,
+                           "tensor x data parallel size", group, key);
+  if (!columns.problem.empty()) return columns;
   if (model.precisions.experts != NumberFormat::kFp8Block || group == 1 ||
       layer.expert_intermediate / group % kFp8BlockWidth == 0) {
-    return "";
+    return {};
   }
-  return fmt::format(
-      "an expert's {} columns cut over {} GPUs leave {}, not a multiple of the fp8 block of {}; "
-      "enable_expert_parallel keeps experts whole",
-      layer.expert_intermediate, group, layer.expert_intermediate / group, kFp8BlockWidth);
+  return {fmt::format("an expert's {} columns cut over {} GPUs leave {}, not a multiple of the fp8 "
+                      "block of {}; enable_expert_parallel keeps experts whole",
+                      layer.expert_intermediate, group, layer.expert_intermediate / group,
+                      kFp8BlockWidth),
+          key, "write engine.enable_expert_parallel: true, or a smaller degree"};
 }
 
-std::string layer_problem(const ModelSpec& model, const LayerSpec& layer,
-                          const Parallel& parallel) {
-  std::string problem = attention_problem(model, layer, parallel.tp);
-  if (problem.empty()) {
-    problem =
-        divides("dense FFN columns", layer.dense_intermediate, "tensor_parallel_size", parallel.tp);
-  }
-  if (problem.empty()) {
-    problem = divides("shared-expert columns", layer.shared_intermediate, "tensor_parallel_size",
-                      parallel.tp);
-  }
-  if (problem.empty() && layer.moe) problem = expert_problem(model, layer, parallel);
-  return problem;
+Misfit layer_problem(const ModelSpec& model, const LayerSpec& layer, const Parallel& parallel) {
+  Misfit misfit = attention_problem(model, layer, parallel.tp);
+  if (misfit.problem.empty())
+    misfit = divides("dense FFN columns", layer.dense_intermediate, kTensor, parallel.tp);
+  if (misfit.problem.empty())
+    misfit = divides("shared-expert columns", layer.shared_intermediate, kTensor, parallel.tp);
+  if (misfit.problem.empty() && layer.moe) misfit = expert_problem(model, layer, parallel);
+  return misfit;
 }
 
-std::string layout_problem(const ModelSpec& model, const Parallel& parallel) {
+Misfit layout_problem(const ModelSpec& model, const Parallel& parallel) {
   if (parallel.tp < 1 || parallel.pp < 1 || parallel.dp < 1)
-    return "parallel sizes must be at least 1";
+    return {"parallel sizes must be at least 1"};
   if (parallel.pp > model.num_layers()) {
-    return fmt::format("{} layers cannot be cut over pipeline_parallel_size {}", model.num_layers(),
-                       parallel.pp);
+    return {fmt::format("{} layers cannot be cut over pipeline_parallel_size {}",
+                        model.num_layers(), parallel.pp),
+            kPipeline};
   }
   if (model.encoder_layers > 0 && parallel.pp > 1)
-    return "encoder-decoder models run on one pipeline stage only";
-  if (parallel.redundant_experts > 0 && !parallel.expert_parallel) {
-    return "redundant experts need enable_expert_parallel";
-  }
+    return {"encoder-decoder models run on one pipeline stage only", kPipeline, "write 1"};
+  if (parallel.redundant_experts > 0 && !parallel.expert_parallel)
+    return {"redundant experts need enable_expert_parallel"};
   for (const LayerSpec& layer : model.layers) {
-    std::string problem = layer_problem(model, layer, parallel);
-    if (!problem.empty()) return problem;
+    Misfit misfit = layer_problem(model, layer, parallel);
+    if (!misfit.problem.empty()) return misfit;
   }
-  return "";
+  return {};
 }
 
 bool has_channel_scales(NumberFormat format) {
@@ -261,7 +275,10 @@ LayerWeights layer_weights(const Shard& shard, const LayerSpec& layer) {
 
 ShardResult make_shard(const ModelSpec& model, const Parallel& parallel, int stage) {
   ShardResult result;
-  result.problem = layout_problem(model, parallel);
+  Misfit misfit = layout_problem(model, parallel);
+  result.problem = std::move(misfit.problem);
+  result.key = misfit.key;
+  result.hint = std::move(misfit.hint);
   Shard& shard = result.shard;
   shard.model = &model;
   shard.parallel = parallel;

@@ -62,6 +62,8 @@ struct Shard {
 struct ShardResult {
   Shard shard;
   std::string problem;
+  const char* key = "";  ///< of an instance: the degree to blame
+  std::string hint;      ///< what would divide
 };
 [[nodiscard]] ShardResult make_shard(const ModelSpec& model, const Parallel& parallel, int stage);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -23,5 +24,13 @@ struct Layout {
 /// node, to whole free nodes in a row.
 [[nodiscard]] Layout lay_out(const ClusterSpec& cluster,
                              const std::vector<InstanceSpec>& instances);
+
+/// Why entry `index` has no room beside those before it, and what would help. Precondition: lay_out
+/// finds it none.
+struct Misfit {
+  std::string problem, hint;
+};
+[[nodiscard]] Misfit why_no_room(const ClusterSpec& cluster,
+                                 const std::vector<InstanceSpec>& instances, std::size_t index);
 
 }  // namespace moesim

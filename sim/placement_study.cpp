@@ -10,6 +10,7 @@
 #include "hardware/topology.h"
 #include "models/eplb.h"
 #include "scenarios/expert_routing.h"
+#include "scenarios/workload.h"
 #include "sim/base/check.h"
 #include "sim/base/diagnostic.h"
 #include "sim/base/reader.h"
@@ -112,8 +113,21 @@ double mean_step_ms(const RunResult& result) {
   return steps > 0 ? sum / steps : 0;
 }
 
-/// Runs the scenario with experts placed so.
-void simulate(const Scenario& scenario, PlacementCandidate& candidate) {
+/// Whether requests come at times of their own: follow-ups and those of closed loops wait for
+/// answers.
+bool is_open_loop(const Workload& workload) {
+  if (workload.closed_loop) return false;
+  std::optional<std::int64_t> first;
+  for (std::size_t row = 0; row < workload.size(); ++row) {
+    if (!workload.predecessor.empty() && workload.predecessor[row] != kNoRequest) continue;
+    if (!first) first = workload.arrival_ns[row];
+    if (workload.arrival_ns[row] != *first) return true;
+  }
+  return false;
+}
+
+/// Runs these requests of the scenario with experts placed so.
+void simulate(const Scenario& scenario, const Workload& requests, PlacementCandidate& candidate) {
   const Scenario fixed = fixed_scenario(scenario, candidate.redundant);
   Deployment deployment = lay_out(fixed);
   const InstanceInfo& info = deployment.instances.front();
@@ -126,6 +140,7 @@ void simulate(const Scenario& scenario, PlacementCandidate& candidate) {
   }
   RunOptions options;
   options.placement = &candidate.placement;
+  options.workload = &requests;
   World world(fixed, std::move(deployment), options);
   Metrics metrics(world.instance_count(), fixed, world.workload());
   world.run(&metrics);
@@ -139,6 +154,7 @@ void simulate(const Scenario& scenario, PlacementCandidate& candidate) {
     candidate.mean_tpot_ms = result.latency.time_per_output_token->mean;
   if (result.latency.time_to_first_token)
     candidate.mean_ttft_ms = result.latency.time_to_first_token->mean;
+  candidate.keeps_up = is_open_loop(requests) && result.saturation.verdict == Verdict::kStable;
   if (!result.moe) return;
   candidate.step_imbalance = result.moe->mean_rank_imbalance();
   double intra = 0, inter = 0;
@@ -165,97 +181,54 @@ std::vector<int> redundancies(const Scenario& scenario, const std::vector<int>& 
   std::ranges::sort(list);
   list.erase(std::unique(list.begin(), list.end()), list.end());
   for (const int redundant : list) {
-    if ((experts + redundant) % ranks == 0) continue;
+    const int over = (experts + redundant) % ranks, more = redundant + ranks - over;
+    if (over == 0) continue;
     throw InputError(
         {{{"--redundant-experts", 0, 0},
           "",
           fmt::format("{} + {} experts do not divide over {} ranks", experts, redundant, ranks),
-          fmt::format("write {} or {}", redundant - (experts + redundant) % ranks,
-                      redundant + ranks - (experts + redundant) % ranks)}});
+          over <= redundant ? fmt::format("write {} or {}", redundant - over, more)
+                            : fmt::format("write {}", more)}});
   }
   return list;
 }
 
-/// Tokens per second that a placement is worth.
-double worth(const PlacementStudy& study, const PlacementCandidate& candidate) {
-  return study.prefill ? candidate.input_throughput : candidate.output_throughput;
+/// Throws where there is nothing to place, and says why.
+void check_placeable(const Scenario& scenario) {
+  const InstanceSpec& entry = scenario.instances.front();
+  const auto fail = [&](const char* problem, const char* hint) {
+    throw_input_error({entry.where, "deployment.instances.0",
+                       fmt::format("{}: there is nothing to place", problem), hint});
+  };
+  if (!scenario.model.is_moe()) fail("the model has no experts", "name a model that has");
+  if (entry.parallel.moe_group() == 1)
+    fail("one GPU has all experts of its layers",
+         "raise tensor_parallel_size or data_parallel_size, with engine.enable_expert_parallel on");
+  if (!entry.parallel.expert_parallel)
+    fail("its experts are cut over all ranks", "turn engine.enable_expert_parallel on");
 }
 
-std::string percent_text(double ratio) {
-  return fmt::format("{:+.1f} %", 100 * (ratio - 1));
-}
-
-/// The candidate worth most of those that EPLB made, or of the others; none if none of them fits.
-std::optional<std::size_t> most_worth(const PlacementStudy& study, bool eplb) {
-  std::optional<std::size_t> best;
-  for (std::size_t i = 0; i < study.candidates.size(); ++i) {
-    const PlacementCandidate& one = study.candidates[i];
-    if ((one.name == "eplb") != eplb || !one.infeasible.empty()) continue;
-    if (!best || worth(study, one) > worth(study, study.candidates[*best])) best = i;
+/// The two that the verdict compares, with all requests there at once.
+void simulate_saturated(const Scenario& scenario, Workload at_once, PlacementStudy& study) {
+  // Domains that change with the time of arrival would all be those of the beginning.
+  if (!study.open_loop || scenario.routing.mix_schedule || !study.fixed || !study.eplb) return;
+  std::ranges::fill(at_once.arrival_ns, 0);
+  Scenario timeless = scenario;
+  timeless.workload.warmup_s = 0;
+  for (const std::size_t i : {*study.fixed, *study.eplb}) {
+    PlacementCandidate trial = study.candidates[i];
+    simulate(timeless, at_once, trial);
+    study.candidates[i].saturated_throughput =
+        study.prefill ? trial.input_throughput : trial.output_throughput;
   }
-  return best;
-}
-
-/// Whether `eplb` would be worth moving to, of what time moves leave, and the sentence on it.
-struct Verdict {
-  bool pays = false;
-  std::string text;
-};
-Verdict verdict_of(const PlacementStudy& study, const PlacementCandidate& fixed,
-                   const PlacementCandidate& eplb, int step_interval) {
-  const double gain = worth(study, eplb) / worth(study, fixed);
-  const double stop_s = eplb.move_ms * 1e-3;
-  // An interval of 0: experts are where they are from the start.
-  const double interval_s = step_interval * eplb.step_ms * 1e-3;
-  const double kept = interval_s > 0 ? interval_s / (interval_s + stop_s) : 1;
-  constexpr double kWorth = 1.01;  // below 1 % nobody would move weights for it
-  const auto& own = study.prefill ? eplb.mean_ttft_ms : eplb.mean_tpot_ms;
-  const auto& other = study.prefill ? fixed.mean_ttft_ms : fixed.mean_tpot_ms;
-  const std::string latency =
-      own && other && *other > 0
-          ? fmt::format(" and {} {}", percent_text(*own / *other),
-                        study.prefill ? "time to the first token" : "time per token")
-          : "";
-  const std::string what = fmt::format(
-      "EPLB with {} redundant experts gives {} {} tokens/s{} against {}; moving there takes "
-      "{:.2f} s{}",
-      eplb.redundant, percent_text(gain), study.prefill ? "input" : "output", latency, fixed.name,
-      stop_s,
-      step_interval > 0 ? fmt::format(", {:.2f} % of the time at one move in {} steps",
-                                      100 * (1 - kept), step_interval)
-                        : "");
-  const bool pays = gain * kept > kWorth;
-  return {pays, (pays ? "EPLB pays: " : "EPLB does not pay: ") + what};
-}
-
-/// Fills `best` and `verdict`, which agree: one of EPLB's placements is the best where it pays.
-void judge(PlacementStudy& study, int step_interval) {
-  const auto fixed = most_worth(study, false), eplb = most_worth(study, true);
-  study.best = fixed.value_or(eplb.value_or(0));
-  if (!fixed || !eplb) {
-    study.verdict = "EPLB cannot be compared: a placement does not fit";
-    return;
-  }
-  if (worth(study, study.candidates[*fixed]) <= 0) {
-    study.verdict = "EPLB cannot be compared: no request was completed";
-    return;
-  }
-  Verdict verdict =
-      verdict_of(study, study.candidates[*fixed], study.candidates[*eplb], step_interval);
-  if (verdict.pays) study.best = *eplb;
-  study.verdict = std::move(verdict.text);
 }
 
 }  // namespace
 
 PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>& redundant) {
+  check_placeable(scenario);
   const InstanceSpec& entry = scenario.instances.front();
   const Parallel& parallel = entry.parallel;
-  if (!parallel.expert_parallel) {
-    throw InputError({{entry.where, "deployment.instances.0",
-                       "its experts are cut over all ranks: there is nothing to place",
-                       "turn engine.enable_expert_parallel on"}});
-  }
   const RoutingShape shape = routing_shape(scenario.model);
   PlacementStudy study;
   study.scenario = scenario.name;
@@ -289,8 +262,12 @@ PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>
     candidate.worst_layer = judged.worst;
     study.candidates.push_back(std::move(candidate));
   };
-  add("linear", 0, make_placement({.name = "linear"})->place(input));
-  if (shape.groups > 1)
+  // Fewer experts than ranks: no rank is without one.
+  const int fill = std::max(0, study.ranks - shape.experts);
+  input.redundant = fill;
+  add("linear", fill, linear_placement(input));
+  input.redundant = 0;
+  if (shape.groups > 1 && fill == 0)
     add("round_robin", 0, make_placement({.name = "round_robin"})->place(input));
   const auto note_moves = [&](const ExpertPlacement& start) {
     PlacementCandidate& moved = study.candidates.back();
@@ -312,7 +289,11 @@ PlacementStudy study_placements(const Scenario& scenario, const std::vector<int>
     add("eplb", copies, keep_slots(start, balanced_placement(input)));
     note_moves(start);
   }
-  for (PlacementCandidate& candidate : study.candidates) simulate(scenario, candidate);
+  const Workload requests = make_workload(scenario.workload, scenario.seed);
+  study.open_loop = is_open_loop(requests);
+  for (PlacementCandidate& candidate : study.candidates) simulate(scenario, requests, candidate);
+  choose(study);
+  simulate_saturated(scenario, requests, study);
   judge(study, scenario.placement.step_interval);
   return study;
 }

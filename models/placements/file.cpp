@@ -2,6 +2,7 @@
 #include <cctype>
 #include <fmt/format.h>
 #include <optional>
+#include <utility>
 
 #include "models/placement.h"
 #include "sim/base/diagnostic.h"
@@ -122,7 +123,14 @@ class Scanner {
   int line_ = 1;
 };
 
-/// Checks a map against a model; every mistake at once.
+/// The same one in however many layers.
+struct Mistake {
+  Diagnostic first;
+  std::size_t last_layer = 0;
+  int layers = 1, times = 1;
+};
+
+/// Checks a map against a model; every mistake at once, each where it is made first.
 class Checker {
  public:
   Checker(const std::string& file, const std::vector<Row>& rows, const PlacementInput& input)
@@ -139,7 +147,7 @@ class Checker {
     }
     check_slots(slots);
     for (std::size_t layer = 0; layer < rows_.size(); ++layer) check_row(layer, slots);
-    diagnostics_.throw_if_any();
+    throw_if_any();
     return slots;
   }
 
@@ -147,7 +155,31 @@ class Checker {
   static int count(const Row& row) { return static_cast<int>(row.cells.size()); }
   void fail(const Cell& place, const std::string& path, const std::string& problem,
             const std::string& hint) {
-    diagnostics_.add({{file_, place.line, place.column}, "placement.file" + path, problem, hint});
+    const auto same = std::ranges::find_if(mistakes_, [&](const Mistake& one) {
+      return one.first.problem == problem && one.first.hint == hint;
+    });
+    if (same == mistakes_.end()) {
+      mistakes_.push_back(
+          {{{file_, place.line, place.column}, "placement.file" + path, problem, hint}, layer_});
+      return;
+    }
+    ++same->times;
+    if (same->last_layer != layer_) ++same->layers;
+    same->last_layer = layer_;
+  }
+  void throw_if_any() const {
+    Diagnostics diagnostics;
+    for (const Mistake& mistake : mistakes_) {
+      Diagnostic one = mistake.first;
+      if (mistake.times > mistake.layers) {
+        one.problem += fmt::format(" ({} times, in {} layer{})", mistake.times, mistake.layers,
+                                   mistake.layers > 1 ? "s" : "");
+      } else if (mistake.layers > 1) {
+        one.problem += fmt::format(" (in {} layers)", mistake.layers);
+      }
+      diagnostics.add(std::move(one));
+    }
+    diagnostics.throw_if_any();
   }
 
   void check_slots(int slots) {
@@ -167,6 +199,7 @@ class Checker {
   }
 
   void check_row(std::size_t layer, int slots) {
+    layer_ = layer;
     const Row& row = rows_[layer];
     const std::string path = fmt::format("[{}]", layer);
     if (count(row) != slots) {
@@ -196,7 +229,8 @@ class Checker {
   const std::string& file_;
   const std::vector<Row>& rows_;
   const PlacementInput& input_;
-  Diagnostics diagnostics_;
+  std::size_t layer_ = 0;  ///< being checked
+  std::vector<Mistake> mistakes_;
 };
 
 // A map from somewhere else: an engine's dump, an optimiser. Slots are numbered rank by rank.

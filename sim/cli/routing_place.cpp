@@ -37,6 +37,8 @@ Json candidate_json(const PlacementCandidate& c) {
   if (c.mean_ttft_ms) out["mean_ttft_ms"] = *c.mean_ttft_ms;
   out["moved_bytes"] = c.moved_bytes;
   out["move_ms"] = c.move_ms;
+  out["keeps_up"] = c.keeps_up;
+  if (c.saturated_throughput) out["saturated_throughput"] = *c.saturated_throughput;
   return out;
 }
 
@@ -49,6 +51,9 @@ std::string json_text(const PlacementStudy& study) {
   for (const PlacementCandidate& c : study.candidates)
     out["candidates"].push_back(candidate_json(c));
   out["best"] = study.best;
+  if (study.fixed && study.eplb) out["compared"] = {{"fixed", *study.fixed}, {"eplb", *study.eplb}};
+  out["pays"] = study.pays;
+  if (!study.judged_by.empty()) out["judged_by"] = study.judged_by;
   out["verdict"] = study.verdict;
   return out.dump(1) + "\n";
 }

@@ -208,6 +208,24 @@ TEST_CASE("layouts that do not divide the model say what does not divide") {
   CHECK(make_shard(minimax, {.tp = 4}, 0).problem.empty());
 }
 
+TEST_CASE("the degree that is to blame is named, and copies where they would do") {
+  const ModelSpec mixtral = shipped("Mixtral-8x7B-v0.1");
+  const auto made = [&](Parallel parallel) { return make_shard(mixtral, parallel, 0); };
+  const ShardResult data = made({.tp = 1, .pp = 1, .dp = 16, .expert_parallel = true});
+  CHECK(std::string(data.key) == "data_parallel_size");
+  CHECK(data.hint ==
+        "write placement.eplb.num_redundant_experts: 8, or a smaller data_parallel_size");
+  // As the hint says.
+  const Parallel copied{
+      .tp = 1, .pp = 1, .dp = 16, .expert_parallel = true, .redundant_experts = 8};
+  CHECK(made(copied).problem.empty());
+  const ShardResult tensor = made({.tp = 16, .pp = 1, .dp = 2, .expert_parallel = true});
+  CHECK(std::string(tensor.key) == "tensor_parallel_size");
+  CHECK(tensor.hint.find("num_redundant_experts: 24, or a smaller tensor") != std::string::npos);
+  CHECK(std::string(made({.tp = 1, .pp = 1, .dp = 5}).key) == "data_parallel_size");
+  CHECK(std::string(made({.tp = 1, .pp = 33}).key) == "pipeline_parallel_size");
+}
+
 TEST_CASE("an encoder keeps no KV; a decoder layer one slot per token of prompt or output") {
   const ModelSpec model = shipped("switch-base-8");
   const Shard shard = shard_of(model);

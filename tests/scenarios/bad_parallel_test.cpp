@@ -68,6 +68,27 @@ TEST_CASE("mistakes in expert parallelism") {
   });
 }
 
+TEST_CASE("more ranks than experts: copies fill them, and that is said once") {
+  const auto mistakes = [](const std::string& placement) {
+    return mistakes_of(
+        "schema_version: 1\nname: sixteen\nmodel: mistralai/Mixtral-8x7B-v0.1\n"
+        "system: {nodes: [{profile: h200_sxm, count: 2}], network: {preset: rail_optimized, link: "
+        "ndr_400g}}\nengine: {enable_expert_parallel: true, max_model_len: 2048}\n"
+        "deployment: {instances: [{data_parallel_size: 16}]}\nworkload: {arrival: {kind: poisson, "
+        "request_rate: 5}, synthetic: {num_prompts: 20, input_tokens: 100, output_tokens: 20}}\n" +
+        placement);
+  };
+  CHECK(compare(mistakes(""),
+                {{6, "deployment.instances.0.data_parallel_size",
+                  "8 experts cannot be spread over 16 GPUs",
+                  "placement.eplb.num_redundant_experts: 8, or a smaller data_parallel_size"}}) ==
+        "");
+  CHECK(
+      compare(mistakes("placement: {eplb: {}}\n"), {{8, "placement", "8 and 0 copies do not divide",
+                                                     "write num_redundant_experts: 8"}}) == "");
+  CHECK(mistakes("placement: {eplb: {num_redundant_experts: 8}}\n").empty());
+}
+
 TEST_CASE("mistakes in messages to experts") {
   check({
       {"nobody to send to",

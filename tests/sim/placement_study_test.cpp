@@ -133,9 +133,82 @@ TEST_CASE("a study is the same every time") {
   }
 }
 
-TEST_CASE("experts that are cut cannot be placed, and copies must divide over ranks") {
-  CHECK_THROWS_AS(static_cast<void>(study_placements(skewed("{kind: uniform}", "false"), {})),
-                  InputError);
+std::string refusal(const std::string& model, const std::string& engine,
+                    const std::string& instance) {
+  const Scenario scenario = load_scenario_text(
+      "schema_version: 1\nname: place\nmodel: " + model +
+          "\nsystem: {nodes: [{profile: h100_sxm, count: 1, gpus: 2}]}\n"
+          "engine: {enable_expert_parallel: " +
+          engine + ", max_model_len: 4096}\ndeployment: {instances: [{" + instance +
+          "}]}\nworkload: {arrival: {kind: all_at_once}, synthetic: {num_prompts: 4, "
+          "input_tokens: 8, output_tokens: 4}}\n",
+      "test.yaml", ".", {});
+  try {
+    static_cast<void>(study_placements(scenario, {}));
+  } catch (const InputError& error) {
+    return error.diagnostics().front().problem + "; " + error.diagnostics().front().hint;
+  }
+  return "accepted";
+}
+
+TEST_CASE("where nothing can be placed, the reason is the true one") {
+  const std::string moe = "openai/gpt-oss-20b";
+  CHECK(refusal("meta-llama/Llama-3.1-8B", "false", "tensor_parallel_size: 2") ==
+        "the model has no experts: there is nothing to place; name a model that has");
+  CHECK(refusal(moe, "false", "tensor_parallel_size: 1") ==
+        "one GPU has all experts of its layers: there is nothing to place; raise "
+        "tensor_parallel_size or data_parallel_size, with engine.enable_expert_parallel on");
+  CHECK(refusal(moe, "false", "tensor_parallel_size: 2") ==
+        "its experts are cut over all ranks: there is nothing to place; turn "
+        "engine.enable_expert_parallel on");
+}
+
+TEST_CASE("the same skew is judged by latency where the load is low, and saturation is said") {
+  Scenario scenario = skewed("{kind: lognormal, sigma: 1.05}");
+  scenario.workload.arrival = {.policy = {"constant", "{}", {}}, .request_rate = 20};
+  const PlacementStudy study = study_placements(scenario, {4});
+  REQUIRE(study.eplb);
+  CHECK(study.open_loop);
+  CHECK(study.candidates[0].keeps_up);
+  CHECK(study.judged_by == "mean_tpot_ms");
+  CHECK(study.candidates[0].saturated_throughput > 2 * study.candidates[0].output_throughput);
+  CHECK(study.candidates[1].saturated_throughput > study.candidates[0].saturated_throughput);
+  CHECK(study.verdict.find("With all requests there at once: +") != std::string::npos);
+  // What one run at once gives is what a workload that says so gives.
+  scenario.workload.arrival = {.policy = {"all_at_once", "{}", {}}};
+  const PlacementStudy at_once = study_placements(scenario, {4});
+  CHECK_FALSE(at_once.open_loop);
+  CHECK(at_once.judged_by == "output_throughput");
+  CHECK_FALSE(at_once.candidates[0].saturated_throughput);
+  CHECK(at_once.candidates[0].output_throughput == study.candidates[0].saturated_throughput);
+}
+
+TEST_CASE("more ranks than experts: every placement has the copies that fill them") {
+  const Scenario scenario = load_scenario_text(
+      "schema_version: 1\nname: place\nmodel: mistralai/Mixtral-8x7B-v0.1\n"
+      "system: {nodes: [{profile: h200_sxm, count: 2}], network: {preset: rail_optimized, link: "
+      "ndr_400g}}\nengine: {enable_expert_parallel: true, max_model_len: 2048}\n"
+      "deployment: {instances: [{data_parallel_size: 16}]}\n"
+      "placement: {eplb: {num_redundant_experts: 8}}\n"
+      "workload: {arrival: {kind: all_at_once}, synthetic: {num_prompts: 16, input_tokens: 8, "
+      "output_tokens: 4}}\n",
+      "test.yaml", ".", {});
+  const PlacementStudy study = study_placements(scenario, {});
+  REQUIRE(study.candidates.size() == 3);
+  CHECK(study.candidates[0].name == "linear");
+  CHECK(study.candidates[0].redundant == 8);
+  CHECK(study.candidates[1].redundant == 8);
+  CHECK(study.candidates[2].redundant == 24);
+  CHECK(study.candidates[0].output_throughput > 0);
+  try {
+    static_cast<void>(study_placements(scenario, {0}));
+    FAIL("accepted");
+  } catch (const InputError& error) {
+    CHECK(error.diagnostics().front().hint == "write 8");
+  }
+}
+
+TEST_CASE("copies must divide over ranks") {
   CHECK_THROWS_AS(static_cast<void>(study_placements(skewed("{kind: uniform}"), {3})), InputError);
 }
 
