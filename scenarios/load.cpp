@@ -215,6 +215,15 @@ void ask_for_priorities(Scenario& scenario, const std::vector<EngineKeys>& engin
   }
 }
 
+/// Whether every engine is one we have: of another nobody can say which keys are its own.
+bool knows_engines(const Reader& root, std::size_t instances) {
+  if (root.faulty("engine.backend")) return false;
+  for (std::size_t i = 0; i < instances; ++i) {
+    if (root.faulty(fmt::format("deployment.instances.{}.engine.backend", i))) return false;
+  }
+  return true;
+}
+
 /// Reads one document into a scenario; mistakes go to the context.
 Scenario read_scenario(Document document, LoadContext& context) {
   Scenario scenario;
@@ -246,7 +255,8 @@ Scenario read_scenario(Document document, LoadContext& context) {
   scenario.variants = read_variants(root);
   root.reject_unknown_keys();
   // What a refused value would have been is unknown: rules that span keys would judge its default.
-  if (document.has_refused_values()) return scenario;
+  if (document.has_refused_values() || !knows_engines(root, scenario.instances.size()))
+    return scenario;
 
   std::vector<EngineKeys> engines;
   for (const EngineKeys& entry : deployment.engines) engines.push_back(merged(engine, entry));
@@ -327,7 +337,8 @@ void check_variants(const Document& document, const Scenario& scenario, LoadCont
 std::string resolved_json(Document document, const std::vector<ResolvedOption>& resolved) {
   for (const ResolvedOption& option : resolved) {
     const bool list = option.value.starts_with('[');
-    if (option.source != "default" || list || document.get(option.key)) continue;
+    const bool derived = option.value.starts_with("by ");  // what decides it is no value
+    if (option.source != "default" || list || derived || document.get(option.key)) continue;
     const bool text = option.key.ends_with("backend_version");
     document.set(option.key, text ? fmt::format("\"{}\"", option.value) : option.value, {});
   }

@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "scenarios/arrival_time.h"
 #include "scenarios/chain_ids.h"
 #include "scenarios/trace_rows.h"
 #include "sim/base/check.h"
@@ -209,6 +210,17 @@ void add_chains(const TraceRows& rows, Window window, Workload& workload) {
   workload.chain_ids = ids.size();
 }
 
+[[noreturn]] void refuse_late(const TraceRow& row, const TraceSpec& spec, const std::string& name) {
+  const std::string over =
+      spec.rate_scale == 1 ? "" : fmt::format(" over rate_scale {:g}", spec.rate_scale);
+  throw_input_error(
+      {{name, row.line, 0},
+       "arrival_s",
+       fmt::format("{:g} s after the start{} is later than {:g} s, 31 years",
+                   row.arrival_s - spec.start_s, over, static_cast<double>(kLastArrivalNs) / 1e9),
+       "times are in seconds; cut the trace with start_s and end_s, or raise rate_scale"});
+}
+
 /// Seconds with six decimals, from whole nanoseconds.
 void append_seconds(std::int64_t ns, std::string& out) {
   const std::int64_t us = (ns + 500) / 1000;
@@ -231,8 +243,8 @@ Workload parse_request_trace(const TraceText& text, const TraceSpec& spec) {
   workload.output_tokens.reserve(window.size());
   for (std::size_t i = window.first; i < window.last; ++i) {
     const TraceRow& row = rows.rows[i];
-    workload.arrival_ns.push_back(
-        std::llround((row.arrival_s - spec.start_s) / spec.rate_scale * 1e9));
+    workload.arrival_ns.push_back(arrival_ns((row.arrival_s - spec.start_s) / spec.rate_scale));
+    if (workload.arrival_ns.back() > kLastArrivalNs) refuse_late(row, spec, text.trace_name);
     workload.prompt_tokens.push_back(row.prompt_tokens);
     workload.output_tokens.push_back(row.output_tokens);
     if (rows.has_priority) workload.priority.push_back(row.priority);

@@ -23,19 +23,19 @@ class Resolver {
   EngineSpec run() {
     choose_profile();
     reject_foreign_names();
-    const EngineProfile& profile = spec_.profile;
     spec_.max_model_len = pick("max_model_len", keys_.max_model_len,
                                inputs_.model.max_position_embeddings, "config.json");
     choose_chunking();
     spec_.enable_prefix_caching =
-        pick("enable_prefix_caching", keys_.enable_prefix_caching, profile.prefix_caching);
+        pick("enable_prefix_caching", keys_.enable_prefix_caching, spec_.profile.prefix_caching);
     choose_batch();
-    spec_.long_prefill_token_threshold =
-        pick("long_prefill_token_threshold", keys_.long_prefill_token_threshold, 0);
-    spec_.block_size = pick("block_size", keys_.block_size, profile.block_size);
+    if (!is_sglang() && !is_trtllm())
+      spec_.long_prefill_token_threshold =
+          pick("long_prefill_token_threshold", keys_.long_prefill_token_threshold, 0);
+    spec_.block_size = pick("block_size", keys_.block_size, spec_.profile.block_size);
     choose_policy();
     spec_.async_scheduling =
-        pick("async_scheduling", keys_.async_scheduling, profile.async_scheduling);
+        pick("async_scheduling", keys_.async_scheduling, spec_.profile.async_scheduling);
     spec_.profile.async_scheduling = spec_.async_scheduling;
     spec_.profile.extra_step = (is_sglang() || is_trtllm()) && spec_.async_scheduling;
     if (is_sglang()) {

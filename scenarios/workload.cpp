@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <iterator>
 #include <numeric>
 #include <tuple>
 #include <utility>
 
+#include "scenarios/arrival_time.h"
 #include "scenarios/arrivals.h"
 #include "scenarios/distributions.h"
 #include "scenarios/request_trace.h"
@@ -32,8 +34,13 @@ struct Turn {
   std::uint32_t before = kNoRequest;  ///< position, in drawing order, of the turn before
 };
 
-std::int64_t to_ns(double seconds) {
-  return std::llround(seconds * 1e9);
+/// Refuses a load whose last request comes too late, `last_ns`.
+void check_last_arrival(const WorkloadSpec& spec, std::int64_t last_ns) {
+  if (last_ns <= kLastArrivalNs) return;
+  throw InputError({{spec.arrival.policy.where, "workload.arrival",
+                     fmt::format("the last request would arrive later than {:g} s, 31 years",
+                                 static_cast<double>(kLastArrivalNs) / 1e9),
+                     "raise request_rate, or ask for fewer requests or shorter think times"}});
 }
 
 std::vector<std::int64_t> draw_arrivals(const ArrivalSpec& spec, std::int64_t count,
@@ -84,9 +91,10 @@ std::vector<Turn> draw_turns(const WorkloadSpec& spec, const std::vector<std::ui
                 .index = t,
                 .turns = sessions[s]};
       if (t > 0) {
-        turn.arrival_ns = to_ns(think_time_s.value(think));
+        turn.arrival_ns = arrival_ns(think_time_s.value(think));
         turn.before = static_cast<std::uint32_t>(turns.size() - 1);
         earliest += turn.arrival_ns;
+        check_last_arrival(spec, earliest);
       }
       turn.earliest_ns = earliest;
       context += input_tokens.count(input);
@@ -203,22 +211,11 @@ Workload draw_workload(const WorkloadSpec& spec, std::uint64_t seed) {
   const Distribution& turns = spec.synthetic.turns;
   const bool alone = turns.kind == Distribution::Kind::kFixed && turns.a < 1.5;
   Workload workload = alone ? draw_requests(spec, seed) : draw_conversations(spec, seed);
+  if (!workload.arrival_ns.empty()) check_last_arrival(spec, std::ranges::max(workload.arrival_ns));
   workload.closed_loop = spec.arrival.policy.name == "closed_loop";
   workload.max_concurrency = spec.arrival.max_concurrency;
   workload.description = describe(spec);
   return workload;
-}
-
-/// A warm-up as long as the arrivals leaves nothing to report.
-void check_warmup(const WorkloadSpec& spec, const Workload& workload) {
-  const auto last =
-      workload.arrival_ns.empty() ? std::int64_t{0} : std::ranges::max(workload.arrival_ns);
-  const bool timed = last > 0 && !workload.closed_loop;
-  if (spec.warmup_s <= 0 || !timed || to_ns(spec.warmup_s) <= last) return;
-  throw InputError({{spec.warmup_where, "workload.warmup_s",
-                     fmt::format("{:g} s of warm-up, and the last request arrives at {:g} s",
-                                 spec.warmup_s, static_cast<double>(last) / 1e9),
-                     "write a shorter warm-up, or more requests"}});
 }
 
 }  // namespace
@@ -238,9 +235,34 @@ std::vector<std::int64_t> earliest_arrivals(const Workload& workload) {
   return arrivals;
 }
 
+void check_window(const WorkloadSpec& spec, const Workload& workload) {
+  const bool planned = !workload.closed_loop && workload.max_concurrency == 0;
+  if (workload.size() == 0 || workload.closed_loop || (spec.warmup_s <= 0 && !spec.duration_s))
+    return;
+  std::vector<std::int64_t> arrivals = earliest_arrivals(workload);
+  std::ranges::sort(arrivals);
+  const std::int64_t end = spec.duration_s ? arrival_ns(*spec.duration_s) : arrivals.back();
+  const auto seconds = [](std::int64_t ns) { return static_cast<double>(ns) / 1e9; };
+  if (arrivals.front() >= end && spec.duration_s) {
+    throw InputError({{spec.duration_where, "workload.duration_s",
+                       fmt::format("{:g} s, and the first request arrives at {:g} s",
+                                   *spec.duration_s, seconds(arrivals.front())),
+                       "write a longer duration_s, or requests that come earlier"}});
+  }
+  // A cap sends later than planned, and what is planned for time 0 says nothing.
+  const std::int64_t last = *std::prev(std::ranges::upper_bound(arrivals, end));
+  const bool timed = arrivals.back() > 0 || planned;
+  if (spec.warmup_s <= 0 || !timed || arrival_ns(spec.warmup_s) <= last) return;
+  throw InputError(
+      {{spec.warmup_where, "workload.warmup_s",
+        fmt::format("{:g} s of warm-up, and the last request{} arrives at {:g} s", spec.warmup_s,
+                    last < arrivals.back() ? " before duration_s" : "", seconds(last)),
+        "write a shorter warm-up, or more requests"}});
+}
+
 Workload make_workload(const WorkloadSpec& spec, std::uint64_t seed) {
   Workload workload = spec.trace ? read_request_trace(*spec.trace) : draw_workload(spec, seed);
-  check_warmup(spec, workload);
+  check_window(spec, workload);
   return workload;
 }
 

@@ -62,6 +62,10 @@ struct Workload {
 /// a bad trace.
 [[nodiscard]] Workload make_workload(const WorkloadSpec& spec, std::uint64_t seed);
 
+/// Throws InputError if no request arrives between `warmup_s` and `duration_s`. `make_workload`
+/// asks it; a spec that shares the requests of another has to be asked by itself.
+void check_window(const WorkloadSpec& spec, const Workload& workload);
+
 /// When each request arrives if serving takes no time: its own arrival; of a follow-up the one
 /// before it and the think time. Nanoseconds; does not decrease, unless in a closed loop, where all
 /// are 0.

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <memory>
 
+#include "scenarios/arrival_time.h"
 #include "scenarios/arrivals.h"
 #include "scenarios/scenario.h"
 #include "sim/base/registry.h"
@@ -17,7 +18,7 @@ class Constant final : public Arrivals {
     std::vector<std::int64_t> result(static_cast<std::size_t>(count), 0);
     if (std::isinf(spec.request_rate)) return result;
     for (std::size_t i = 0; i < result.size(); ++i) {
-      result[i] = std::llround(static_cast<double>(i) / spec.request_rate * 1e9);
+      result[i] = arrival_ns(static_cast<double>(i) / spec.request_rate);
     }
     return result;
   }

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <memory>
 
+#include "scenarios/arrival_time.h"
 #include "scenarios/arrivals.h"
 #include "scenarios/scenario.h"
 #include "sim/base/registry.h"
@@ -21,7 +22,7 @@ class Gamma final : public Arrivals {
     double now_s = 0;
     for (std::int64_t& time : result) {
       now_s += rng.gamma(spec.burstiness) * scale_s;
-      time = std::llround(now_s * 1e9);
+      time = arrival_ns(now_s);
     }
     return result;
   }

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <memory>
 
+#include "scenarios/arrival_time.h"
 #include "scenarios/arrivals.h"
 #include "scenarios/scenario.h"
 #include "sim/base/registry.h"
@@ -20,7 +21,7 @@ class Poisson final : public Arrivals {
     double now_s = 0;
     for (std::int64_t& time : result) {
       now_s += rng.exponential() / spec.request_rate;
-      time = std::llround(now_s * 1e9);
+      time = arrival_ns(now_s);
     }
     return result;
   }

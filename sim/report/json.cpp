@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -106,10 +107,12 @@ Json slo_json(const SloSection& slo) {
   put(targets, "tpot_ms", slo.targets.tpot_ms);
   put(targets, "itl_ms", slo.targets.itl_ms);
   put(targets, "e2el_ms", slo.targets.e2el_ms);
-  Json out = {{"targets", targets},
-              {"attainment_ratio", number(slo.attainment_ratio)},
-              {"goodput_rps", number(slo.goodput_rps)},
-              {"good_request_count", slo.good_request_count}};
+  Json out = {{"targets", targets}};
+  put(out, "itl_attainment_ratio", slo.itl_attainment_ratio);
+  if (!slo.attainment_ratio) return out;
+  put(out, "attainment_ratio", slo.attainment_ratio);
+  put(out, "goodput_rps", slo.goodput_rps);
+  out["good_request_count"] = slo.good_request_count;
   for (const SloSection::Class& one : slo.per_class) {
     out["per_class"][one.name] = {{"attainment_ratio", number(one.attainment_ratio)},
                                   {"goodput_rps", number(one.goodput_rps)},
@@ -213,6 +216,17 @@ Json model_json(const ModelInfo& model) {
 
 Json engine_json(const RunResult& result) {
   Json out = {{"backend", result.backend}, {"backend_version", result.backend_version}};
+  const auto is_first = [&](const InstanceSummary& one) {
+    const InstanceSummary& first = result.instances.front();
+    return one.backend == first.backend && one.backend_version == first.backend_version;
+  };
+  if (!std::ranges::all_of(result.instances, is_first)) {
+    out = Json::object();  // no one engine: each instance has its own
+    for (const InstanceSummary& one : result.instances)
+      out["instances"].push_back({{"instance", one.name},
+                                  {"backend", one.backend},
+                                  {"backend_version", one.backend_version}});
+  }
   for (const ResolvedOption& option : result.resolved) {
     out["resolved"].push_back(
         {{"key", option.key}, {"value", option.value}, {"source", option.source}});

@@ -128,7 +128,7 @@ Command launch_command(const Scenario& scenario, const InstanceSpec& spec,
   }
   if (spec.engine.backend == "sglang") return sglang_launch(scenario, spec);
   if (spec.engine.backend == "trtllm") return trtllm_launch(scenario, spec, notes);
-  Command command(fmt::format("vllm serve {}", scenario.model.id));
+  Command command(fmt::format("vllm serve {}", word(scenario.model.id)));
   add_parallel_flags(scenario, spec.parallel, spec.engine, command);
   add_engine_flags(spec.engine, command);
   return command;
@@ -249,7 +249,7 @@ void add_trace_dataset(const RunView& view, Tool tool, Command& out,
                   "its own at the mean rate",
                   stem));
   out.flag("--dataset-name", "burstgpt");
-  out.flag("--dataset-path", stem + ".burstgpt.csv");
+  out.flag("--dataset-path", word(stem + ".burstgpt.csv"));
 }
 
 double mean_rate(const Workload& workload) {
@@ -259,12 +259,18 @@ double mean_rate(const Workload& workload) {
   return span_s > 0 ? static_cast<double>(workload.arrival_ns.size() - 1) / span_s : 0;
 }
 
-/// Requests a second of a synthetic load: sessions arrive, each with several turns.
+/// Requests a second of a synthetic load. Turns of sessions come when the one before is answered:
+/// their rate is that of the run.
 double synthetic_rate(const RunView& view) {
-  const double sessions_s = view.scenario.workload.arrival.request_rate;
-  const auto sessions = std::ranges::count(view.workload.predecessor, kNoRequest);
-  if (sessions == 0) return sessions_s;
-  return sessions_s * static_cast<double>(view.workload.size()) / static_cast<double>(sessions);
+  const double asked = view.scenario.workload.arrival.request_rate;
+  if (view.workload.predecessor.empty()) return asked;
+  std::vector<SimTime> sent;
+  std::ranges::copy_if(view.requests.arrival, std::back_inserter(sent),
+                       [](SimTime time) { return time != kNever; });
+  if (sent.size() < 2) return asked;
+  const auto [first, last] = std::ranges::minmax(sent);
+  if (first == last) return asked;
+  return static_cast<double>(sent.size() - 1) / (static_cast<double>(last - first) * 1e-9);
 }
 
 /// Requests that were sent: fewer than there are if a run is cut off.
@@ -334,7 +340,7 @@ std::vector<std::string> bench_commands(const RunView& view) {
   const Scenario& scenario = view.scenario;
   const Tool tool = tool_of(scenario);
   std::vector<std::string> lines;
-  Command command(fmt::format("{} --model {}", bench_program(tool), scenario.model.id));
+  Command command(fmt::format("{} --model {}", bench_program(tool), word(scenario.model.id)));
   if (scenario.workload.trace) {
     add_trace_dataset(view, tool, command, lines);
   } else {

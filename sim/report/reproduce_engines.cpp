@@ -52,7 +52,8 @@ void add_sglang_ranks(const Scenario& scenario, const Parallel& parallel, Comman
 /// The sizes are always written out: their defaults depend on the card and the release.
 Command sglang_launch(const Scenario& scenario, const InstanceSpec& spec) {
   const EngineSpec& engine = spec.engine;
-  Command out(fmt::format("python -m sglang.launch_server --model-path {}", scenario.model.id));
+  Command out(
+      fmt::format("python -m sglang.launch_server --model-path {}", word(scenario.model.id)));
   add_sglang_ranks(scenario, spec.parallel, out);
   out.flag("--context-length", engine.max_model_len);
   out.flag("--mem-fraction-static", number(engine.gpu_memory_utilization));
@@ -102,7 +103,7 @@ Command trtllm_launch(const Scenario& scenario, const InstanceSpec& spec,
           ? "null"
           : fmt::format("{{enable_padding: {}, batch_sizes: [{}]}}", engine.profile.pad_to_graph,
                         fmt::join(engine.cudagraph_capture_sizes, ", "))));
-  Command out(fmt::format("trtllm-serve {}", scenario.model.id));
+  Command out(fmt::format("trtllm-serve {}", word(scenario.model.id)));
   const Parallel& parallel = spec.parallel;
   if (parallel.moe_group() != 1) out.flag("--tp_size", parallel.moe_group());
   if (parallel.expert_parallel) out.flag("--ep_size", parallel.moe_ep());

@@ -27,6 +27,16 @@ class Command {
   std::string text_;
 };
 
+/// A word of a command line, in quotes where a shell would take it apart.
+[[nodiscard]] inline std::string word(const std::string& text) {
+  constexpr const char* kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 /// A number as a command line takes it.
 [[nodiscard]] inline std::string number(double value) {
   return fmt::format("{:.6g}", value);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <span>
 #include <utility>
 
@@ -47,18 +48,21 @@ double tpot(const RequestTable& table, std::size_t row) {
 /// `max_concurrent_requests` (seconds count from the first arrival).
 class ConcurrencyPeak {
  public:
-  ConcurrencyPeak(SimTime begin, SimTime end)
-      : begin_(begin), change_(begin > end ? 1 : second(end) + 2) {}
+  ConcurrencyPeak(SimTime begin, SimTime end) : begin_(begin) {
+    const std::size_t seconds = begin > end ? 1 : second(end) + 2;
+    if (seconds <= kMostDense) change_.resize(seconds);
+  }
 
   void add(SimTime arrival, SimTime finish) {
-    ++change_[second(arrival)];
-    --change_[second(finish) + 1];
+    ++change(second(arrival));
+    --change(second(finish) + 1);
   }
 
   [[nodiscard]] std::int64_t peak() const {
     std::int64_t now = 0;
     std::int64_t best = 0;
     for (const std::int64_t change : change_) best = std::max(best, now += change);
+    for (const auto& [second, change] : sparse_) best = std::max(best, now += change);
     return best;
   }
 
@@ -66,8 +70,13 @@ class ConcurrencyPeak {
   [[nodiscard]] std::size_t second(SimTime time) const {
     return static_cast<std::size_t>((time - begin_) / kSecond);
   }
+  [[nodiscard]] std::int64_t& change(std::size_t second) {
+    return change_.empty() ? sparse_[second] : change_[second];
+  }
+  static constexpr std::size_t kMostDense = 1'000'000;  ///< seconds: twelve days, 8 MB
   SimTime begin_;
-  std::vector<std::int64_t> change_;
+  std::vector<std::int64_t> change_;            ///< [second]
+  std::map<std::size_t, std::int64_t> sparse_;  ///< the same of longer runs
 };
 
 void count_status(const RunView& view, std::size_t row, RequestStatistics& out) {

@@ -48,9 +48,10 @@ struct InstanceThroughput {
 
 struct SloSection {
   SloSpec targets;
-  double attainment_ratio = 0;
-  double goodput_rps = 0;
+  /// Of requests, by all targets but `itl_ms`; nothing without another target.
+  std::optional<double> attainment_ratio, goodput_rps;
   std::int64_t good_request_count = 0;
+  std::optional<double> itl_attainment_ratio;  ///< of all gaps between tokens
   /// The same of the requests of one class of the trace.
   struct Class {
     std::string name;
@@ -256,6 +257,7 @@ struct InstanceSummary {
   std::string name;
   int tensor_parallel_size = 1, pipeline_parallel_size = 1, data_parallel_size = 1;
   std::vector<int> gpus;
+  std::string backend{}, backend_version{};
 };
 
 /// Cumulative histogram as Prometheus has it; `counts[i]` values lie at or below `bounds[i]`.

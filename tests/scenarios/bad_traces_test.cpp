@@ -29,6 +29,17 @@ struct Case {
   std::vector<Expected> expected;
 };
 
+TEST_CASE("times that no run reaches are refused") {
+  TraceSpec slow;
+  slow.rate_scale = 0.5;
+  const std::string late = std::string(kHeader) + "0,0,1,1\n1,6e8,1,1\n";
+  CHECK(mistakes({late, "t.csv", "", ""}).empty());
+  const std::vector<Diagnostic> found = mistakes({late, "t.csv", "", ""}, slow);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].where.line == 3);
+  CHECK(found[0].key == "arrival_s");
+}
+
 TEST_CASE("CSV traces that are refused") {
   const std::string header = kHeader;
   const Case cases[] = {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <doctest/doctest.h>
 #include <map>
+#include <optional>
 #include <span>
+#include <string>
 
 #include "tests/scenarios/scenarios_support.h"
 
@@ -167,6 +169,67 @@ TEST_CASE("a warm-up beyond the last arrival is a mistake") {
   CHECK_THROWS_AS(static_cast<void>(workload_of(std::string("  warmup_s: 1000\n") + kSingle)),
                   InputError);
   CHECK(workload_of(std::string("  warmup_s: 5\n") + kSingle).size() == 500);
+}
+
+TEST_CASE("a run needs requests between its warm-up and its end") {
+  Workload workload;  // at 0, 0.25, 0.5 and 5 s
+  workload.arrival_ns = {0, 250'000'000, 500'000'000, 5'000'000'000};
+  workload.prompt_tokens = {1, 1, 1, 1};
+  struct Case {
+    const char* why;
+    double warmup_s;
+    std::optional<double> duration_s;
+    const char* mistake;
+  };
+  const Case cases[] = {
+      {"neither", 0, {}, ""},
+      {"a warm-up before the last", 5, {}, ""},
+      {"a warm-up after the last", 6, {}, "6 s of warm-up, and the last request arrives at 5 s"},
+      {"the last is cut off", 1, 2, "1 s of warm-up, and the last request before duration_s "},
+      {"one is left", 0.5, 2, ""},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(std::string(c.why));
+    WorkloadSpec spec;
+    spec.warmup_s = c.warmup_s;
+    spec.duration_s = c.duration_s;
+    std::string found;
+    try {
+      check_window(spec, workload);
+    } catch (const InputError& error) {
+      found = error.diagnostics().front().problem;
+    }
+    CHECK(found.substr(0, std::string(c.mistake).size()) == c.mistake);
+    CHECK(found.empty() == std::string(c.mistake).empty());
+  }
+  for (std::int64_t& arrival : workload.arrival_ns) arrival += 5'000'000'000;
+  WorkloadSpec late;
+  late.duration_s = 2;
+  CHECK_THROWS_AS(check_window(late, workload), InputError);
+  workload.closed_loop = true;
+  CHECK_NOTHROW(check_window(late, workload));
+}
+
+TEST_CASE("turns that come later keep a warm-up beyond the first ones") {
+  Workload workload;  // a session of two turns, and its think time
+  workload.arrival_ns = {0, 8'000'000'000};
+  workload.prompt_tokens = {1, 1};
+  workload.predecessor = {kNoRequest, 0};
+  WorkloadSpec spec;
+  spec.warmup_s = 7;
+  CHECK_NOTHROW(check_window(spec, workload));
+  spec.warmup_s = 9;
+  CHECK_THROWS_AS(check_window(spec, workload), InputError);
+}
+
+TEST_CASE("requests that arrive after more than 31 years are refused, not wrapped around") {
+  for (const char* rate : {"poisson, request_rate: 1e-9", "constant, request_rate: 1e-9",
+                           "gamma, burstiness: 2, request_rate: 1e-9"}) {
+    CAPTURE(std::string(rate));
+    CHECK_THROWS_AS(
+        static_cast<void>(workload_of(replaced(kSingle, "poisson, request_rate: 10", rate))),
+        InputError);
+  }
 }
 
 TEST_CASE("the description says what was drawn") {

@@ -101,17 +101,35 @@ TEST_CASE("provenance shares add up to one") {
   CHECK(shares[1].second == Approx(0.25));
 }
 
+TEST_CASE("a target for gaps is judged by gaps, and says nothing of requests") {
+  HandMadeRun run;
+  run.scenario.slo.itl_ms = 30;
+  run.complete({0, 0, 1, 2}, 1, 2);
+  Metrics metrics(1, 0, 0);
+  StepRecord step;
+  step.instance = InstanceId{0};
+  metrics.step(step);
+  metrics.inter_token(InstanceId{0}, 10'000'000, 3);
+  metrics.inter_token(InstanceId{0}, 90'000'000, 1);
+  const RunResult result = make_result(run.view(), metrics, {});
+  REQUIRE(result.slo);
+  CHECK(result.slo->itl_attainment_ratio == 0.75);
+  CHECK_FALSE(result.slo->attainment_ratio);
+  CHECK_FALSE(result.summary.request_goodput);
+}
+
 TEST_CASE("warnings say what the figures leave out") {
   HandMadeRun run;
   run.scenario.warnings = {"one", "two", "one"};
   run.scenario.workload.warmup_s = 1;
-  run.scenario.slo.itl_ms = 30;
   run.complete({0, 0, 1, 2}, 1, 2);
   run.complete({2000, 2000, 2001, 2002}, 1, 2);
   const std::vector<std::string> warnings = run.result().warnings;
   CHECK(std::count(warnings.begin(), warnings.end(), "one") == 1);
+  CHECK_FALSE(mentions(warnings, "no expert got hot"));
+  run.scenario.routing.hot_from_s = 1e6;
+  CHECK(mentions(run.result().warnings, "no expert got hot: from_s is 1e+06 s, and the run ends"));
   CHECK(mentions(warnings, "1 requests that arrived before warmup_s"));
-  CHECK(mentions(warnings, "slo.itl_ms"));
   RunView view = run.view();
   view.interrupted = true;
   CHECK(mentions(make_result(view, Metrics(1, 0, 0), {}).warnings, "interrupted after"));

@@ -143,10 +143,17 @@ TEST_CASE("the benchmark sends the same load") {
   }
 }
 
+TEST_CASE("names that a shell would take apart are quoted") {
+  HandMadeRun run = fixed_lengths();
+  run.scenario.model.id = "my org/it's";
+  CHECK(line_with(run, "vllm serve").starts_with("vllm serve 'my org/it'\\''s' --"));
+  CHECK(line_with(run, "vllm bench").find("--model 'my org/it'\\''s' --") != std::string::npos);
+}
+
 TEST_CASE("turns of sessions are sent at their own rate, and a cut-off sends what was sent") {
   HandMadeRun run = fixed_lengths();
-  run.workload.predecessor = {kNoRequest, 0};
-  CHECK(line_with(run, "vllm bench").find("--request-rate 4 ") != std::string::npos);
+  run.workload.predecessor = {kNoRequest, 0};  // sent a second apart
+  CHECK(line_with(run, "vllm bench").find("--request-rate 1 ") != std::string::npos);
   CHECK(line_with(run, "# sessions of several turns") != "");
   CHECK(line_with(run, "# the run ends") == "");
   CHECK(line_with(run, "# requests of the first") == "");

@@ -115,6 +115,17 @@ TEST_CASE("requests that came for less than a service time have no rate of compl
   CHECK(served(arrivals, 100, 100).completed_rps);
 }
 
+TEST_CASE("the rate of nine requests is none") {
+  std::vector<double> arrivals;
+  for (int i = 0; i < 9; ++i) arrivals.push_back(1000.0 * i);
+  const SaturationSection tiny = served(arrivals, 1, 10);
+  CHECK(*tiny.offered_rps == Approx(1));
+  CHECK_FALSE(tiny.completed_rps);
+  CHECK_FALSE(tiny.rate_deficit);
+  arrivals.push_back(9000.0);
+  CHECK(served(arrivals, 1, 10).completed_rps);
+}
+
 TEST_CASE("a run that ends before its first request is not backlogged") {
   HandMadeRun run;
   run.requests.arrival[run.leave(5, RequestStatus::kPending)] = kNever;
