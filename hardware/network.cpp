@@ -232,25 +232,35 @@ class Expander {
       if (name.starts_with("leaf")) kind = VertexKind::kLeaf;
       if (name.starts_with("spine") || name.starts_with("core")) kind = VertexKind::kSpine;
       if (!by_name.emplace(name, add_vertex(kind, name)).second) {
-        refuse_network("graph", "vertex '" + name + "' appears twice", "names must differ");
+        note("vertices." + std::to_string(i), "vertex '" + name + "' appears twice",
+             "names must differ");
       }
     }
-    for (const ExplicitEdge& edge : spec_.edges) {
-      const std::vector<int> from = ends(edge.from, by_name);
-      const std::vector<int> to = ends(edge.to, by_name);
+    for (std::size_t i = 0; i < spec_.edges.size(); ++i) {
+      const ExplicitEdge& edge = spec_.edges[i];
+      const std::string key = "edges." + std::to_string(i);
+      const std::vector<int> from = ends(edge.from, key + ".from", by_name);
+      const std::vector<int> to = ends(edge.to, key + ".to", by_name);
       if (edge.link.bandwidth.value() <= 0) {
-        refuse_network("graph", "edge '" + edge.from + "' to '" + edge.to + "' has no bandwidth",
-                       "give it a link type");
+        note(key + ".link", "edge '" + edge.from + "' to '" + edge.to + "' has no bandwidth",
+             "give it a link type");
       }
       for (const int a : from) {
         for (const int b : to) join(a, b, usable(edge.link), edge.link.latency);
       }
     }
+    mistakes_.throw_if_any();
   }
 
-  /// "node3" stands for all its NICs, each with a cable of its own.
-  [[nodiscard]] std::vector<int> ends(const std::string& name,
-                                      const std::map<std::string, int>& by_name) const {
+  /// A mistake in the graph: all of them are told at once.
+  void note(const std::string& key, const std::string& problem, const std::string& hint) {
+    mistakes_.add({Where(), "system.network.graph." + key, problem, hint});
+  }
+
+  /// "node3" stands for all its NICs, each with a cable of its own. None, noted, if nobody has the
+  /// name.
+  [[nodiscard]] std::vector<int> ends(const std::string& name, const std::string& key,
+                                      const std::map<std::string, int>& by_name) {
     const auto it = by_name.find(name);
     if (it != by_name.end()) return {it->second};
     for (std::size_t node = 0; node < nics_.size(); ++node) {
@@ -261,11 +271,13 @@ class Expander {
       known.push_back("node" + std::to_string(node));
     }
     for (const auto& [vertex, index] : by_name) known.push_back(vertex);
-    refuse_network("graph", "unknown vertex '" + name + "'", nearest_name_hint(name, known));
+    note(key, "unknown vertex '" + name + "'", nearest_name_hint(name, known));
+    return {};
   }
 
   const NetworkSpec& spec_;
   Network out_;
+  Diagnostics mistakes_;
   std::vector<std::vector<int>> nics_;  // by node
   std::vector<LinkSpec> nic_link_;      // by node
 };

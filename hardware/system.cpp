@@ -152,6 +152,32 @@ void read_misc(Reader in, SystemSpec& system) {
   in.reject_unknown_keys();
 }
 
+void read_version(Reader& in) {
+  const auto version = in.optional_integer("schema_version", {.min = 0, .max = 1e6});
+  if (version.value_or(1) != 1)
+    in.fail("schema_version", fmt::format("version {} is not known", *version),
+            "write schema_version: 1");
+}
+
+/// The mistakes, those of missing keys with what a shipped system has there: a file of
+/// AIConfigurator lacks eight of ours.
+std::vector<Diagnostic> with_examples(std::vector<Diagnostic> mistakes, const std::string& name) {
+  constexpr const char* kExample = "h100_sxm";
+  constexpr std::size_t kLongest = 200;  // a whole section is no hint
+  const auto lacks = [](const Diagnostic& one) {
+    return one.problem.starts_with("required key is missing");
+  };
+  if (name == kExample || std::ranges::none_of(mistakes, lacks)) return mistakes;
+  const Document example =
+      Document::load(data_dir() / "hardware" / "systems" / (std::string(kExample) + ".yaml"));
+  for (Diagnostic& one : mistakes) {
+    const auto value = lacks(one) ? example.get(one.key) : std::nullopt;
+    if (value && value->size() <= kLongest)
+      one.hint += fmt::format("; {} has {}", kExample, *value);
+  }
+  return mistakes;
+}
+
 }  // namespace
 
 SystemSpec read_system(const Document& document, const std::string& name) {
@@ -160,6 +186,7 @@ SystemSpec read_system(const Document& document, const std::string& name) {
   Reader in(document, diagnostics);
   SystemSpec system;
   system.name = name;
+  read_version(in);
   system.source = in.text("source");
   system.gpu = read_gpu(in.map("gpu"));
   system.node = read_node(in.map("node"), links);
@@ -167,7 +194,11 @@ SystemSpec read_system(const Document& document, const std::string& name) {
   system.efficiency = read_efficiency(in.map("efficiency"));
   system.collectives = read_latencies(in.map("collectives"));
   in.reject_unknown_keys();
-  diagnostics.throw_if_any();
+  try {
+    diagnostics.throw_if_any();
+  } catch (const InputError& error) {
+    throw InputError(with_examples(error.diagnostics(), name));
+  }
   return system;
 }
 

@@ -190,6 +190,8 @@ struct ValidateInputs {
   bool has_system = false;
 };
 void validate(const ValidateInputs& inputs, LoadContext& context);
+/// Those of each engine by itself; model and system are known.
+void check_engines(const ValidateInputs& inputs, LoadContext& context);
 /// Those of experts, their placement and their routing; the model is known.
 void check_experts(const ValidateInputs& inputs, LoadContext& context);
 /// Number formats and kernels of the experts that an engine has on its card; model and system are

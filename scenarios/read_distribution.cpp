@@ -19,7 +19,7 @@ Distribution fixed(double value) {
 Distribution read_uniform(Reader& in, Range range) {
   const std::vector<double> ends = in.numbers_or("uniform", {}, range);
   if (ends.empty()) {
-    if (!in.is_list("uniform")) return fixed(range.min);  // reported already
+    if (in.faulty("uniform")) return fixed(range.min);
   } else if (ends.size() == 2 && ends[0] <= ends[1]) {
     return {Kind::kUniform, ends[0], ends[1], 0, 0, {}};
   }
@@ -33,7 +33,7 @@ Distribution read_lognormal(Reader& in, Range range) {
   const Range positive{std::max(range.min, 0.001), range.max};  // a lognormal has no zero
   const double mean = own.number("mean", positive);
   const double p99 = own.number("p99", positive);
-  const bool complete = own.has("mean") && own.has("p99");
+  const bool complete = !own.faulty("mean") && !own.faulty("p99");
   if (complete && !lognormal_sigma(mean, p99)) {
     own.fail("p99", fmt::format("no lognormal has mean {:g} and 99th percentile {:g}", mean, p99),
              "p99 lies between the mean and 14.97 times the mean");
@@ -54,7 +54,7 @@ Distribution read_normal(Reader& in, Range range) {
                       {}};
   result.min = own.number_or("min", range.min, range);
   result.max = own.number_or("max", range.max, range);
-  if (result.min > result.max) {
+  if (result.min > result.max && !own.faulty("min") && !own.faulty("max")) {
     own.fail("min", fmt::format("{:g} is above max, {:g}", result.min, result.max),
              "write min below max");
   }
@@ -91,6 +91,7 @@ Distribution read_distribution(Reader& in, const std::string& key, Range range,
     if (own.has(kind)) kinds.push_back(kind);
   }
   own.reject_unknown_keys();
+  if (kinds.empty() && own.faulty("")) return fixed(range.min);  // a name mistyped
   if (kinds.size() != 1) {
     const char* problem =
         kinds.empty() ? "names no distribution" : "names more than one distribution";

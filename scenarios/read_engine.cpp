@@ -134,6 +134,7 @@ Given<std::vector<int>> read_capture_sizes(Reader& in, const std::string& key) {
     }
     sizes.push_back(static_cast<int>(size));
   }
+  if (in.faulty(key)) return result;
   if (sizes.empty()) {
     in.fail(key, "the list is empty",
             "list at least one size; enforce_eager: true turns graphs off");

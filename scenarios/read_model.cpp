@@ -45,7 +45,7 @@ std::string either(const Given<std::string>& ours, const Given<std::string>& the
   if (!theirs) return ours.value.value_or("auto");
   const auto found = names.find(*theirs.value);
   if (found == names.end()) {
-    fail(context, theirs, "unknown choice text '" + *theirs.value + "'",
+    fail(context, theirs, "unknown choice '" + *theirs.value + "'",
          nearest_name_hint(*theirs.value, keys_of(names)));
     return "auto";
   }
@@ -151,12 +151,12 @@ LoraSpec read_lora(Reader& root) {
             "write how many experts a layer have an adapter, e.g. hot_experts: 2");
   }
   lora.hot_experts = static_cast<int>(in.integer_or("hot_experts", 0, {.min = 1, .max = 4096}));
-  if (!hot && in.has("hot_experts") && !in.refused("targets")) {
+  if (!hot && in.has("hot_experts") && !in.faulty("targets")) {
     in.fail("hot_experts", "has no effect with targets: " + target,
             "write targets: hot_experts, or leave it out");
   }
   for (const char* key : {"rank", "targets", "hot_experts"}) {
-    if (lora.adapters == 0 && in.has(key) && !in.refused("adapters")) {
+    if (lora.adapters == 0 && in.has(key) && !in.faulty("adapters")) {
       in.fail(key, "has no effect without adapters", "write adapters: N, or leave lora out");
     }
   }

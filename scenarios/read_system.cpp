@@ -152,14 +152,14 @@ NetworkSpec read_network(Reader& in, LoadContext& context) {
   network.preset =
       static_cast<NetworkPreset>(std::ranges::find(kPresets, preset) - kPresets.begin());
   const bool is_explicit = network.preset == NetworkPreset::kExplicit;
-  const bool known = !in.refused("preset");
+  const bool known = !in.faulty("preset");
   const bool single = known && network.preset == NetworkPreset::kSingleNode;
-  if (known && !single && (!is_explicit || in.has("link")))
-    network.link = read_link(in, "link", context);
+  const bool needs_link = known && !single && !is_explicit;
+  if (needs_link || (!single && in.has("link"))) network.link = read_link(in, "link", context);
   network.nics_per_node =
       static_cast<int>(in.integer_or("nics_per_node", 0, {.min = 1, .max = 64}));
   network.oversubscription = in.number_or("oversubscription", 1, {.min = 1, .max = 64});
-  if (is_explicit) read_graph(in, network, context);
+  if (is_explicit || (!known && in.is_map("graph"))) read_graph(in, network, context);
   if (single) reject_useless(in, {"link", "nics_per_node", "oversubscription", "graph"}, preset);
   if (is_explicit) reject_useless(in, {"nics_per_node", "oversubscription"}, preset);
   if (known && !is_explicit && !single && in.is_map("graph")) reject_useless(in, {"graph"}, preset);
@@ -175,7 +175,13 @@ void check_graph(const ClusterSpec& cluster, Reader& network, LoadContext& conte
     static_cast<void>(Topology(cluster));
   } catch (const InputError& error) {
     for (Diagnostic diagnostic : error.diagnostics()) {
-      if (diagnostic.where.file.empty()) diagnostic.where = network.where("graph");
+      const std::string prefix = network.path() + ".";
+      if (diagnostic.key.starts_with(prefix)) {
+        const std::string key = diagnostic.key.substr(prefix.size());
+        // A name or a link that could not be read.
+        if (network.faulty(key) || (key.ends_with(".link") && network.faulty("link"))) continue;
+        diagnostic.where = network.where(key);
+      }
       context.diagnostics.add(std::move(diagnostic));
     }
   }

@@ -14,11 +14,11 @@ SloSpec read_slo(Reader in) {
   slo.percentile = in.number_or("percentile", 99, {.min = 1, .max = 100});
   const bool targets =
       in.has("ttft_ms") || in.has("tpot_ms") || in.has("itl_ms") || in.has("e2el_ms");
-  if (in.has("percentile") && !targets) {
+  in.reject_unknown_keys();
+  if (in.has("percentile") && !targets && !in.faulty("")) {  // a target may be mistyped
     in.fail("percentile", "has no effect without a target",
             "write ttft_ms, tpot_ms, itl_ms or e2el_ms");
   }
-  in.reject_unknown_keys();
   return slo;
 }
 

@@ -35,7 +35,7 @@ TraceSpec read_trace(Reader& workload, LoadContext& context) {
   trace.start_s = in.number_or("start_s", 0, kSeconds);
   trace.end_s = in.optional_number("end_s", kSeconds);
   trace.rate_scale = in.number_or("rate_scale", 1, {.min = 1e-4, .max = 1e4});
-  if (trace.end_s && *trace.end_s <= trace.start_s) {
+  if (trace.end_s && *trace.end_s <= trace.start_s && !in.faulty("start_s")) {
     in.fail("end_s", fmt::format("{:g} is not after start_s, {:g}", *trace.end_s, trace.start_s),
             "write a later end_s");
   }
@@ -46,15 +46,14 @@ TraceSpec read_trace(Reader& workload, LoadContext& context) {
   return trace;
 }
 
-/// "inf" as vLLM's benchmark spells "send everything at once".
+/// "inf" as vLLM's benchmark spells "send everything at once". Of an unknown kind (empty) a rate is
+/// neither needed nor useless.
 double read_rate(Reader& in, const std::string& kind) {
   const bool needs_rate = kind == "poisson" || kind == "gamma" || kind == "constant";
   const std::string key = "request_rate";
-  if (!needs_rate) {
-    if (in.has(key))
-      in.fail(key, "has no effect with kind: " + kind, "leave it out, or write kind: poisson");
-    return 0;
-  }
+  if (!needs_rate && !kind.empty() && in.has(key))
+    in.fail(key, "has no effect with kind: " + kind, "leave it out, or write kind: poisson");
+  if (!needs_rate && (!kind.empty() || !in.has(key))) return 0;
   const bool infinite = in.is_text(key) && in.text(key) == "inf";
   return infinite ? std::numeric_limits<double>::infinity() : in.number(key, kRate);
 }
@@ -74,15 +73,10 @@ ArrivalSpec read_arrival(Reader in, LoadContext& context) {
     in.fail("kind", "required key is missing",
             "write poisson, gamma, constant, closed_loop or all_at_once");
   }
-  if (kind.empty()) {
-    for (const char* key : {"request_rate", "burstiness", "max_concurrency"}) in.ignore(key);
-    in.reject_unknown_keys();
-    return arrival;
-  }
   resolve_given(in, {"kind", "request_rate", "burstiness", "max_concurrency"}, context);
   arrival.request_rate = read_rate(in, kind);
   arrival.burstiness = in.number_or("burstiness", 1, {.min = 0.01, .max = 1000});
-  if (kind != "gamma" && arrival.burstiness != 1) {
+  if (kind != "gamma" && !kind.empty() && arrival.burstiness != 1) {
     in.fail("burstiness", "has no effect with kind: " + kind, "write kind: gamma, or leave it out");
   }
   constexpr Range kSlots{.min = 1, .max = 1e6};
@@ -123,7 +117,7 @@ SyntheticSpec read_synthetic(Reader in, LoadContext& context) {
       synthetic.turns.kind == Distribution::Kind::kFixed && synthetic.turns.a < 1.5;
   const bool no_pause =
       synthetic.think_time_s.kind == Distribution::Kind::kFixed && synthetic.think_time_s.a == 0;
-  if (one_turn && !no_pause && !in.refused("turns")) {
+  if (one_turn && !no_pause && !in.faulty("turns")) {
     in.fail("think_time_s", "has no effect with turns: 1", "write turns: N, or leave it out");
   }
   in.reject_unknown_keys();
@@ -158,6 +152,7 @@ WorkloadSpec read_workload(Reader in, LoadContext& context) {
   workload.warmup_s = in.number_or("warmup_s", 0, kSeconds);
   workload.warmup_where = in.where("warmup_s");
   workload.duration_s = in.optional_number("duration_s", {.min = 1e-3, .max = kSeconds.max});
+  workload.duration_where = in.where("duration_s");
   workload.finish_eos = in.choice_or("finish", {"length", "eos"}, "length") == "eos";
   in.reject_unknown_keys();
   return workload;

@@ -112,6 +112,7 @@ struct WorkloadSpec {
   double warmup_s = 0;
   Where warmup_where;
   std::optional<double> duration_s;
+  Where duration_where;
   bool finish_eos = false;  ///< finish: eos
 };
 
@@ -129,12 +130,15 @@ struct RoutingSpec {
   CapacityScope capacity_scope = CapacityScope::kBatch;
   std::optional<std::uint64_t> seed;  ///< nullopt: the scenario's
   std::optional<Where> mix_schedule;  ///< set if domain_mix changes with the time of arrival
+  std::optional<double> hot_from_s;   ///< hot_expert.from_s of the kind or a base, if above 0
 };
 
 struct SloSpec {
   std::optional<double> ttft_ms, tpot_ms, itl_ms, e2el_ms;
   double percentile = 99;
-  [[nodiscard]] bool any() const { return ttft_ms || tpot_ms || itl_ms || e2el_ms; }
+  [[nodiscard]] bool any() const { return of_requests() || itl_ms; }
+  /// A target that a request meets or not; `itl_ms` is one for gaps between tokens.
+  [[nodiscard]] bool of_requests() const { return ttft_ms || tpot_ms || e2el_ms; }
 };
 
 struct VariantSpec {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "scenarios/expert_routing.h"
 #include "scenarios/layout.h"
 #include "scenarios/load_parts.h"
 
@@ -9,19 +10,47 @@
 namespace moesim {
 namespace {
 
-struct Rules {
-  const Scenario& scenario;
-  Reader& root;
-  const std::vector<EngineKeys>& engines;
-  LoadContext& context;
-};
-
 std::string instance_key(std::size_t entry, const std::string& key) {
   return fmt::format("deployment.instances.{}.{}", entry, key);
 }
 
+/// Whether none of the keys of an entry has a mistake: one that could not be read has its default.
+template <class Keys>
+bool knows(const Reader& root, std::size_t entry, const Keys& keys) {
+  return std::ranges::none_of(
+      keys, [&](const char* key) { return root.faulty(instance_key(entry, key)); });
+}
+
+/// What rules may judge; asked before the first of them reports a mistake of its own.
+struct Known {
+  std::vector<bool> degrees;  ///< by entry
+  bool sizes = true;          ///< of nodes and entries
+  Known(const Scenario& scenario, const Reader& root) {
+    constexpr const char* kDegrees[] = {"tensor_parallel_size", "pipeline_parallel_size",
+                                        "data_parallel_size", "moe_tensor_parallel_size",
+                                        "moe_expert_parallel_size"};
+    constexpr const char* kOthers[] = {"count", "node"};
+    for (std::size_t i = 0; i < scenario.instances.size(); ++i) {
+      degrees.push_back(knows(root, i, kDegrees));
+      sizes = sizes && degrees.back() && knows(root, i, kOthers);
+    }
+    for (std::size_t i = 0; i < scenario.cluster.nodes.size(); ++i) {
+      const std::string node = fmt::format("system.nodes.{}.", i);
+      sizes = sizes && !root.faulty(node + "count") && !root.faulty(node + "gpus");
+    }
+  }
+};
+
+struct Rules {
+  const Scenario& scenario;
+  Reader& root;
+  LoadContext& context;
+  const Known known;
+};
+
 /// Several nodes need a network between them; one node has none.
 void check_network(const Rules& rules) {
+  if (rules.root.faulty("system.nodes") || rules.root.faulty("system.network.preset")) return;
   const ClusterSpec& cluster = rules.scenario.cluster;
   const bool single = cluster.network.preset == NetworkPreset::kSingleNode;
   const int nodes = cluster.total_nodes();
@@ -37,9 +66,13 @@ void check_network(const Rules& rules) {
 /// Heads, experts and layers must divide over the ranks.
 void check_divides(const Rules& rules) {
   for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
+    if (!rules.known.degrees[i]) continue;
     Parallel parallel = rules.scenario.instances[i].parallel;
-    // check_eplb says it.
-    if (uneven_slots(rules.scenario, parallel)) parallel.redundant_experts = 0;
+    // check_eplb says it: taken as divided.
+    if (uneven_slots(rules.scenario, parallel)) {
+      const int slots = routing_shape(rules.scenario.model).experts + parallel.redundant_experts;
+      parallel.redundant_experts += parallel.moe_ep() - slots % parallel.moe_ep();
+    }
     const bool deep = parallel.pp > rules.scenario.model.num_layers();
     if (deep) {
       rules.root.fail(
@@ -50,8 +83,7 @@ void check_divides(const Rules& rules) {
     }
     const ShardResult shard = make_shard(rules.scenario.model, parallel, 0);
     if (shard.problem.empty()) continue;
-    rules.root.fail(instance_key(i, "tensor_parallel_size"), shard.problem,
-                    "choose a power of two that divides the model");
+    rules.root.fail(instance_key(i, shard.key), shard.problem, shard.hint);
   }
 }
 
@@ -115,25 +147,15 @@ std::string size_key(const Rules& rules, std::size_t index) {
 
 /// Every entry fits the cluster beside those before it.
 void check_fits(const Rules& rules) {
+  if (!rules.known.sizes) return;
   const ClusterSpec& cluster = rules.scenario.cluster;
   const Layout layout = lay_out(cluster, rules.scenario.instances);
   bool all_fit = true;
   for (std::size_t i = 0; i < layout.node.size(); ++i) {
     if (layout.node[i] >= 0) continue;
     all_fit = false;
-    const InstanceSpec& entry = rules.scenario.instances[i];
-    const int needed = entry.count * entry.parallel.gpus();
-    rules.root.fail(
-        size_key(rules, i),
-        fmt::format(
-            "{} fit a cluster of {} GPUs{}",
-            entry.count == 1
-                ? fmt::format("an instance of {} GPUs does not", entry.parallel.gpus())
-                : fmt::format("{} instances of {} GPUs do not", entry.count, entry.parallel.gpus()),
-            cluster.total_gpus(),
-            entry.node >= 0 ? fmt::format(" (kind of node {})", entry.node) : ""),
-        fmt::format("{} GPUs are needed here: fewer or smaller instances, or a larger system.nodes",
-                    needed));
+    const Misfit misfit = why_no_room(cluster, rules.scenario.instances, i);
+    rules.root.fail(size_key(rules, i), misfit.problem, misfit.hint);
   }
   if (all_fit) check_stage_nodes(rules, layout);
   const bool peers = rules.scenario.offload && rules.scenario.offload->tier == OffloadTier::kPeer;
@@ -157,89 +179,13 @@ bool check_node_index(const Rules& rules) {
   return good;
 }
 
-/// A step must have room for one token of every running request (vLLM refuses to start otherwise).
-void check_batch(const Rules& rules, const EngineSpec& engine, const EngineKeys& keys) {
-  if (engine.backend == "sglang") return;  // decodes are batches of their own
-  if (engine.max_num_seqs <= engine.max_num_batched_tokens) return;
-  const Given<int>& at = keys.max_num_seqs ? keys.max_num_seqs : keys.max_num_batched_tokens;
-  fail(rules.context, at,
-       fmt::format("max_num_seqs is {}, above max_num_batched_tokens, {}", engine.max_num_seqs,
-                   engine.max_num_batched_tokens),
-       "raise max_num_batched_tokens, or lower max_num_seqs");
-}
-
-/// Without chunked prefill the longest prompt must fit one step.
-void check_chunking(const Rules& rules, const EngineSpec& engine, const EngineKeys& keys) {
-  // SGLang runs one long prompt whole, TensorRT-LLM refuses it when it comes.
-  if (engine.backend == "sglang" || engine.backend == "trtllm") return;
-  if (!engine.enable_chunked_prefill && engine.max_num_batched_tokens < engine.max_model_len) {
-    fail(rules.context, keys.max_num_batched_tokens,
-         fmt::format("{} is below max_model_len, {}, and prompts are not chunked",
-                     engine.max_num_batched_tokens, engine.max_model_len),
-         "raise it, lower max_model_len, or turn enable_chunked_prefill on");
-  }
-  const int threshold = engine.long_prefill_token_threshold;
-  if (threshold == 0) return;
-  if (!engine.enable_chunked_prefill) {
-    fail(rules.context, keys.long_prefill_token_threshold,
-         "has no effect with enable_chunked_prefill: false", "leave one of the two out");
-  } else if (threshold >= engine.max_num_batched_tokens) {
-    fail(rules.context, keys.long_prefill_token_threshold,
-         fmt::format("{} has no effect: a step has {} tokens anyway", threshold,
-                     engine.max_num_batched_tokens),
-         "write a smaller number, or leave it out");
-  }
-}
-
-/// A model without positions beyond its training length cannot be asked for more.
-void check_model_len(const Rules& rules, const EngineSpec& engine, const EngineKeys& keys) {
-  const int limit = rules.scenario.model.max_position_embeddings;
-  if (limit > 0 && engine.max_model_len > limit) {
-    fail(rules.context, keys.max_model_len,
-         fmt::format("{} is beyond the model's max_position_embeddings, {}", engine.max_model_len,
-                     limit),
-         fmt::format("write at most {}", limit));
-  }
-  if (engine.max_model_len > 0) return;
-  rules.root.fail("engine.max_model_len",
-                  "required key is missing: the model's config.json has no max_position_embeddings",
-                  "write max_model_len: N");
-}
-
-/// A fixed prompt that no request could be served with is a mistake; a long tail is not.
-void check_prompt_fits(const Rules& rules, const EngineSpec& engine) {
-  const WorkloadSpec& workload = rules.scenario.workload;
-  const Distribution& input = workload.synthetic.input_tokens;
-  if (workload.trace || input.kind != Distribution::Kind::kFixed) return;
-  const double prompt = input.a + workload.synthetic.shared_prefix_tokens;
-  if (prompt < engine.max_model_len || engine.max_model_len <= 0) return;
-  rules.root.fail("workload.synthetic.input_tokens",
-                  fmt::format("prompts of {:g} tokens leave no room in max_model_len, {}", prompt,
-                              engine.max_model_len),
-                  "shorten the prompt, or raise engine.max_model_len");
-}
-
-/// Pipelines of SGLang and TensorRT-LLM schedule each micro-batch by itself.
-void check_pipeline(const Rules& rules, std::size_t entry) {
-  const InstanceSpec& instance = rules.scenario.instances[entry];
-  const std::string& backend = instance.engine.backend;
-  if (instance.parallel.pp == 1 || (backend != "sglang" && backend != "trtllm")) return;
-  rules.root.fail(instance_key(entry, "pipeline_parallel_size"),
-                  fmt::format("pipelines of {} are not modelled yet", backend),
-                  "use tensor_parallel_size, or backend: vllm");
-}
-
-/// Priorities come with a trace, whose reader tells whether it has some; drawn requests have none.
-void check_priority(const Rules& rules, const EngineSpec& engine, const EngineKeys& keys) {
-  if (!engine.priority_scheduling || rules.scenario.workload.trace) return;
-  rules.context.diagnostics.add(
-      no_priorities(keys.scheduling_policy, "requests of a synthetic workload"));
-}
-
 /// A router has nothing to choose with one instance.
 void check_router(const Rules& rules) {
   int instances = 0;
-  for (const InstanceSpec& entry : rules.scenario.instances) instances += entry.count;
+  for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
+    if (rules.root.faulty(instance_key(i, "count"))) return;
+    instances += rules.scenario.instances[i].count;
+  }
   if (instances != 1 || rules.scenario.request_router.name == "round_robin") return;
   rules.root.fail(
       "deployment.request_router",
@@ -274,6 +220,7 @@ void check_warmup(const Rules& rules) {
         length, (*workload.trace->end_s - workload.trace->start_s) / workload.trace->rate_scale);
   }
   if (workload.warmup_s <= 0 || workload.warmup_s < length) return;
+  if (rules.root.faulty("workload.duration_s") || rules.root.faulty("workload.trace")) return;
   rules.root.fail(
       "workload.warmup_s",
       fmt::format("{:g} s of warm-up leave nothing of {:g} s", workload.warmup_s, length),
@@ -310,28 +257,10 @@ void check_roles(const Rules& rules) {
   }
 }
 
-void check_engines(const Rules& rules) {
-  for (std::size_t i = 0; i < rules.scenario.instances.size(); ++i) {
-    const EngineSpec& engine = rules.scenario.instances[i].engine;
-    const EngineKeys& keys = rules.engines[i];
-    check_pipeline(rules, i);
-    check_batch(rules, engine, keys);
-    check_chunking(rules, engine, keys);
-    check_priority(rules, engine, keys);
-    check_model_len(rules, engine, keys);
-    check_prompt_fits(rules, engine);
-  }
-}
-
 }  // namespace
 
-Diagnostic no_priorities(const Given<std::string>& policy, const std::string& requests) {
-  return {policy.where, policy.key, fmt::format("priority has no effect: {} have none", requests),
-          "write fcfs, or replay a trace with a priority column"};
-}
-
 void validate(const ValidateInputs& inputs, LoadContext& context) {
-  const Rules rules{inputs.scenario, inputs.root, inputs.engines, context};
+  const Rules rules{inputs.scenario, inputs.root, context, Known(inputs.scenario, inputs.root)};
   check_warmup(rules);
   check_router(rules);
   if (inputs.has_system) {
@@ -347,7 +276,7 @@ void validate(const ValidateInputs& inputs, LoadContext& context) {
   }
   check_roles(rules);
   if (!inputs.has_model || !inputs.has_system) return;
-  check_engines(rules);
+  check_engines(inputs, context);
   check_kernels(inputs, context);
 }
 

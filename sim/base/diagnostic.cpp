@@ -32,14 +32,15 @@ std::string place_text(const Where& where) {
   return result;
 }
 
-/// Line `where.line` of the file as it is on disk, or nothing (no such file, a pipe, gzip).
+/// Line `where.line` of the file as it is on disk, or nothing (no such file, a pipe, gzip, zstd).
 bool read_line(const Where& where, std::string& line) {
   std::error_code error;
   if (where.line <= 0 || !std::filesystem::is_regular_file(where.file, error)) return false;
   std::ifstream file(where.file, std::ios::binary);
   for (int i = 0; i < where.line; ++i) {
     if (!std::getline(file, line)) return false;
-    if (i == 0 && line.starts_with("\x1f\x8b")) return false;
+    if (i == 0 && (line.starts_with("\x1f\x8b") || line.starts_with("\x28\xb5\x2f\xfd")))
+      return false;
   }
   if (line.ends_with('\r')) line.pop_back();
   return true;
@@ -134,6 +135,12 @@ void throw_input_error(Diagnostic diagnostic) {
   throw InputError(std::move(list));
 }
 
+bool Diagnostics::any_at(const std::string& path) const {
+  return std::ranges::any_of(list_, [&](const Diagnostic& diagnostic) {
+    return path.empty() || diagnostic.key == path || diagnostic.key.starts_with(path + ".");
+  });
+}
+
 void Diagnostics::throw_if_any() const {
   if (!list_.empty()) throw InputError(list_);
 }
@@ -153,6 +160,10 @@ std::string nearest_name_hint(const std::string& name, const std::vector<std::st
     best = distance;
   }
   if (nearest != nullptr) return "did you mean '" + *nearest + "'?";
+  // A name without its unit: ttft for ttft_ms.
+  const auto longer = [&](const std::string& one) { return one.starts_with(name + "_"); };
+  if (!name.empty() && std::ranges::count_if(known, longer) == 1)
+    return "did you mean '" + *std::ranges::find_if(known, longer) + "'?";
   std::string list;
   for (std::size_t i = 0; i < std::min(known.size(), kShown); ++i) {
     list += (i == 0 ? "" : ", ") + known[i];

@@ -45,6 +45,9 @@ class Diagnostics {
   void add(Diagnostic diagnostic) { list_.push_back(std::move(diagnostic)); }
   [[nodiscard]] bool empty() const { return list_.empty(); }
   [[nodiscard]] std::size_t size() const { return list_.size(); }
+  /// Whether there is a mistake at the key of this full path or below it; any at all if it is
+  /// empty.
+  [[nodiscard]] bool any_at(const std::string& path) const;
   /// Throws InputError with everything collected, if anything was.
   void throw_if_any() const;
 
@@ -53,7 +56,8 @@ class Diagnostics {
 };
 
 /// "did you mean 'x'?" for the nearest of `known` by edit distance (at most a third of the length),
-/// else "known: a, b, c" (at most 12 names, then the count).
+/// or the only one that goes on with "_" (ttft_ms for ttft), else "known: a, b, c" (at most 12
+/// names, then the count).
 [[nodiscard]] std::string nearest_name_hint(const std::string& name,
                                             const std::vector<std::string>& known);
 

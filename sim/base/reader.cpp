@@ -30,6 +30,10 @@ bool Reader::refused(const std::string& key) const {
   return found != nullptr && found->value.refused;
 }
 
+bool Reader::faulty(const std::string& key) const {
+  return refused(key) || impl_->diagnostics->any_at(path(key));
+}
+
 bool Reader::is_map(const std::string& key) const {
   const TreeNode* const found = impl_->value(key);
   return found != nullptr && found->kind == TreeNode::Kind::kMap;

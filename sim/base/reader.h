@@ -78,6 +78,9 @@ class Reader {
   [[nodiscard]] bool has(const std::string& key) const;  ///< present and not null
   /// Whether a mistake, reported already, stands where the value was (.inf, a tag, an alias).
   [[nodiscard]] bool refused(const std::string& key) const;
+  /// Whether a mistake at this key or below it is reported: its value is unknown, and a rule that
+  /// depends on it would judge what the getter returned instead. "" is the mapping itself.
+  [[nodiscard]] bool faulty(const std::string& key) const;
   /// Present or refused: whether the user meant to give it.
   [[nodiscard]] bool given(const std::string& key) const { return has(key) || refused(key); }
   [[nodiscard]] bool is_map(const std::string& key) const;

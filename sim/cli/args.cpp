@@ -279,8 +279,9 @@ Arguments finish(Parsed& parsed, const CLI::App& app, const std::string& command
   }
   args.overrides = flag_overrides(parsed.flags);
   if (parsed.seed) args.overrides.push_back({"seed", checked_seed(*parsed.seed), "--seed"});
-  // --set last: where a flag and --set name the same key, --set wins.
+  // --set last: it may widen what a flag has set (--dataset-path, then workload.trace.start_s).
   for (const std::string& set : parsed.sets) args.overrides.push_back(parse_set(set));
+  reject_overridden(args.overrides);
   return args;
 }
 

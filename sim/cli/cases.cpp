@@ -21,7 +21,7 @@ bool read_alike(const WorkloadSpec& a, const WorkloadSpec& b) {
     const TraceSpec& trace = *spec.trace;
     return std::tuple(trace.path, trace.blocks, trace.ignore_blocks, trace.block_tokens,
                       trace.block_tokens_given, trace.start_s, trace.end_s, trace.rate_scale,
-                      trace.without_priority.has_value(), spec.warmup_s);
+                      trace.without_priority.has_value());
   };
   return a.trace && b.trace && key(a) == key(b);
 }
@@ -89,6 +89,7 @@ Recordings::Recordings(const std::vector<const Scenario*>& scenarios)
     const auto first = static_cast<std::size_t>(alike - scenarios.begin());
     if (first < i) {
       requests_[i] = requests_[first];
+      if (requests_[i] != nullptr) mistakes.collect([&] { check_window(spec, *requests_[i]); });
       continue;
     }
     mistakes.collect([&] {

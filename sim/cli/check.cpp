@@ -19,6 +19,7 @@
 #include "hardware/system.h"
 #include "models/hf_config.h"
 #include "models/placement.h"
+#include "scenarios/group_limit.h"
 #include "scenarios/load.h"
 #include "scenarios/request_trace.h"
 #include "scenarios/routing_trace.h"
@@ -38,7 +39,7 @@ namespace fs = std::filesystem;
 
 std::string extension(const fs::path& path) {
   fs::path name = path.filename();
-  if (name.extension() == ".gz") name.replace_extension();
+  if (name.extension() == ".gz" || name.extension() == ".zst") name.replace_extension();
   return name.extension().string();
 }
 
@@ -74,17 +75,18 @@ std::string check_scenario(const std::string& text, const std::string& file) {
   return what;
 }
 
-std::string check_routing(const RoutingTrace& trace) {
+void warn(const std::string& file, const std::string& text) {
+  std::cerr << fmt::format("{}: warning: {}\n", file, text);
+}
+
+std::string check_routing(const RoutingTrace& trace, const std::string& file) {
   if (const auto* const loads = std::get_if<StepLoads>(&trace))
     return fmt::format("routing trace of {} steps", loads->steps.size());
   const auto& table = std::get<RoutingTable>(trace);
   table.check_all_rows();
+  if (const std::string remark = groups_remark(table); !remark.empty()) warn(file, remark);
   return fmt::format("routing trace of {} tokens in {} sequences", table.rows(),
                      table.sequences.size());
-}
-
-void warn(const std::string& file, const std::string& text) {
-  std::cerr << fmt::format("{}: warning: {}\n", file, text);
 }
 
 std::string check_samples(const std::string& text, const std::string& file) {
@@ -156,7 +158,7 @@ std::string check_table(const std::string& file) {
   std::string content = read_file(file);
   if (is_sample_file(content)) return check_samples(content, file);
   if (is_routing_trace(content))
-    return check_routing(parse_routing_trace(std::move(content), file));
+    return check_routing(parse_routing_trace(std::move(content), file), file);
   if (is_blocks_file(content))
     return fmt::format("prefix blocks of {} requests; NAME.blocks.jsonl belongs beside NAME.csv",
                        check_blocks_file(content, file));
@@ -171,11 +173,11 @@ std::string check_file(const std::string& named) {
   const bool folder = fs::is_directory(named, none);  // of a model, as `model` of a scenario
   const std::string file = folder ? (fs::path(named) / "config.json").string() : named;
   const std::string kind = extension(file);
-  if (kind == ".mrt") return check_routing(read_routing_trace(file));
+  if (kind == ".mrt") return check_routing(read_routing_trace(file), file);
   if (kind == ".csv" || kind == ".jsonl") return check_table(file);
   const std::string text = read_file(file);  // once: it may be standard input
   if (is_sample_file(text)) return check_samples(text, file);
-  if (is_routing_trace(text)) return check_routing(parse_routing_trace(text, file));
+  if (is_routing_trace(text)) return check_routing(parse_routing_trace(text, file), file);
   if (is_placement(text)) return check_placement(text, file);
   const Document document = Document::parse(text, file);
   const auto has = [&](const char* key) { return document.get(key).has_value(); };

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <utility>
 
+#include "sim/base/reader.h"
 #include "sim/cli/args.h"
 #include "sim/report/json_text.h"
 
@@ -232,6 +233,29 @@ void set_goodput(Collector& out) {
   }
 }
 
+/// `workload.trace=FILE` is short for this.
+std::string full_path(const Override& change) {
+  const bool file = change.path == "workload.trace" && !change.value.starts_with('{');
+  return file ? change.path + ".path" : change.path;
+}
+
+/// Whether the value of `outer` has something at the path of `inner`.
+bool holds(const Override& outer, const Override& inner) {
+  if (!inner.path.starts_with(outer.path + ".")) return false;
+  try {
+    Document value = Document::parse("{}", "");
+    value.set("at", outer.value, {});
+    return value.get("at" + inner.path.substr(outer.path.size())).has_value();
+  } catch (const InputError&) {
+    return false;  // reported when it is applied
+  }
+}
+
+bool overrides(const Override& later, const Override& earlier) {
+  return full_path(later) == full_path(earlier) || earlier.path.starts_with(later.path + ".") ||
+         holds(earlier, later);
+}
+
 }  // namespace
 
 std::span<const Flag> engine_flags() {
@@ -255,6 +279,22 @@ std::vector<Override> flag_overrides(const FlagValues& values) {
   set_lengths(out);
   set_goodput(out);
   return out.take();
+}
+
+void reject_overridden(const std::vector<Override>& changes) {
+  for (std::size_t later = 1; later < changes.size(); ++later) {
+    for (std::size_t i = 0; i < later; ++i) {
+      const Override &first = changes[i], &second = changes[later];
+      if (!overrides(second, first)) continue;
+      const std::string what =
+          first.path == second.path ? "" : fmt::format(" (as {})", second.path);
+      throw UsageError(first.origin == second.origin
+                           ? fmt::format("{} sets {} twice{}; leave one of the two out",
+                                         first.origin, first.path, what)
+                           : fmt::format("{} sets {}, and so does {}{}; leave one of the two out",
+                                         first.origin, first.path, second.origin, what));
+    }
+  }
 }
 
 }  // namespace moesim

@@ -35,4 +35,8 @@ using FlagValues = std::map<std::string, std::string>;
 /// value that cannot be right whatever the scenario.
 [[nodiscard]] std::vector<Override> flag_overrides(const FlagValues& values);
 
+/// Throws UsageError if a later option sets again what an earlier one has set, which would then
+/// have no effect. Widening is none: `workload.trace=FILE`, then `workload.trace.rate_scale=2`.
+void reject_overridden(const std::vector<Override>& overrides);
+
 }  // namespace moesim

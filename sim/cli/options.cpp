@@ -125,15 +125,13 @@ void add_origin_options(CLI::App& app, Parsed& parsed, const char* group) {
       ->group(group);
 }
 
-void add_output_option(CLI::App& app, Parsed& parsed) {
-  app.add_option("-o,--out", parsed.out, "file to write; - is standard output [-]")
-      ->type_name("FILE")
-      ->group("output");
+void add_output_option(CLI::App& app, Parsed& parsed, const char* help) {
+  app.add_option("-o,--out", parsed.out, help)->type_name("FILE")->group("output");
 }
 
 void add_import_options(CLI::App& app, Parsed& parsed) {
   add_origin_options(app, parsed, "tables of kernels");
-  add_output_option(app, parsed);
+  add_output_option(app, parsed, "file to write; - is standard output [-]");
 }
 
 void add_routing_options(CLI::App& app, Parsed& parsed) {
@@ -170,7 +168,8 @@ void add_routing_options(CLI::App& app, Parsed& parsed) {
       ->check(CLI::Range(0, 4096))
       ->type_name("N")
       ->group("routing");
-  add_output_option(app, parsed);
+  add_output_option(app, parsed,
+                    "file to write: .mrt, .jsonl or .csv; - is text on standard output");
 }
 
 void add_generate_options(CLI::App& app, Parsed& parsed) {

@@ -81,10 +81,15 @@ std::string hint(const Scenario& scenario, const RunResult& result) {
         roofline - scenario.kernels.begin());
   std::vector<std::string> systems;
   for (const NodeInfo& node : result.nodes) systems.push_back(node.profile);
+  std::vector<std::string> engines;
+  for (const InstanceSummary& one : result.instances) {
+    const std::string name = fmt::format("{} {}", one.backend, one.backend_version);
+    if (std::ranges::find(engines, name) == engines.end()) engines.push_back(name);
+  }
   return fmt::format(
-      "measure them on {} with {} {} and fit a kernel profile (moesim fit, calibrate/README.md), "
+      "measure them on {} with {} and fit a kernel profile (moesim fit, calibrate/README.md), "
       "name a nearer one in system.nodes.0.kernels, or leave --strict out",
-      fmt::join(systems, ", "), result.backend, result.backend_version);
+      fmt::join(systems, ", "), fmt::join(engines, ", "));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstddef>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -134,12 +135,34 @@ void write_variant(const VariantComparison& variant, const Table& table, std::os
   }
 }
 
+/// Whether a change makes other requests of other lengths, not the same at other times.
+bool makes_requests(const Change& change) {
+  if (change.path == "seed" || change.path == "workload" || change.path == "workload.trace")
+    return true;
+  for (const char* key : {"workload.trace.path", "workload.trace.start_s", "workload.trace.end_s",
+                          "workload.synthetic"}) {
+    if (change.path.starts_with(key)) return true;
+  }
+  return false;
+}
+
+/// "variants on the same requests", and which are not.
+std::string title(const Comparison& comparison) {
+  std::vector<std::string> others;
+  for (const VariantComparison& variant : comparison.variants) {
+    if (std::ranges::any_of(variant.changes, makes_requests)) others.push_back(variant.name);
+  }
+  if (others.empty()) return "variants on the same requests";
+  if (others.size() == comparison.variants.size()) return "variants on requests of their own";
+  return fmt::format("variants on the same requests, but {} on others", fmt::join(others, ", "));
+}
+
 }  // namespace
 
 void write_text(const Comparison& comparison, std::ostream& out) {
   if (comparison.variants.empty()) return;
   const Table table = table_of(comparison);
-  out << fmt::format("\nvariants on the same requests (ms; ~ = may be chance{})\n",
+  out << fmt::format("\n{} (ms; ~ = may be chance{})\n", title(comparison),
                      any_lacks_interval(comparison, table) ? "; ? = no interval" : "");
   write_cells(
       "", table, [](const Column& column) { return column.title; }, out);

@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <cstddef>
+#include <fmt/format.h>
+#include <utility>
 
+#include "scenarios/layout.h"
 #include "sim/report/report.h"
 
 namespace moesim {
@@ -41,6 +44,23 @@ std::vector<const InstanceInfo*> kinds(const Deployment& deployment) {
   return result;
 }
 
+/// What to add to a remedy that takes more GPUs than the cluster has, or others than it has.
+std::string missing_gpus(const Scenario& scenario, const InstanceInfo& kind,
+                         const Parallel& parallel) {
+  std::vector<InstanceSpec> instances = scenario.instances;
+  Parallel& changed = instances[static_cast<std::size_t>(kind.spec)].parallel;
+  if (changed.tp == parallel.tp && changed.pp == parallel.pp) return "";
+  changed.tp = parallel.tp;
+  changed.pp = parallel.pp;
+  int needed = 0;
+  for (const InstanceSpec& entry : instances) needed += entry.count * entry.parallel.gpus();
+  const int all = scenario.cluster.total_gpus();
+  if (needed > all) return fmt::format("; takes {} GPUs, the cluster has {}", needed, all);
+  const std::vector<int> nodes = lay_out(scenario.cluster, instances).node;
+  const bool fits = std::ranges::none_of(nodes, [](int node) { return node < 0; });
+  return fits ? "" : fmt::format("; takes {} GPUs, which have no room on these nodes", needed);
+}
+
 }  // namespace
 
 ModelInfo model_info(const ModelSpec& model) {
@@ -75,7 +95,8 @@ std::vector<InstanceSummary> instance_summaries(const Deployment& deployment) {
   std::vector<InstanceSummary> out;
   for (const InstanceInfo& instance : deployment.instances) {
     const Parallel& parallel = instance.parallel;
-    out.push_back({instance.name, parallel.tp, parallel.pp, parallel.dp, instance.gpus});
+    out.push_back({instance.name, parallel.tp, parallel.pp, parallel.dp, instance.gpus,
+                   instance.engine.backend, instance.engine.backend_version});
   }
   return out;
 }
@@ -108,8 +129,10 @@ MemoryReport make_memory_report(const Scenario& scenario, const Deployment& depl
   for (const InstanceInfo* kind : kinds(deployment)) {
     const MemoryPlan& plan = kind->memory;
     if (plan.feasible) continue;
-    out.problems.push_back({kind->name, plan.reason, plan.shortfall,
-                            find_remedies(scenario.model, kind->parallel, kind->memory_inputs)});
+    std::vector<Remedy> remedies =
+        find_remedies(scenario.model, kind->parallel, kind->memory_inputs);
+    for (Remedy& remedy : remedies) remedy.why += missing_gpus(scenario, *kind, remedy.parallel);
+    out.problems.push_back({kind->name, plan.reason, plan.shortfall, std::move(remedies)});
   }
   return out;
 }

@@ -218,7 +218,7 @@ void set_rates(const RunView& view, const Load& load, double service_s, Saturati
   const double window_s = seconds(load.due[rows.back()], begin);
   if (window_s <= 0) return;
   out.offered_rps = static_cast<double>(rows.size() - 1) / window_s;
-  if (window_s < service_s) return;
+  if (window_s < service_s || rows.size() < kMinRequests) return;
   const SimTime shifted = begin + to_sim_time(Seconds(service_s));
   const SimTime shifted_end =
       std::min(shifted + to_sim_time(Seconds(window_s)), std::max(view.end_time, shifted));

@@ -48,7 +48,8 @@ namespace moesim {
 /// Refused requests are in `dropped_unservable` and in no rate. `completed_rps` counts completions
 /// in the window of due times shifted by the mean service time, so that a short run of a stable
 /// system shows no deficit; `rate_deficit` = 1 - completed/offered, at least 0. Both are absent
-/// where requests came for less than the mean service time: when they end says nothing of a rate.
+/// where requests came for less than the mean service time, or are fewer than 10: when they end
+/// says nothing of a rate.
 [[nodiscard]] SaturationSection saturation(const RunView& view, const RequestStatistics& stats);
 
 }  // namespace moesim

@@ -70,6 +70,7 @@ void write_latency(const LatencySection& latency, std::ostream& out) {
   out << '\n';
 }
 
+/// Targets that a request meets or not.
 std::string targets_text(const SloSpec& slo) {
   std::vector<std::string> parts;
   const auto add = [&parts](const char* name, const std::optional<double>& ms) {
@@ -77,7 +78,6 @@ std::string targets_text(const SloSpec& slo) {
   };
   add("TTFT", slo.ttft_ms);
   add("TPOT", slo.tpot_ms);
-  add("ITL", slo.itl_ms);
   add("end to end", slo.e2el_ms);
   return fmt::format("{}", fmt::join(parts, ", "));
 }
@@ -85,10 +85,16 @@ std::string targets_text(const SloSpec& slo) {
 void write_slo_and_cost(const RunResult& result, std::ostream& out) {
   if (result.slo) {
     const SloSection& slo = *result.slo;
-    row(out, "SLO",
-        fmt::format("{} of requests within {} (asked: {:.6g} %); goodput {} requests/s",
-                    percent(slo.attainment_ratio), targets_text(slo.targets),
-                    slo.targets.percentile, short_number(slo.goodput_rps)));
+    if (slo.attainment_ratio)
+      row(out, "SLO",
+          fmt::format("{} of requests within {} (asked: {:.6g} %); goodput {} requests/s",
+                      percent(*slo.attainment_ratio), targets_text(slo.targets),
+                      slo.targets.percentile, optional_number(slo.goodput_rps)));
+    if (slo.itl_attainment_ratio)
+      row(out, slo.attainment_ratio ? "" : "SLO",
+          fmt::format("{} of gaps between tokens within ITL {:.6g} ms (asked: {:.6g} %)",
+                      percent(*slo.itl_attainment_ratio), *slo.targets.itl_ms,
+                      slo.targets.percentile));
   }
   if (result.cost) {
     row(out, "cost",
@@ -334,8 +340,10 @@ void write_engine(const std::vector<ResolvedOption>& resolved, std::ostream& out
 }  // namespace
 
 void write_text(const RunResult& result, std::ostream& out) {
-  out << fmt::format("{}: {}, {} {} on {}\n\n", result.name, result.model.id, result.backend,
-                     result.backend_version, layout_text(result.nodes, result.instances));
+  const bool mixed = engine_names(result.instances).size() > 1;  // told with the layout
+  out << fmt::format("{}: {}{} on {}\n\n", result.name, result.model.id,
+                     mixed ? "" : fmt::format(", {} {}", result.backend, result.backend_version),
+                     layout_text(result.nodes, result.instances));
   write_engine(result.resolved, out);
   if (!result.warnings.empty() && result.warnings.front().starts_with("interrupted"))
     out << result.warnings.front() << "\n\n";

@@ -88,6 +88,7 @@ TEST_CASE("the excerpt shows the line as it is") {
       {"wide line numbers keep the bars aligned", std::string(1233, '\n') + "x: 1\n", 1234, 4,
        "1234 | x: 1\n     |    ^"},
       {"a gzip file has no lines to show", "\x1f\x8b\x08 a: 1\n", 1, 1, ""},
+      {"nor has one of zstd", "\x28\xb5\x2f\xfd a: 1\n", 1, 1, ""},
   };
   for (const Case& c : cases) {
     CAPTURE(c.why);
@@ -146,6 +147,8 @@ TEST_CASE("the nearest name is within a third of the length") {
       {"nothing near", "colour", {"name", "count"}, "known: name, count"},
       {"the nearer of two", "counts", {"mounts", "count"}, "did you mean 'mounts'?"},
       {"an exact match is nearest", "count", {"mount", "count"}, "did you mean 'count'?"},
+      {"a name without its unit", "ttft", {"ttft_ms", "percentile"}, "did you mean 'ttft_ms'?"},
+      {"one of two that go on", "max", {"max_a", "max_b"}, "known: max_a, max_b"},
       {"no names at all", "x", {}, "no names are known here"},
       {"an empty name", "", {"a", "b"}, "known: a, b"},
       {"twelve names, then the count", "x", many,

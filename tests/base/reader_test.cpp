@@ -168,6 +168,27 @@ TEST_CASE("the kind of a value can be asked before reading it") {
   });
 }
 
+TEST_CASE("a key with a mistake at it or below it is faulty, its siblings are not") {
+  const Document document = Document::parse("a: 0\nab: 1\nmap: {x: many, y: 2}\nnone: .inf\n", "f");
+  Diagnostics diagnostics;
+  Reader in(document, diagnostics);
+  in.integer("a", {.min = 1, .max = 9});
+  in.integer("ab", {.min = 1, .max = 9});
+  Reader map = in.map("map");
+  CHECK_FALSE(in.faulty("map"));
+  map.integer("x", {});
+  map.integer("y", {});
+  CHECK(in.faulty("a"));
+  CHECK_FALSE(in.faulty("ab"));
+  CHECK(in.faulty("map"));
+  CHECK(in.faulty("map.x"));
+  CHECK(map.faulty("x"));
+  CHECK(map.faulty(""));
+  CHECK_FALSE(map.faulty("y"));
+  CHECK(in.faulty("none"));
+  CHECK_FALSE(in.faulty("absent"));
+}
+
 TEST_CASE("a reader says where things are") {
   with_reader("a:\n  b: 1\nlist:\n  - x: {y: 2}\nflow: {z: 3}\nnone:\n", [](Reader& in) {
     const auto place = [](const Where& where) {

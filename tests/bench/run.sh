@@ -10,18 +10,20 @@ program=$build/moesim
 traces=../shared/data/traces/requests
 floors=../shared/tools/floors
 repeats=7
-small=()       # what makes a run small
+small=() few=() # what makes a run small
 other_model=() # and the model of our own scenarios, whose routing tables take half a second
 hot_paths=(--benchmark_min_time=0.2)
 galleries=100  # scenarios of the gallery that say how tokens choose: all
 if [ "${2:-}" = --quick ]; then
   floors=none repeats=1 galleries=2
-  small=(--set workload.synthetic.num_prompts=4 --set workload.synthetic.input_tokens=16
-    --set workload.synthetic.output_tokens=4)
+  small=(--set workload.synthetic.input_tokens=16 --set workload.synthetic.output_tokens=4)
+  few=(--set workload.synthetic.num_prompts=4)
   other_model=(--set model=Qwen/Qwen3-30B-A3B)
   hot_paths=(--benchmark_min_time=0 '--benchmark_filter=-dispatch_setup/320|requests:1000000')
 fi
 
+# prompts N: of a run, 4 of a quick one.
+prompts() { [ ${#few[@]} -gt 0 ] && echo 4 || echo "$1"; }
 # cpu_of N COMMAND...: user+system seconds of N runs, one after the other.
 cpu_of() {
   local runs=$1 i
@@ -56,6 +58,7 @@ run_row() {
   local name=$1 goal=$2 text=$3 floor=$4 seconds section steps plain
   shift 4
   local command=("$program" run "$@" "${small[@]}" "${other_model[@]}" --quiet)
+  [[ "$*" == *num_prompts* ]] || command+=("${few[@]}")
   seconds=$(median_cpu "${command[@]}")
   section=$(simulator "${command[@]}")
   steps=$(field steps <<<"$section")
@@ -88,7 +91,7 @@ if [ -f "$floors/batch_iter.cpp" ]; then
 fi
 
 aggregated=tests/bench/scenarios/aggregated.yaml
-many=(--set workload.synthetic.num_prompts=100000)
+many=(--set workload.synthetic.num_prompts=$(prompts 100000))
 run_row "aggregated, 10 k requests, cap 256" 1e6 "1 M, stretch 5 M" "$floor_ns" "$aggregated"
 run_row "the same, 100 k requests" 1e6 "1 M" "$floor_ns" "$aggregated" "${many[@]}"
 
@@ -116,22 +119,21 @@ wide() { [ -z "$1" ] || awk -v f="$1" 'BEGIN {print 32 * f}'; }
 run_row "exact, 58 x 256, top-8, 128 tokens a step" 10000 "10 k, stretch 20 k" "$exact_floor" tests/bench/scenarios/exact_routing.yaml
 run_row "EP32 x 128, exact" 400 "400, stretch 1,000" "$(wide "$exact_floor")" tests/bench/scenarios/wide_ep.yaml
 run_row "EP32 x 128, rank_exact" 1500 "1,500, stretch 4,000" "$(wide "$rank_floor")" tests/bench/scenarios/wide_ep.yaml \
-  --set routing.fidelity=rank_exact --set workload.synthetic.num_prompts=16384
+  --set routing.fidelity=rank_exact --set workload.synthetic.num_prompts=$(prompts 16384)
 run_row "EP32 x 128, sampled" 8000 "8 k, 20 x exact" "$(wide "$rank_floor")" tests/bench/scenarios/wide_ep.yaml \
-  --set routing.fidelity=sampled --set workload.synthetic.num_prompts=16384
+  --set routing.fidelity=sampled --set workload.synthetic.num_prompts=$(prompts 16384)
 
 # Drawn steps against every token by itself, in gallery scenarios that say how tokens choose: what further steps of a run
 # four times as long cost, and whole runs, whose routing tables and pools of draws cost the same however long they are.
 for scenario in $(grep -l '^routing:' scenarios/*.yaml | head -n $galleries); do
   one=("$program" run "$scenario" --quiet --set 'variants=[]' --set uncertainty.replicas=1 "${small[@]}")
   grep -q '^offload:' "$scenario" && continue # who is resident follows from steps in their order
-  prompts=$(grep -o 'num_prompts: *[0-9]*' "$scenario" | grep -o '[0-9]*$')
-  [ ${#small[@]} -eq 0 ] || prompts=4
+  count=$(prompts "$(grep -o 'num_prompts: *[0-9]*' "$scenario" | grep -o '[0-9]*$')")
   figures=""
   for fidelity in exact sampled; do
     for factor in 1 4; do
       section=$(simulator "${one[@]}" --set "routing.fidelity=$fidelity" \
-        --set "workload.synthetic.num_prompts=$((factor * prompts))")
+        --set "workload.synthetic.num_prompts=$((factor * count))")
       figures+="$(field cpu_time_ms <<<"$section") $(field steps <<<"$section") "
     done
   done
@@ -154,7 +156,7 @@ seconds=$(median_cpu "${start[@]}")
 row "start to first event, and one step: CPU s" "$seconds" "$(at_most "$seconds" 0.010 "0.010, stretch 0.005")" ""
 if [ -x /usr/bin/time ]; then
   for requests in 100000 200000; do
-    kib=$(/usr/bin/time -f %M "$program" run "$aggregated" --quiet --set workload.synthetic.num_prompts=$requests \
+    kib=$(/usr/bin/time -f %M "$program" run "$aggregated" --quiet --set workload.synthetic.num_prompts="$(prompts "$requests")" \
       "${small[@]}" 2>&1 >/dev/null | tail -n 1)
     goal=""
     [ $requests -gt 100000 ] || goal=$(at_most "$kib" 30720 "30, stretch 20")

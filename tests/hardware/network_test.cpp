@@ -158,16 +158,19 @@ TEST_CASE("a network that cannot be is a mistake of the input") {
 
   ClusterSpec typo = explicit_cluster();
   typo.network.edges[0].to = "leaf";
-  CHECK(mistake(typo) == "system.network.graph: unknown vertex 'leaf'; did you mean 'leaf0'?");
+  CHECK(mistake(typo) ==
+        "system.network.graph.edges.0.to: unknown vertex 'leaf'; did you mean 'leaf0'?");
 
   ClusterSpec twice = explicit_cluster();
   twice.network.vertices.push_back({"leaf0"});
-  CHECK(mistake(twice) == "system.network.graph: vertex 'leaf0' appears twice; names must differ");
+  CHECK(mistake(twice) ==
+        "system.network.graph.vertices.3: vertex 'leaf0' appears twice; names must differ");
 
   ClusterSpec dead = explicit_cluster();
   dead.network.edges[0].link = LinkSpec();
   CHECK(mistake(dead) ==
-        "system.network.graph: edge 'node0' to 'leaf0' has no bandwidth; give it a link type");
+        "system.network.graph.edges.0.link: edge 'node0' to 'leaf0' has no bandwidth; give it a "
+        "link type");
 }
 
 }  // namespace

@@ -127,7 +127,9 @@ TEST_CASE("what CPUs read and compute may be stated, and is not taken for grante
 TEST_CASE("a mistake in a system is reported at its place, with what to do") {
   const Case cases[] = {
       {"no source", "source: a datasheet, 2026\n", "",
-       "x.yaml:1:1: source: required key is missing; write text"},
+       "x.yaml:1:1: source: required key is missing; write text; h100_sxm has \"NVIDIA H100 "
+       "datasheet "
+       "2023-09; architecture whitepaper 2022-03; DGX H100 datasheet 2023-03\""},
       {"an empty source", "source: a datasheet, 2026", "source: {}",
        "x.yaml:1:9: source: expected text, found a mapping; write text"},
       {"no gpu section at all", nullptr,
@@ -147,9 +149,11 @@ TEST_CASE("a mistake in a system is reported at its place, with what to do") {
       {"bandwidth with a unit", "mem_bw: 3.35e12", "mem_bw: 3.35 TB/s",
        "x.yaml:3:11: gpu.mem_bw: expected a number, found text '3.35 TB/s'; write a number"},
       {"no bandwidth", "  mem_bw: 3.35e12\n", "",
-       "x.yaml:2:1: gpu.mem_bw: required key is missing; write a number of bytes/s"},
+       "x.yaml:2:1: gpu.mem_bw: required key is missing; write a number of bytes/s; h100_sxm has "
+       "3.35e12"},
       {"bandwidth null", "mem_bw: 3.35e12", "mem_bw: null",
-       "x.yaml:3:3: gpu.mem_bw: required key is missing; write a number of bytes/s"},
+       "x.yaml:3:3: gpu.mem_bw: required key is missing; write a number of bytes/s; h100_sxm has "
+       "3.35e12"},
       {"bandwidth not a number", "mem_bw: 3.35e12", "mem_bw: .nan",
        "x.yaml:3:11: gpu.mem_bw: .nan is not allowed; write a finite number, or leave the key out"},
       {"bandwidth a list", "mem_bw: 3.35e12", "mem_bw: [3.35e12]",
@@ -200,28 +204,34 @@ TEST_CASE("a mistake in a system is reported at its place, with what to do") {
        "nvlink5, pcie4, pcie5, hdr_200g, ndr_400g, roce_100g, roce_200g, roce_400g, tcp_25g, "
        "tcp_100g, ... (14 in all)"},
       {"no link", "  intra_link: nvlink4\n", "",
-       "x.yaml:13:1: node.intra_link: required key is missing; write text"},
+       "x.yaml:13:1: node.intra_link: required key is missing; write text; h100_sxm has nvlink4"},
       {"NICs as text", "nics: 8", "nics: eight",
        "x.yaml:21:9: node.nics: expected a whole number, found text 'eight'; write a whole number"},
       {"efficiency in percent", "gemm: 0.76", "gemm: 76",
        "x.yaml:26:9: efficiency.gemm: 76 is outside 0.05 to 1; 76 % is written 0.76"},
       {"efficiency zero", "memory: 0.925", "memory: 0",
        "x.yaml:29:11: efficiency.memory: 0 is outside 0.05 to 1; write 0.05 to 1"},
-      {"no efficiency section", nullptr,
-       "efficiency:", "x.yaml:1:1: efficiency: required key is missing; write a mapping"},
+      {"no efficiency section", nullptr, "efficiency:",
+       "x.yaml:1:1: efficiency: required key is missing; write a mapping; h100_sxm has {gemm: "
+       "0.76, "
+       "grouped_gemm: 0.66, attention_compute: 0.60, memory: 0.925, kv_memory: 0.90, host_memory: "
+       "0.60, "
+       "kernel_launch: 1.1e-6, eager_launch: 5e-6}"},
       {"launch in microseconds", "kernel_launch: 1.1e-6", "kernel_launch: 1.1",
        "x.yaml:31:18: efficiency.kernel_launch: 1.1 is outside 1e-07 to 0.01 s; 1.1 us is written "
        "1.1e-06"},
-      {"no latencies section", nullptr,
-       "collectives:", "x.yaml:1:1: collectives: required key is missing; write a mapping"},
+      {"no latencies section", nullptr, "collectives:",
+       "x.yaml:1:1: collectives: required key is missing; write a mapping; h100_sxm has "
+       "{custom_all_reduce: 4.4e-6, nccl: 4.9e-6, cross_node: 20e-6}"},
       {"call latency missing", "  nccl: 4.9e-6\n", "",
-       "x.yaml:33:1: collectives.nccl: required key is missing; write a number"},
+       "x.yaml:33:1: collectives.nccl: required key is missing; write a number; h100_sxm has "
+       "4.9e-6"},
       {"an unknown section", "efficiency:\n", "roofline: {}\nefficiency:\n",
-       "x.yaml:25:1: roofline: unknown key; known: source, gpu, node, misc, efficiency, "
-       "collectives"},
+       "x.yaml:25:1: roofline: unknown key; known: schema_version, source, gpu, node, misc, "
+       "efficiency, collectives"},
       {"AIC's name for it, misspelt", "num_gpus_per_node", "num_gpu_per_node",
        "x.yaml:13:1: node.num_gpus_per_node: required key is missing; write a whole "
-       "number\nx.yaml:14:3: node.num_gpu_per_node: unknown key; did you mean "
+       "number; h100_sxm has 8\nx.yaml:14:3: node.num_gpu_per_node: unknown key; did you mean "
        "'num_gpus_per_node'?"},
       {"buffers by something else", "nccl_mem: {2: 358612992}", "nccl_mem: {two: 358612992}",
        "x.yaml:23:19: misc.nccl_mem.two: not a group size; write the number of GPUs, as in {2: "
@@ -248,6 +258,12 @@ TEST_CASE("a mistake in a system is reported at its place, with what to do") {
   }
 }
 
+TEST_CASE("a system may say its schema, which is 1") {
+  CHECK(mistakes(std::string("schema_version: 1\n") + kGood) == "accepted");
+  CHECK(mistakes(std::string("schema_version: 2\n") + kGood) ==
+        "x.yaml:1:17: schema_version: version 2 is not known; write schema_version: 1");
+}
+
 TEST_CASE("one pass reports every mistake") {
   std::string text = kGood;
   const auto change = [&](const std::string& from, const std::string& to) {
@@ -262,7 +278,8 @@ TEST_CASE("one pass reports every mistake") {
         "3.35e12\n"
         "x.yaml:21:9: node.nics: expected a whole number, found text '8x'; write a whole number\n"
         "x.yaml:29:11: efficiency.memory: 92.5 is outside 0.05 to 1; 92.5 % is written 0.925\n"
-        "x.yaml:33:1: collectives.cross_node: required key is missing; write a number\n"
+        "x.yaml:33:1: collectives.cross_node: required key is missing; write a number; h100_sxm "
+        "has 20e-6\n"
         "x.yaml:36:3: collectives.cross_nodes: unknown key; did you mean 'cross_node'?");
 }
 

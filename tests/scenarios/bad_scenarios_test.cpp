@@ -185,7 +185,7 @@ TEST_CASE("mistakes in the system") {
        7,
        "    - {profile: a100_sxm, count: 2}\n  network:\n    preset: explicit\n    link: ndr_400g\n"
        "    graph: {vertices: [leaf0], edges: [{from: node0, to: leaf0}, {from: node1, to: leaf}]}",
-       {{11, "system.network.graph", "unknown vertex 'leaf'", "leaf0"}}},
+       {{11, "system.network.graph.edges.1.to", "unknown vertex 'leaf'", "leaf0"}}},
       {"a graph nobody reads",
        5,
        "system:\n  network: {preset: single_node, graph: {vertices: [a]}}",
