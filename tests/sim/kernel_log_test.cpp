@@ -75,9 +75,10 @@ TEST_CASE("a log changes nothing of a run, and has the classes that the run repo
   World told = build(scenario, {.kernel_log = &log});
   const RunResult result = simulate(told);
   CHECK(result.digest == simulate(plain).digest);
-  for (const auto& [provenance, share] : result.provenance) {
-    CAPTURE(provenance);
-    CHECK(std::ranges::any_of(log.entries(), [&name = provenance](const KernelLog::Entry& entry) {
+  for (const auto& share : result.provenance) {
+    const std::string name = share.first;
+    CAPTURE(name);
+    CHECK(std::ranges::any_of(log.entries(), [&name](const KernelLog::Entry& entry) {
       return provenance_name(entry.provenance) == name;
     }));
   }

@@ -184,7 +184,7 @@ TEST_CASE("a plan waits for the copies of the one before, and each is judged by 
   // The plan put off comes at once. 0 and 2 are together now; it looks at steps 6 to 9.
   run(9, {10, 1, 10, 1});
   REQUIRE(eplb.rebalances().size() == 2);
-  const MoeStats::Rebalance& second = eplb.rebalances()[1];
+  const MoeStats::Rebalance second = eplb.rebalances()[1];
   CHECK(second.step == 9);
   // 40 + 13 of 3 x 22 + 22: ranks {0, 2} and {1, 3}, or the other way round.
   CHECK(second.imbalance_before == doctest::Approx((3 * 11 + 20) * 2 / 88.0));
