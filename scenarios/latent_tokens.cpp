@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "sim/base/check.h"
 
@@ -72,7 +73,8 @@ std::span<const int> TopExperts::of(std::span<const float> scores) {
     groups_[g] = {-(size == 1 ? best : best + next), next, g * size};
   }
   const auto kept = std::span(groups_).first(static_cast<std::size_t>(shape_.topk_groups));
-  std::ranges::partial_sort(groups_, groups_.begin() + shape_.topk_groups, {}, &Group::rank);
+  std::ranges::partial_sort(groups_, groups_.begin() + shape_.topk_groups, {},
+                            [](const Group& group) { return std::pair(group.rank, group.first); });
   // Two scores of every kept group are at least as high as the lowest second one.
   float floor = kLowest;
   if (2 * kept.size() >= best_.size()) floor = std::ranges::min(kept, {}, &Group::next).next;
