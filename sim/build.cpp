@@ -186,7 +186,7 @@ StepTime::Experts World::Parts::experts_of(const InstanceInfo& info,
   }
   choose_fidelity(parallel, experts);
   if (scenario.offload && scenario.offload->active())
-    experts.tier = tier_config(scenario, info.gpus);
+    experts.tier = tier_config(scenario, info.gpus, noise);
   experts.eplb =
       make_eplb(scenario, parallel, *topology, stage_parts(scenario.model, parallel, info.gpus),
                 experts.placement, experts.node_of_rank);

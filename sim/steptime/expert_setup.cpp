@@ -231,17 +231,23 @@ RebalanceCost rebalance_cost(const Scenario& scenario, const Parallel& parallel,
   return cost;
 }
 
-ExpertTier::Config tier_config(const Scenario& scenario, std::span<const int> gpus) {
+ExpertTier::Config tier_config(const Scenario& scenario, std::span<const int> gpus,
+                               const FamilyNoise& noise) {
   const Layout layout = lay_out(scenario.cluster, scenario.instances);
   const auto link = tier_link(scenario, layout, gpus);
   MOESIM_CHECK(link, "a loaded scenario has the peers it offloads to");
   ExpertTier::Config config;
   config.spec = *scenario.offload;
-  config.bytes_per_ns = link->bandwidth.value() * 1e-9;
-  config.latency_ns = link->latency.value() * 1e9;
+  const auto longer = [&noise](OperatorFamily family) {
+    return std::exp(kRooflineSpread * noise[static_cast<std::size_t>(family)]);
+  };
+  const double copies = longer(OperatorFamily::kCollective);
+  config.bytes_per_ns = link->bandwidth.value() * 1e-9 / copies;
+  config.latency_ns = link->latency.value() * 1e9 * copies;
   if (!config.spec.on_cpu()) return config;
-  config.cpu.bytes_per_ns = link->cpu_bandwidth.value() * 1e-9;
-  config.cpu.flops_per_ns = link->cpu_flops.value() * 1e-9;
+  const double cpu = longer(OperatorFamily::kExperts);
+  config.cpu.bytes_per_ns = link->cpu_bandwidth.value() * 1e-9 / cpu;
+  config.cpu.flops_per_ns = link->cpu_flops.value() * 1e-9 / cpu;
   config.cpu.hidden_bytes = scenario.model.hidden * kHalf;
   return config;
 }

@@ -92,8 +92,10 @@ struct RebalanceCost {
                                            const ExpertPlacement& after);
 
 /// How the experts of an instance on `gpus` are reached where not all are resident: what
-/// StepTime::Experts::tier wants. Precondition: the scenario offloads experts.
-[[nodiscard]] ExpertTier::Config tier_config(const Scenario& scenario, std::span<const int> gpus);
+/// StepTime::Experts::tier wants. Links and CPUs are the datasheet's: `noise` moves the first with
+/// collectives, the second with experts. Precondition: the scenario offloads experts.
+[[nodiscard]] ExpertTier::Config tier_config(const Scenario& scenario, std::span<const int> gpus,
+                                             const FamilyNoise& noise);
 
 /// The balancer of a run, or null: experts do not move, or are cut. `topology` must
 /// outlive it.

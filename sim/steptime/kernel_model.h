@@ -49,6 +49,10 @@ inline constexpr int kFamilyCount = 6;
 /// Deviation of every family in one replica, in standard deviations of its spread; 0 is nominal.
 using FamilyNoise = std::array<double, kFamilyCount>;
 
+/// Spread of what the datasheet prices: a standard deviation of the logarithm, from the roofline's
+/// error over the public tables (ACCURACY.md).
+inline constexpr double kRooflineSpread = 0.35;
+
 /// Which fitted curve answers for an operator.
 struct KernelOrigin {
   std::string op;      ///< family of the samples: "gemm", "moe", "attention_context", ...

@@ -13,10 +13,6 @@ namespace moesim {
 
 namespace {
 
-/// Spread of the datasheet roofline against the same measurements: a standard deviation of the
-/// logarithm, from its error over the public tables (ACCURACY.md).
-constexpr double kRooflineSpread = 0.35;
-
 std::size_t index(NumberFormat format) {
   return static_cast<std::size_t>(format);
 }

@@ -1,9 +1,11 @@
 // Experts the CPU computes: bounded by the host's memory, never slower with more of it.
+#include <algorithm>
 #include <doctest/doctest.h>
 #include <string>
 #include <vector>
 
 #include "sim/moesim.h"
+#include "sim/uncertainty.h"
 #include "tests/laws/law_support.h"
 
 using namespace moesim;
@@ -63,6 +65,25 @@ TEST_CASE("a single stream on the CPU runs at bytes per token over the host's ba
   const double token_ms = result.latency.time_per_output_token->mean;
   CHECK(token_ms > cpu_ms + 1);
   CHECK(token_ms < cpu_ms + 15);
+}
+
+// What only a datasheet tells is uncertain by a third, and so is a token that hardly takes anything
+// else: P10 and P90 are 1.28 standard deviations of 0.35 away.
+TEST_CASE("intervals are as wide as what is known of the host and its link") {
+  for (const char* compute : {"cpu", "gpu"}) {
+    CAPTURE(std::string(compute));
+    Scenario uncertain = scenario(kOneUser, {"0", "pinned_hot", compute});
+    uncertain.uncertainty_replicas = 16;
+    const Deployment deployment = lay_out(uncertain);
+    World world(uncertain, deployment, {});
+    const auto study = estimate_uncertainty(uncertain, deployment, world.workload(), 1, nullptr);
+    REQUIRE(study);
+    const auto& all = study->section.intervals;
+    const auto tpot = std::ranges::find(all, "mean_tpot_ms", &HeadlineInterval::headline);
+    REQUIRE(tpot != all.end());
+    CHECK(tpot->p90 / tpot->p10 > 2);
+    CHECK(tpot->p90 / tpot->p10 < 2.6);
+  }
 }
 
 TEST_CASE("GPUs that share a host share its bandwidth: slices of half the bytes take as long") {
