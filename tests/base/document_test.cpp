@@ -99,6 +99,32 @@ TEST_CASE("canonical JSON is the same for what means the same, and only for that
   }
 }
 
+TEST_CASE("comments end where YAML says, and what looks like one stays") {
+  struct Case {
+    const char* text;
+    const char* json;
+  };
+  for (const Case& c :
+       {Case{"# it's \"odd\" | >\na: 1 # x: 2\nb: 2\n", R"({"a": 1, "b": 2})"},
+        Case{"a: b#c\nd: e\n", R"({"a": "b#c", "d": "e"})"},
+        Case{"a: 'x # y' # z\nb: 1\n", R"({"a": "x # y", "b": 1})"},
+        Case{"# '\na: \"x # y\"\nb: 1 # '\n", R"({"a": "x # y", "b": 1})"},
+        Case{"a: | # text\n  # kept\n  b\nc: 1\n", R"({"a": "# kept\nb\n", "c": 1})"},
+        Case{"a: [1, # one\n  2] # two\n", R"({"a": [1, 2]})"},
+        Case{"a: 1 # x\r\nb: 2\r\n", R"({"a": 1, "b": 2})"}}) {
+    CAPTURE(std::string(c.text));
+    CHECK(parse(c.text).to_json() == c.json);
+  }
+  // A comment ends a plain value: it does not go on in the next line.
+  CHECK_THROWS_AS(parse("a: b # c\n  d\n"), InputError);
+  // Places are those of the file, comments included.
+  const Document document = parse("# one, two\na: 1 # three\nb: {c: 2} # four\n");
+  Diagnostics none;
+  const Reader root(document, none);
+  CHECK(root.where("b.c").line == 3);
+  CHECK(root.where("b.c").column == 8);
+}
+
 TEST_CASE("set replaces, adds and makes what is on the way") {
   struct Case {
     std::string why;

@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <doctest/doctest.h>
+#include <filesystem>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "hardware/dtypes.h"
+#include "hardware/profile_knots.h"
 #include "sim/base/diagnostic.h"
+#include "sim/base/files.h"
 
 namespace moesim {
 namespace {
@@ -50,6 +55,12 @@ std::string replaced(std::string text, const std::string& from, const std::strin
   return text.replace(at, from.size(), to);
 }
 
+std::string replaced_all(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
 }  // namespace
 
 TEST_CASE("a profile read back is the same to the byte and predicts the same") {
@@ -68,6 +79,38 @@ TEST_CASE("a profile read back is the same to the byte and predicts the same") {
   device.sms = 132;
   CHECK(again.curves[0].at(shape, device).time.value() ==
         profile.curves[0].at(shape, device).time.value());
+}
+
+TEST_CASE("every shipped profile says the same, whether its knots are read quickly or as JSON") {
+  int profiles = 0;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(MOESIM_ROOT "/hardware/profiles")) {
+    if (entry.path().extension() != ".json") continue;
+    CAPTURE(entry.path().string());
+    const std::string text = read_file(entry.path());
+    // A list that is not where it is expected is left to the JSON parser.
+    const std::string plain = replaced_all(text, "\"log_milli\":[", "\"log_milli\": [");
+    REQUIRE(plain != text);
+    CHECK(take_knots(text));
+    CHECK_FALSE(take_knots(plain));
+    CHECK(write_profile(read_profile(text, "p")) == write_profile(read_profile(plain, "p")));
+    ++profiles;
+  }
+  CHECK(profiles > 5);
+}
+
+TEST_CASE("knots that are no whole numbers, or do not end, are left to the JSON parser") {
+  const std::string head = R"({"log_milli":)";
+  const std::optional<Knots> good = take_knots(head + "[-3,40],\"x\":1}");
+  REQUIRE(good);
+  CHECK(good->rest == head + "0,\"x\":1}");
+  CHECK(good->lists == std::vector<std::vector<int>>{{-3, 40}});
+  CHECK(take_knots("{}")->lists.empty());
+  for (const char* list :
+       {"[", "[1", "[1,", "[1,]", "[]", "[1.5]", "[1 ,2]", "[a]", "7", "[99999999999]", ""}) {
+    CAPTURE(std::string(list));
+    CHECK_FALSE(take_knots(head + list));
+  }
 }
 
 TEST_CASE(

@@ -4,23 +4,13 @@
 #include <string>
 #include <vector>
 
-#include "tests/scenarios/scenarios_support.h"
+#include "tests/scenarios/line_cases.h"
 
 namespace moesim {
 namespace {
 
-struct Case {
-  const char* why;
-  int line;          ///< of the small scenario that is replaced
-  const char* text;  ///< by this
-  std::vector<Expected> expected;
-};
-
-void check(const std::vector<Case>& cases) {
-  for (const Case& c : cases) {
-    CAPTURE(std::string(c.why));
-    CHECK(compare(mistakes_of(with_line(c.line, c.text)), c.expected) == "");
-  }
+void check(const std::vector<LineCase>& cases) {
+  CHECK(differences(cases) == "");
 }
 
 TEST_CASE("the small scenario has no mistakes") {

@@ -1,5 +1,6 @@
 #include "sim/steptime/eplb_control.h"
 
+#include <cmath>
 #include <doctest/doctest.h>
 #include <vector>
 
